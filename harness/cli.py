@@ -1,0 +1,252 @@
+"""The command ``harness``."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import sys
+import time
+from pathlib import Path
+from types import FrameType
+from typing import Any, NoReturn
+
+import click
+from rich.console import Console
+from rich.logging import RichHandler
+
+from harness import digits as digits_module
+from harness import engines, machine
+from harness.digits import Digits
+from harness.errors import ExitStatus, HarnessError
+from harness.output import write_bytes, write_json
+from harness.variant import BASELINE, Variant
+
+OUT = Path("out")
+DEFAULT_STUDY = "variants"
+
+_err = Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+class _TerminatedError(BaseException):
+    """SIGTERM: unwinds like Ctrl-C, so that everything is closed on the way out."""
+
+
+def _terminate(_signal: int, _frame: FrameType | None) -> NoReturn:
+    raise _TerminatedError
+
+
+_data = click.option(
+    "--data",
+    envvar="HARNESS_DATA",
+    default=digits_module.AUTO,
+    show_default=True,
+    metavar="auto|lab|optdigits|PATH",
+    help="The images: the lab's where they can be had, else the embedded default; or a file or folder.",
+)
+_quiet = click.option("--quiet", is_flag=True, help="Show no progress.")
+_json = click.option("--json", "json_to", metavar="FILE", help="Write JSON to a file, or - for standard output.")
+_engine = click.option(
+    "--engine", type=click.Choice(engines.NAMES), default="graph", show_default=True, help="What trains."
+)
+
+
+def main() -> None:
+    """Run the command line; every way out has its exit status."""
+    handler = RichHandler(console=_err, show_time=False, show_path=False, markup=False)
+    logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=[handler])
+    signal.signal(signal.SIGTERM, _terminate)
+    sys.exit(_run())
+
+
+def _run() -> int:
+    kept = "What was recorded is kept; the same command goes on from there."
+    try:
+        return int(cli(standalone_mode=False) or ExitStatus.OK)
+    except HarnessError as error:
+        _err.print(f"error: {error}", markup=False)
+        return error.exit_status
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except (KeyboardInterrupt, click.Abort):
+        _err.print(f"interrupted. {kept}")
+        return ExitStatus.INTERRUPTED
+    except _TerminatedError:
+        _err.print(f"terminated. {kept}")
+        return ExitStatus.TERMINATED
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(machine.versions()["zero-errors"], prog_name="harness")
+def cli() -> None:
+    """Train, track and compare the network that learns 5000 handwritten digits."""
+
+
+def _load(data: str) -> Digits:
+    digits = digits_module.load(data or digits_module.AUTO)
+    _err.print(f"data: {digits.name} from {digits.source} (asked for: {data or digits_module.AUTO})", markup=False)
+    return digits
+
+
+def _say(text: str, json_to: str | None = None) -> None:
+    """Print for a person; where JSON goes to the standard output, the person is told on the other one."""
+    click.echo(text, err=json_to == "-")
+
+
+@cli.command()
+@_data
+@_json
+@click.option("--figure", metavar="FILE", help="Draw 64 images with their labels, as the lab does, into a PNG.")
+def data(data: str, json_to: str | None, figure: str | None) -> None:
+    """Show where the 5000 images come from, and the proof that they are those."""
+    digits = _load(data)
+    facts = digits.facts()
+    lines = {
+        "source": digits.source,
+        "name": digits.name,
+        "X": f"{digits.x.shape} {digits.x.dtype}, from {facts['min']:.6f} to {facts['max']:.6f}",
+        "y": f"{digits.y.shape} {digits.y.dtype}, first {facts['first_label']}, last {facts['last_label']}",
+        "images": ", ".join(f"{count} of {digit}" for digit, count in enumerate(facts["counts"])),
+        "sha256 of X": digits.sha256_x,
+        "sha256 of y": digits.sha256_y,
+    }
+    for name, line in lines.items():
+        _say(f"{name:<12} {line}", json_to)
+    if json_to is not None:
+        write_json(json_to, facts)
+    if figure is not None:
+        from reports import charts
+
+        write_bytes(Path(figure), charts.png(charts.image_grid(digits)))
+        _say(f"{'figure':<12} {figure}", json_to)
+
+
+def _layers(_context: click.Context, _parameter: click.Parameter, value: str) -> tuple[int, ...]:
+    try:
+        return tuple(int(units) for units in value.split(","))
+    except ValueError:
+        raise click.BadParameter(f"{value!r} is not a list of whole numbers such as 25,15,10") from None
+
+
+@cli.command()
+@_engine
+@click.option("--epochs", type=int, default=BASELINE.epochs, show_default=True)
+@click.option("--learning-rate", type=float, default=BASELINE.learning_rate, show_default=True)
+@click.option("--seed", type=int, default=BASELINE.seed, show_default=True)
+@click.option("--layers", callback=_layers, default="25,15,10", show_default=True, help="Units of each layer.")
+@click.option("--batch-size", type=int, default=BASELINE.batch_size, show_default=True)
+@_data
+@_json
+@_quiet
+def train(engine: str, data: str, json_to: str | None, quiet: bool, **fields: Any) -> None:  # noqa: ANN401 - click's
+    """Train one variant and print its log, an epoch a line as Keras does."""
+    from harness import trials
+    from harness.progress import EpochLines
+
+    variant = Variant.create(**fields)
+    digits = _load(data)
+    on_epoch = None if quiet else EpochLines(sys.stderr if json_to == "-" else sys.stdout)
+    [outcome] = trials.run(engines.make(engine, digits), digits, [variant], on_epoch)
+    _say(f"{outcome.final_errors} errors out of {len(digits.labels)} images", json_to)
+    first = outcome.first_zero_epoch
+    _say(f"first zero epoch: {f'none within {variant.epochs} epochs' if first is None else first}", json_to)
+    if json_to is not None:
+        dataset = {name: digits.facts()[name] for name in ("name", "sha256_x", "sha256_y")}
+        write_json(json_to, {**outcome.as_json(), "dataset": dataset, "versions": machine.versions()})
+
+
+@cli.group()
+def study() -> None:
+    """Run studies."""
+
+
+@study.command("run")
+@click.argument("name", default=DEFAULT_STUDY, metavar="[NAME|FILE]")
+@click.option("--workers", type=click.IntRange(min=1), help="Processes that train; by default one a core.")
+@click.option("--storage", metavar="URL", help="Optuna's storage; by default a journal file beside the report.")
+@_data
+@_quiet
+def study_run(name: str, workers: int | None, storage: str | None, data: str, quiet: bool) -> int:
+    """Run a study, or go on with it, and write its report.
+
+    Studies that come with the project: variants (the default) and search; or the path of a study file.
+    """
+    from studies import schema
+
+    plan = schema.load(name)
+    if not quiet:
+        _err.print(f"study: {plan.name}, {plan.n_trials} trials, engine {plan.engine}", markup=False)
+    digits = _load(data)
+    # Only now: these take seconds to load, and a mistake in a name or a file should not cost them.
+    from harness.progress import StudyProgress
+    from harness.search import Search, open_storage
+    from harness.tracking import Tracker
+    from harness.workers import Workers, default_count
+
+    folder = OUT / plan.name
+    count = workers or default_count()
+    started_s = time.monotonic()
+    with Workers(count, plan.engine, digits) as pool, StudyProgress(_err, quiet=quiet) as progress:
+        tracker = Tracker()
+        search = Search(plan, digits, tracker, open_storage(storage, folder / "optuna.journal"), progress)
+        result = search.run(pool, count)
+    if not result.trained and not result.failed:
+        _err.print(f"nothing to train: all {result.before} trials are done")
+    else:
+        _err.print(f"{result.trained} trials done, {result.failed} failed, {time.monotonic() - started_s:.0f} s")
+    _report(tracker, plan.name, folder)
+    return ExitStatus.NEGATIVE if result.failed else ExitStatus.OK
+
+
+def _report(tracker: Any, name: str | None, folder: Path | None) -> None:  # noqa: ANN401 - typed where it is loaded
+    from reports import page
+
+    record = tracker.study(name)
+    written = page.write(record, folder or OUT / record.parent.tags["harness.study"])
+    click.echo(f"report: {written.absolute()}")
+
+
+@cli.command()
+@click.argument("name", required=False, metavar="[STUDY]")
+@click.option("--out", "folder", type=click.Path(path_type=Path), help="The folder; by default out/<study>.")
+def report(name: str | None, folder: Path | None) -> None:
+    """Write the report of a recorded study, of the last one where none is named, from MLflow's records alone."""
+    from harness.tracking import Tracker
+
+    _report(Tracker(create=False), name, folder)
+
+
+@cli.group()
+def gate() -> None:
+    """Check that training is as good as it was."""
+
+
+@gate.command("run")
+@_data
+@_quiet
+def gate_run(data: str, quiet: bool) -> int:
+    """Check that the baseline still reaches zero errors, with every engine; a line a check."""
+    from harness import gate as gate_module
+
+    digits = _load(data)
+    checks = []
+    for name in gate_module.ENGINES:
+        if not quiet:
+            _err.print(f"training the baseline with {name}, {BASELINE.epochs} epochs")
+        for check in gate_module.check_engine(engines.make(name, digits), digits):
+            click.echo(str(check))
+            checks.append(check)
+    good = bool(checks) and all(check.passed is not False for check in checks)
+    click.echo("PASS" if good else "FAIL")
+    return ExitStatus.OK if good else ExitStatus.NEGATIVE
+
+
+@cli.command()
+@click.option("--port", type=click.IntRange(1, 65535), help="The port; by default 5000 or the next free one.")
+def ui(port: int | None) -> int:
+    """Browse the recorded runs in MLflow, served to this machine alone."""
+    from harness import tracking
+    from harness import ui as ui_module
+
+    chosen = ui_module.free_port() if port is None else port
+    return ui_module.serve(tracking.tracking_uri(), chosen)

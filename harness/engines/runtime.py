@@ -1,0 +1,41 @@
+"""Starting TensorFlow in this process: one thread, and none of its start-up chatter."""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+
+def start() -> None:
+    """Load TensorFlow with one thread an operation, so that a variant's results do not depend on the cores.
+
+    Variables of the environment that are already set are left as they are, but for Keras' backend.
+    """
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    os.environ["KERAS_BACKEND"] = "tensorflow"  # a ~/.keras/keras.json may name another
+    with _quiet_stderr():
+        import tensorflow as tf
+
+    tf.config.threading.set_intra_op_parallelism_threads(1)
+    tf.config.threading.set_inter_op_parallelism_threads(1)
+
+
+@contextmanager
+def _quiet_stderr() -> Iterator[None]:
+    """Hold back what C++ writes to standard error before it has read its log level; show it if this fails."""
+    sys.stderr.flush()
+    kept = os.dup(2)
+    with tempfile.TemporaryFile() as held:
+        os.dup2(held.fileno(), 2)
+        try:
+            yield
+        except BaseException:
+            held.seek(0)
+            os.write(kept, held.read())
+            raise
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)

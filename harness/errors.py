@@ -1,0 +1,55 @@
+"""What can go wrong, each with its cause, its remedy and the exit status it ends a command with."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+
+class ExitStatus(IntEnum):
+    """The exit statuses of every command."""
+
+    OK = 0
+    NEGATIVE = 1
+    USAGE = 2
+    GATE_INCONCLUSIVE = 3
+    GATE_NOT_RUN = 4
+    ENVIRONMENT = 5
+    INTERRUPTED = 130
+    TERMINATED = 143
+
+
+class HarnessError(Exception):
+    """A mistake or a condition that a person can mend: shown as one message, never as a traceback.
+
+    Args:
+        cause: what was wrong, and where.
+        remedy: what to do about it.
+    """
+
+    exit_status = ExitStatus.USAGE
+
+    def __init__(self, cause: str, remedy: str) -> None:
+        super().__init__(cause, remedy)
+        self.cause = cause
+        self.remedy = remedy
+
+    def __str__(self) -> str:
+        return f"{self.cause}\n  {self.remedy}"
+
+
+class UsageError(HarnessError):
+    """A name, option or value that the command does not know."""
+
+
+class DataError(HarnessError):
+    """Images or labels that cannot be had, read or trusted."""
+
+
+class StudyFileError(HarnessError):
+    """A study file that cannot be read, or that says something it may not say."""
+
+
+class StoppedError(HarnessError):
+    """The machine, a disk, a database or a server stopped the work."""
+
+    exit_status = ExitStatus.ENVIRONMENT

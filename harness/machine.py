@@ -1,0 +1,62 @@
+"""What a result was made on: versions, processor, commit."""
+
+from __future__ import annotations
+
+import platform
+import subprocess
+from dataclasses import dataclass
+from functools import cache
+from importlib import metadata
+from pathlib import Path
+
+_PACKAGES = ("zero-errors", "tensorflow", "keras", "numpy", "mlflow", "optuna", "pandas", "matplotlib")
+
+
+@cache
+def versions() -> dict[str, str]:
+    """The versions of Python and of the packages that results depend on."""
+    found = {"python": platform.python_version()}
+    for package in _PACKAGES:
+        try:
+            found[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            found[package] = "not installed"
+    return found
+
+
+@cache
+def processor() -> str:
+    """The processor's model name, as far as the system tells it."""
+    try:
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()
+
+
+@dataclass(frozen=True)
+class Commit:
+    """The commit of the project's checkout, and whether files that git knows differ from it."""
+
+    revision: str
+    dirty: bool
+
+
+@cache
+def commit() -> Commit | None:
+    """The commit that this code was checked out from; None where it is not run from a git checkout."""
+    root = Path(__file__).resolve().parent.parent
+    if not (root / ".git").exists():
+        return None
+    try:
+        revision = _git(root, "rev-parse", "HEAD")
+        return Commit(revision, dirty=bool(_git(root, "status", "--porcelain", "--untracked-files=no")))
+    except (OSError, subprocess.CalledProcessError):
+        return None
+
+
+def _git(root: Path, *arguments: str) -> str:
+    command = ["git", "-C", str(root), *arguments]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()

@@ -1,0 +1,64 @@
+"""Writing results whole or not at all, and JSON that every reader understands."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from harness.errors import StoppedError
+
+SCHEMA = 1
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a file in one move: a reader sees the old content or the new, never a part.
+
+    Raises:
+        StoppedError: the folder cannot be made or written, or the disk is full.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor, part = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        try:
+            with os.fdopen(descriptor, "wb") as stream:
+                stream.write(content)
+            Path(part).chmod(0o644)
+            Path(part).replace(path)
+        except BaseException:
+            Path(part).unlink(missing_ok=True)
+            raise
+    except OSError as error:
+        cause = f"{path}: cannot be written ({error.strerror or error})"
+        raise StoppedError(cause, "Make room, or choose another place.") from error
+
+
+def write_text(path: Path, content: str) -> None:
+    """Write text as UTF-8, as :func:`write_bytes` does."""
+    write_bytes(path, content.encode())
+
+
+def write_json(destination: str, payload: dict[str, Any]) -> None:
+    """Write JSON to a file, or to the standard output where ``destination`` is ``-``.
+
+    ``schema`` is added, and NaN and infinities become ``null``.
+    """
+    text = json.dumps(_finite({"schema": SCHEMA, **payload}), indent=2, allow_nan=False) + "\n"
+    if destination == "-":
+        sys.stdout.write(text)
+    else:
+        write_text(Path(destination), text)
+
+
+def _finite(value: Any) -> Any:  # noqa: ANN401 - any JSON value in, any JSON value out
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    return value

@@ -1,0 +1,104 @@
+"""How far long work is: a bar on a terminal, plain lines in a log, nothing where quiet was asked for."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from types import TracebackType
+from typing import Self, TextIO
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from harness.engines.contract import EpochReport
+from harness.trials import Outcome
+from harness.variant import Variant
+
+_LINE_EVERY_S = 10.0
+
+
+class EpochLines:
+    """Prints each epoch of one training as Keras prints it, with the error count added."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def __call__(self, report: EpochReport) -> None:
+        """Print an epoch that is over."""
+        steps = report.variant.steps_per_epoch
+        a_step_ms = report.duration_s / steps * 1000
+        bar = "=" * 30
+        self._stream.write(
+            f"Epoch {report.epoch}/{report.variant.epochs}\n"
+            f"{steps}/{steps} [{bar}] - {report.duration_s:.1f}s {a_step_ms:.2f}ms/step"
+            f" - loss: {report.loss:.4f} - errors: {report.errors}\n"
+        )
+        self._stream.flush()
+
+
+class StudyProgress:
+    """Shows how many of a study's trials are done, how fast, and until when; use it as a context.
+
+    Args:
+        console: where it is shown; a bar on a terminal, else a line every ten seconds.
+        quiet: show nothing.
+    """
+
+    def __init__(self, console: Console, *, quiet: bool = False) -> None:
+        self._console, self._quiet = console, quiet
+        self._live = console.is_terminal and not quiet
+        self._bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("trials"),
+            TimeElapsedColumn(),
+            TextColumn("{task.fields[forecast]}"),
+            console=console,
+            disable=not self._live,
+        )
+        self._task = self._bar.add_task("training", total=None, forecast="", start=False)
+        self._before = self._done = self._total = self._failed = 0
+        self._started_s = self._told_s = time.monotonic()
+
+    def __enter__(self) -> Self:
+        self._bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._bar.stop()
+
+    def begin(self, done: int, total: int) -> None:
+        """The study starts with so many of its trials done."""
+        self._before = self._done = done
+        self._total = total
+        self._started_s = self._told_s = time.monotonic()
+        self._bar.start_task(self._task)
+        self._bar.update(self._task, completed=done, total=total)
+        if not self._live and not self._quiet:
+            self._console.print(f"{done} of {total} trials are done; training {total - done}")
+
+    def trial(self, variants: Sequence[Variant], outcomes: Sequence[Outcome] | None) -> None:
+        """A trial ended; with no outcomes, it failed."""
+        self._done += 1
+        self._failed += outcomes is None
+        self._bar.update(self._task, completed=self._done, forecast=self._forecast())
+        now_s = time.monotonic()
+        last = self._done == self._total
+        if self._live or self._quiet or (now_s - self._told_s < _LINE_EVERY_S and not last):
+            return
+        self._told_s = now_s
+        variant = variants[0]
+        what = f"learning rate {variant.learning_rate:.3g}, {variant.epochs} epochs"
+        self._console.print(f"{self._done} of {self._total} trials ({what}); {self._forecast()}")
+
+    def _forecast(self) -> str:
+        elapsed_s = time.monotonic() - self._started_s
+        rate = (self._done - self._before) / elapsed_s
+        left_s = (self._total - self._done) / rate
+        until = datetime.now().astimezone() + timedelta(seconds=left_s)
+        failed = f", {self._failed} failed" if self._failed else ""
+        return f"{rate:.1f} trials/s, until {until:%H:%M:%S}{failed}"

@@ -1,0 +1,279 @@
+"""Ask, train, track, tell: the only module that imports Optuna."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, wait
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import optuna
+from optuna.distributions import BaseDistribution, FloatDistribution, IntDistribution
+from optuna.storages import BaseStorage, JournalStorage
+from optuna.storages.journal import JournalFileBackend
+from optuna.trial import TrialState
+from sqlalchemy.exc import SQLAlchemyError
+
+from harness.digits import Digits
+from harness.errors import StoppedError
+from harness.plan import FloatRange, IntRange, Number, Plan, Sampled
+from harness.tracking import StudyHandle, Tracker
+from harness.trials import Outcome, by_training
+from harness.variant import TRACE_VERSION, Variant
+from harness.workers import Workers
+
+_log = logging.getLogger(__name__)
+
+
+class Progress(Protocol):
+    """Is told how a study goes."""
+
+    def begin(self, done: int, total: int) -> None:
+        """The study starts with so many of its trials done."""
+
+    def trial(self, variants: Sequence[Variant], outcomes: Sequence[Outcome] | None) -> None:
+        """A trial ended; with no outcomes, it failed."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """How a study ended: trials that were done before, trained now, and failed now."""
+
+    run_id: str
+    before: int
+    trained: int
+    failed: int
+
+
+@dataclass(frozen=True)
+class _Trial:
+    number: int
+    variants: tuple[Variant, ...]
+
+
+@dataclass(frozen=True)
+class _Job:
+    """The trials that go to a worker together."""
+
+    trials: tuple[_Trial, ...]
+
+    @property
+    def variants(self) -> list[Variant]:
+        return [variant for trial in self.trials for variant in trial.variants]
+
+
+def study_key(plan: Plan, digits: Digits) -> str:
+    """What must stay the same for two runs of a study to be one study: 12 hex digits.
+
+    The values of the space are not in it, so a study can grow; whatever gives a finished trial another meaning is.
+    """
+    varied = set(plan.space.parameters())
+    design = plan.design.model_dump(exclude={"trials"})
+    fixed = {name: value for name, value in plan.fixed.model_dump().items() if name not in varied}
+    content = [digits.sha256_x, digits.sha256_y, plan.engine, fixed, plan.objectives, design, TRACE_VERSION]
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]
+
+
+def open_storage(url: str | None, journal: Path) -> BaseStorage:
+    """Open Optuna's storage: a database by its URL, else the journal file.
+
+    Raises:
+        StoppedError: it cannot be opened.
+    """
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    try:
+        if url is not None:
+            return optuna.storages.get_storage(url)
+        journal.parent.mkdir(parents=True, exist_ok=True)
+        return JournalStorage(JournalFileBackend(str(journal)))
+    except (OSError, ValueError, ImportError, SQLAlchemyError) as error:
+        first = str(error).splitlines()[0]
+        cause = f"Optuna's storage {url or journal} cannot be opened: {first}"
+        raise StoppedError(cause, "Give another by --storage, or move what is in the way.") from error
+
+
+class Search:
+    """One study, continued from where its records stand.
+
+    Args:
+        plan: the study.
+        digits: the images.
+        tracker: where runs are recorded.
+        storage: where Optuna keeps trials.
+        progress: is told of every trial.
+    """
+
+    def __init__(self, plan: Plan, digits: Digits, tracker: Tracker, storage: BaseStorage, progress: Progress) -> None:
+        self._plan, self._tracker, self._progress = plan, tracker, progress
+        key = study_key(plan, digits)
+        self._study = optuna.create_study(
+            storage=storage,
+            sampler=_sampler(plan),
+            study_name=f"{plan.name}-{key}",
+            directions=["minimize"] * len(plan.objectives),
+            load_if_exists=True,
+        )
+        self._distributions = _distributions(plan)
+        run_id = tracker.begin_study(plan, digits, key)
+        self._handle = StudyHandle(run_id, plan.name, key, plan.engine, digits)
+
+    def run(self, workers: Workers, in_flight: int) -> Result:
+        """Train what is not trained yet, recording each trial as it ends.
+
+        Args:
+            workers: what trains.
+            in_flight: how many batches are trained or wait for a worker at any time.
+
+        Raises:
+            StoppedError: a store failed; what was recorded is kept.
+        """
+        self._settle()
+        before = len(self._done())
+        self._progress.begin(before, self._plan.n_trials)
+        counts = {True: 0, False: 0}
+        status = "KILLED"
+        try:
+            for job, future in self._trained(workers, in_flight):
+                for ended_well in self._record(job, future):
+                    counts[ended_well] += 1
+            status = "FINISHED"
+        except StoppedError:
+            status = "FAILED"
+            raise
+        finally:
+            ended = {"finished": before + counts[True], "failed": counts[False]}
+            self._tracker.end_study(self._handle.run_id, status, ended)
+        return Result(self._handle.run_id, before, counts[True], counts[False])
+
+    def _trained(self, workers: Workers, in_flight: int) -> Iterator[tuple[_Job, Future[list[Outcome]]]]:
+        """Each job with its future, as they are done, while the next ones train."""
+        jobs = self._jobs()
+        running: dict[Future[list[Outcome]], _Job] = {}
+        while True:
+            while len(running) < in_flight and (job := next(jobs, None)) is not None:
+                running[workers.submit(job.variants)] = job
+            if not running:
+                return
+            done, _ = wait(running, return_when=FIRST_COMPLETED)
+            for future in done:
+                yield running.pop(future), future
+
+    # What is left to do
+
+    def _done(self) -> set[str]:
+        """The identities of the trials that are complete."""
+        trials = self._study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+        return {trial.user_attrs["variants"] for trial in trials}
+
+    def _settle(self) -> None:
+        """Settle the trials that an interrupted run left unfinished: complete if their records are whole."""
+        recorded = self._tracker.finished_trainings(self._handle.key)
+        for trial in self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+            keys = trial.user_attrs.get("variants", "").split()
+            runs = [recorded[trial.number, key] for key in keys if (trial.number, key) in recorded]
+            if keys and len(runs) == len(keys):
+                errors = [run.metrics["final_errors"] for run in runs]
+                epochs = float(runs[0].params["epochs"])
+                self._study.tell(trial.number, self._values(errors, epochs))
+            else:
+                self._study.tell(trial.number, state=TrialState.FAIL)
+
+    def _jobs(self) -> Iterator[_Job]:
+        return self._sampled_jobs(self._plan.design) if isinstance(self._plan.design, Sampled) else self._grid_jobs()
+
+    def _grid_jobs(self) -> Iterator[_Job]:
+        """A factorial's trials, those of one training together, each asked for just before it is trained."""
+        done = self._done()
+        points = {
+            variant.key: (variant, point)
+            for point in self._plan.points()
+            if (variant := self._plan.variant(point)).key not in done
+        }
+        for group in by_training([variant for variant, _ in points.values()]):
+            yield _Job(tuple(self._ask_for(variant, points[variant.key][1]) for variant in group))
+
+    def _ask_for(self, variant: Variant, point: dict[str, Number]) -> _Trial:
+        self._study.enqueue_trial(point)
+        trial = self._study.ask(self._distributions)
+        trial.set_user_attr("variants", variant.key)
+        return _Trial(trial.number, (variant,))
+
+    def _sampled_jobs(self, design: Sampled) -> Iterator[_Job]:
+        """A sampler's trials, one at a time, each trained with every seed."""
+        done = len(self._study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)))
+        for _ in range(design.trials - done):
+            trial = self._study.ask(self._distributions)
+            variants = tuple(self._plan.variant({**trial.params, "seed": seed}) for seed in design.seeds)
+            trial.set_user_attr("variants", " ".join(variant.key for variant in variants))
+            yield _Job((_Trial(trial.number, variants),))
+
+    # What was done
+
+    def _record(self, job: _Job, future: Future[list[Outcome]]) -> Iterator[bool]:
+        """Log a job's trials to MLflow, then tell Optuna, so that what is told is logged; yield how each ended."""
+        error = future.exception()
+        outcomes = deque(future.result() if error is None else [])
+        for trial in job.trials:
+            if error is None:
+                own = [outcomes.popleft() for _ in trial.variants]
+                self._log_trial(trial, own)
+                self._progress.trial(trial.variants, own)
+            else:
+                self._log_failed(trial, f"{type(error).__name__}: {error}")
+                self._progress.trial(trial.variants, None)
+            yield error is None
+
+    def _log_trial(self, trial: _Trial, outcomes: Sequence[Outcome]) -> None:
+        values = self._values([outcome.final_errors for outcome in outcomes], trial.variants[0].epochs)
+        parent = self._trial_run(trial, dict(zip(self._plan.objectives, values, strict=True)))
+        for outcome in outcomes:
+            self._tracker.log_outcome(self._handle, parent, trial.number, outcome)
+        if parent != self._handle.run_id:
+            self._tracker.end_trial(parent)
+        self._study.tell(trial.number, values)
+
+    def _log_failed(self, trial: _Trial, reason: str) -> None:
+        _log.error("trial %d failed: %s", trial.number, reason)
+        parent = self._trial_run(trial, {})
+        for variant in trial.variants:
+            self._tracker.log_failure(self._handle, parent, trial.number, variant, reason)
+        if parent != self._handle.run_id:
+            self._tracker.end_trial(parent, "FAILED")
+        self._study.tell(trial.number, state=TrialState.FAIL)
+
+    def _trial_run(self, trial: _Trial, values: Mapping[str, float]) -> str:
+        """The run that a trial's trainings hang under: of its own where it has several, else the study's."""
+        if not isinstance(self._plan.design, Sampled):
+            return self._handle.run_id
+        return self._tracker.begin_trial(self._handle, trial.number, trial.variants[0], values)
+
+    def _values(self, errors: Sequence[float], epochs: float) -> list[float]:
+        measured = {"errors": sum(errors) / len(errors), "epochs": float(epochs)}
+        return [measured[objective] for objective in self._plan.objectives]
+
+
+def _sampler(plan: Plan) -> optuna.samplers.BaseSampler:
+    if isinstance(plan.design, Sampled) and plan.design.sampler == "tpe":
+        return optuna.samplers.TPESampler(seed=plan.design.sampler_seed)
+    seed = plan.design.sampler_seed if isinstance(plan.design, Sampled) else 0
+    return optuna.samplers.RandomSampler(seed=seed)
+
+
+def _distributions(plan: Plan) -> dict[str, BaseDistribution]:
+    """The space as numbers, never as categories: Optuna lets the range of a number grow."""
+    distributions: dict[str, BaseDistribution] = {}
+    for name, values in plan.space.parameters().items():
+        if isinstance(values, IntRange):
+            distributions[name] = IntDistribution(values.low, values.high, step=values.step)
+        elif isinstance(values, FloatRange):
+            distributions[name] = FloatDistribution(values.low, values.high, log=values.log)
+        elif all(isinstance(value, int) for value in values):
+            distributions[name] = IntDistribution(int(min(values)), int(max(values)))
+        else:
+            distributions[name] = FloatDistribution(min(values), max(values), log=True)
+    return distributions

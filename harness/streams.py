@@ -1,0 +1,48 @@
+"""A seed's initial weights and batch order, exactly as the lab's TensorFlow drew them."""
+
+from __future__ import annotations
+
+from math import sqrt
+
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
+
+from harness.variant import N_FEATURES, N_IMAGES, Variant
+
+
+def initial_weights(variant: Variant) -> tuple[NDArray[np.float32], ...]:
+    """The Glorot-uniform kernels of the variant's seed, and zero biases.
+
+    TensorFlow's global seed is set, which restarts its stream of eager operation seeds: the kernels are the first
+    three draws of that stream, in layer order.
+
+    Returns:
+        kernel and bias of each layer in turn, ``(fan_in, units)`` and ``(units,)``, ``float32``.
+
+    Source: X. Glorot and Y. Bengio, "Understanding the difficulty of training deep feedforward neural networks",
+    AISTATS 2010.
+    """
+    tf.random.set_seed(variant.seed)
+    weights: list[NDArray[np.float32]] = []
+    fan_in = N_FEATURES
+    for units in variant.layers:
+        limit = sqrt(6 / (fan_in + units))
+        weights.append(tf.random.uniform((fan_in, units), -limit, limit).numpy())
+        weights.append(np.zeros(units, np.float32))
+        fan_in = units
+    return tuple(weights)
+
+
+def batch_orders(variant: Variant) -> NDArray[np.int64]:
+    """The order in which each epoch takes the images; batches are cut from it from the left.
+
+    The first epochs do not depend on how many follow.
+
+    Returns:
+        ``(epochs, 5000)``, ``int64``, each row a permutation of the image indices.
+    """
+    tf.random.set_seed(variant.seed)
+    epochs = tf.data.Dataset.range(1).repeat(variant.epochs)
+    orders = epochs.map(lambda _: tf.random.shuffle(tf.range(N_IMAGES, dtype=tf.int64)))
+    return np.stack(list(orders.as_numpy_iterator()))

@@ -1,0 +1,119 @@
+"""From variants to outcomes: each configuration is trained once, and its shorter trials are read off."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.digits import Digits
+from harness.engines.contract import Engine, OnEpoch
+from harness.softmax import SoftmaxCheck, consistency
+from harness.trajectory import Trajectory, wrong_images
+from harness.variant import Variant
+
+LAB_IMAGE_OF_TWO = 1015
+
+
+@dataclass(frozen=True, eq=False)
+class Outcome:
+    """What is recorded of one trained variant.
+
+    Attributes:
+        variant: what was trained.
+        engine: what trained it.
+        losses: ``(epochs,)``, mean loss of each epoch.
+        errors: ``(epochs,)``, images wrong after each epoch.
+        first_zero_epoch: the first epoch (from 1) with no error, or None.
+        softmax: how each way of ``my_softmax`` compares with TensorFlow's on the final logits.
+        wrong: indices (from 0) of the images that are wrong after the last epoch.
+        logits_1015: ``(10,)``, the final logits of the lab's image of a two.
+        started_s: when the training began, seconds since 1970.
+        duration_s: wall time of the training that this was read off, seconds.
+        shared_by: how many outcomes were read off that training.
+    """
+
+    variant: Variant
+    engine: str
+    losses: NDArray[np.float64]
+    errors: NDArray[np.int64]
+    first_zero_epoch: int | None
+    softmax: dict[str, SoftmaxCheck]
+    wrong: NDArray[np.intp]
+    logits_1015: NDArray[np.float32]
+    started_s: float
+    duration_s: float
+    shared_by: int
+
+    @property
+    def final_errors(self) -> int:
+        """Images wrong after the last epoch."""
+        return int(self.errors[-1])
+
+    @property
+    def final_loss(self) -> float:
+        """Mean loss of the last epoch."""
+        return float(self.losses[-1])
+
+    def as_json(self) -> dict[str, Any]:
+        """The outcome in plain values, as ``harness train --json`` writes it."""
+        return {
+            "variant": {**self.variant.model_dump(mode="json"), "key": self.variant.key},
+            "engine": self.engine,
+            "losses": self.losses.tolist(),
+            "errors": self.errors.tolist(),
+            "first_zero_epoch": self.first_zero_epoch,
+            "final_errors": self.final_errors,
+            "logits_1015": self.logits_1015.tolist(),
+            "softmax": {name: asdict(check) for name, check in self.softmax.items()},
+            "duration_s": self.duration_s,
+        }
+
+
+def by_training(variants: Sequence[Variant]) -> list[list[Variant]]:
+    """Group variants that one training serves: those that differ in nothing but their epochs, in order."""
+    groups: dict[Variant, list[Variant]] = {}
+    for variant in variants:
+        groups.setdefault(variant.with_epochs(1), []).append(variant)
+    return list(groups.values())
+
+
+def run(engine: Engine, digits: Digits, variants: Sequence[Variant], on_epoch: OnEpoch | None = None) -> list[Outcome]:
+    """Train the variants, one training for all that differ in their epochs alone.
+
+    Returns:
+        an outcome for each variant, in order.
+    """
+    groups = by_training(variants)
+    longest = [max(group, key=lambda variant: variant.epochs) for group in groups]
+    wanted = {variant.epochs for variant in variants}
+    started_s = time.time()
+    trajectories = engine.train(longest, snapshots=wanted, on_epoch=on_epoch)
+    outcomes: dict[Variant, Outcome] = {}
+    for group, trajectory in zip(groups, trajectories, strict=True):
+        for variant in group:
+            prefix = trajectory.prefix(variant.epochs)
+            outcomes[variant] = _outcome(engine.name, digits, prefix, started_s, len(group))
+        started_s += trajectory.duration_s
+    return [outcomes[variant] for variant in variants]
+
+
+def _outcome(engine: str, digits: Digits, trajectory: Trajectory, started_s: float, shared_by: int) -> Outcome:
+    logits = trajectory.final.logits
+    return Outcome(
+        variant=trajectory.variant,
+        engine=engine,
+        losses=trajectory.losses,
+        errors=trajectory.errors,
+        first_zero_epoch=trajectory.first_zero_epoch,
+        softmax=consistency(logits),
+        wrong=wrong_images(logits, digits.labels),
+        logits_1015=logits[LAB_IMAGE_OF_TWO],
+        started_s=started_s,
+        duration_s=trajectory.duration_s,
+        shared_by=shared_by,
+    )

@@ -1,0 +1,59 @@
+"""MLflow's own pages over the tracking database, on this machine alone."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+
+from harness.errors import StoppedError, UsageError
+from harness.tracking import database_path
+
+_FIRST_PORT = 5000
+_PORTS = 100
+
+
+def free_port(first: int = _FIRST_PORT) -> int:
+    """The first port from ``first`` on that nobody listens to on the loopback address.
+
+    Raises:
+        StoppedError: a hundred ports in a row are taken.
+    """
+    for port in range(first, first + _PORTS):
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
+    cause = f"no port from {first} to {first + _PORTS - 1} is free"
+    raise StoppedError(cause, "Stop a server, or name a port by --port.")
+
+
+def command(tracking_uri: str, port: int) -> list[str]:
+    """The command that serves the tracking database.
+
+    Raises:
+        UsageError: there is nothing to show yet, or a tracking server shows it already.
+    """
+    if tracking_uri.startswith("http"):
+        raise UsageError(f"the runs are on a tracking server, {tracking_uri}", "Open that address in a browser.")
+    path = database_path(tracking_uri)
+    if path is not None and not path.is_file():
+        raise UsageError(f"there is nothing to show: {path} does not exist", "Run a study first: harness study run.")
+    server = ["server", "--backend-store-uri", tracking_uri, "--host", "127.0.0.1", "--port", str(port)]
+    return [sys.executable, "-m", "mlflow", *server, "--workers", "1"]
+
+
+def serve(tracking_uri: str, port: int) -> int:
+    """Serve until interrupted; return the server's exit status."""
+    environment = {**os.environ, "MLFLOW_DISABLE_TELEMETRY": "true"}
+    server = subprocess.Popen(command(tracking_uri, port), env=environment)
+    try:
+        return server.wait()
+    except KeyboardInterrupt:
+        # The terminal has sent the server the same Ctrl-C: let it close its connections.
+        server.wait()
+        raise

@@ -1,0 +1,88 @@
+"""What is trained: a frozen, validated configuration and the key of its content."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Annotated, Any, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from harness.errors import UsageError
+
+N_FEATURES = 400
+N_CLASSES = 10
+N_IMAGES = 5000
+
+# Bumped only when what training computes changes, so that old and new records are never taken for the same.
+TRACE_VERSION = 1
+
+
+class Variant(BaseModel):
+    """One configuration of the 400-input network; its defaults are the baseline.
+
+    Attributes:
+        epochs: passes over the 5000 images, at least 1.
+        learning_rate: Adam's, above 0.
+        seed: of the initial weights and the batch order, 0 to 2**31 - 1.
+        layers: units of each layer; all but the last have a ReLU, the last has one linear unit a digit.
+        batch_size: examples a step, 1 to 5000; a smaller last batch is trained too.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    epochs: Annotated[int, Field(ge=1, le=1_000_000)] = 100
+    learning_rate: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 0.001
+    seed: Annotated[int, Field(ge=0, lt=2**31)] = 1234
+    layers: tuple[Annotated[int, Field(ge=1)], ...] = (25, 15, N_CLASSES)
+    batch_size: Annotated[int, Field(ge=1, le=N_IMAGES)] = 32
+
+    @field_validator("layers")
+    @classmethod
+    def _one_unit_a_digit(cls, layers: tuple[int, ...]) -> tuple[int, ...]:
+        if layers[-1:] != (N_CLASSES,):
+            msg = f"the last layer must have {N_CLASSES} units, one a digit"
+            raise ValueError(msg)
+        return layers
+
+    @classmethod
+    def create(cls, **fields: Any) -> Self:  # noqa: ANN401 - any value is input; validation is the point
+        """Build a variant from what a person typed.
+
+        Raises:
+            UsageError: a field is unknown or out of its range; the message names it.
+        """
+        try:
+            return cls(**fields)
+        except ValidationError as error:
+            raise UsageError(describe(error), "Mend the value and try again.") from None
+
+    @property
+    def key(self) -> str:
+        """The first 16 hex digits of the SHA-256 of the configuration, the same wherever it is computed."""
+        text = json.dumps(self.model_dump(mode="json"), sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    def with_epochs(self, epochs: int) -> Self:
+        """The same configuration, trained for another number of epochs."""
+        return self.model_copy(update={"epochs": epochs})
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Optimizer steps an epoch, the one of a smaller last batch among them."""
+        return -(-N_IMAGES // self.batch_size)
+
+
+def describe(error: ValidationError) -> str:
+    """One line for each thing that a validation found: where it is, what is wrong, what was given."""
+    lines = []
+    for item in error.errors(include_url=False):
+        where = ".".join(str(part) for part in item["loc"])
+        message = item["msg"].removeprefix("Value error, ")
+        message = message[:1].lower() + message[1:]
+        given = "" if item["type"] in {"missing", "value_error"} else f" (given: {item['input']!r})"
+        lines.append(f"{where}: {message}{given}" if where else f"{message}{given}")
+    return "; ".join(lines)
+
+
+BASELINE = Variant()

@@ -1,0 +1,123 @@
+"""Every task of the project, in one environment that is made once from the lock: ``nox -s study``, ``nox -s tests``."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import sys
+from pathlib import Path
+
+import nox
+
+ROOT = Path(__file__).resolve().parent
+VENV = ROOT / ".venv"
+LOCKS = ROOT / "requirements"
+GROUPS = ("tests", "lint", "types", "build", "dev")
+PYTHONS = ((3, 11), (3, 13))
+# A stopped study finishes what it is writing; only then may nox end it by force.
+PATIENCE_S = 60.0
+
+nox.options.default_venv_backend = "none"
+nox.options.sessions = ["lint", "types", "tests"]
+nox.options.error_on_external_run = False
+
+
+def _bin(name: str) -> str:
+    folder, suffix = ("Scripts", ".exe") if os.name == "nt" else ("bin", "")
+    return str(VENV / folder / f"{name}{suffix}")
+
+
+def _fingerprint() -> str:
+    """What the environment was made from: the lock, the project's metadata, this Python and this folder."""
+    content = [sys.version, str(ROOT), (LOCKS / "dev.txt").read_text(), (ROOT / "pyproject.toml").read_text()]
+    return hashlib.sha256("\0".join(content).encode()).hexdigest()
+
+
+def _uv(session: nox.Session) -> str:
+    beside = Path(sys.executable).with_name("uv")
+    found = str(beside) if beside.exists() else shutil.which("uv")
+    if found is None:
+        session.error('uv is missing: python -m pip install "nox[uv]"')
+    return found
+
+
+def _prepare(session: nox.Session) -> None:
+    """Make the environment if it is not there or was made from something else; else return at once."""
+    stamp = VENV / "made-from"
+    if stamp.is_file() and stamp.read_text() == _fingerprint():
+        return
+    if not PYTHONS[0] <= sys.version_info[:2] <= PYTHONS[1]:
+        session.error(f"nox runs on Python {sys.version.split()[0]}; the project takes 3.11 to 3.13: use one of these")
+    uv = _uv(session)
+    environment = {"UV_PYTHON_DOWNLOADS": "never", "VIRTUAL_ENV": str(VENV), "UV_LINK_MODE": "copy"}
+    stamp.unlink(missing_ok=True)
+    if not Path(_bin("python")).exists():
+        session.run(uv, "venv", "--quiet", "--clear", "--python", sys.executable, str(VENV), env=environment)
+    # Compiled at once: workers start together, and each would compile TensorFlow's thousands of modules for itself.
+    session.run(uv, "pip", "sync", "--require-hashes", "--compile-bytecode", str(LOCKS / "dev.txt"), env=environment)
+    install = ["pip", "install", "--quiet", "--no-deps", "--no-build-isolation", "--editable", str(ROOT)]
+    session.run(uv, *install, env=environment)
+    stamp.write_text(_fingerprint())
+
+
+def _run(session: nox.Session, *command: str) -> None:
+    _prepare(session)
+    session.run(_bin(command[0]), *command[1:], interrupt_timeout=PATIENCE_S, terminate_timeout=PATIENCE_S)
+
+
+@nox.session
+def study(session: nox.Session) -> None:
+    """Run the default study, or another (-- search), and write its report."""
+    _run(session, "harness", "study", "run", *session.posargs)
+
+
+@nox.session
+def report(session: nox.Session) -> None:
+    """Write the report of a recorded study, the last one by default."""
+    _run(session, "harness", "report", *session.posargs)
+
+
+@nox.session
+def regression(session: nox.Session) -> None:
+    """Check that the baseline still reaches zero errors."""
+    _run(session, "harness", "gate", "run", *session.posargs)
+
+
+@nox.session
+def ui(session: nox.Session) -> None:
+    """Browse the recorded runs in MLflow."""
+    _run(session, "harness", "ui", *session.posargs)
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    """Run the tests; -- -m 'not slow' leaves the slow ones out."""
+    _run(session, "pytest", *session.posargs)
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Check style and formatting; -- --fix mends what can be mended."""
+    _run(session, "ruff", "check", *session.posargs)
+    _run(session, "ruff", "format", *([] if "--fix" in session.posargs else ["--check"]))
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    """Check the types."""
+    _run(session, "mypy", *session.posargs)
+
+
+@nox.session
+def lock(session: nox.Session) -> None:
+    """Make the locks anew from pyproject.toml: the one task that needs the network after the set-up."""
+    uv = _uv(session)
+    for group in ("runtime", *GROUPS):
+        chosen = ["--group", group] if group != "runtime" else []
+        session.run(
+            *(uv, "pip", "compile", "--quiet", "--universal", "--python-version", "3.11", "--generate-hashes"),
+            *("--no-emit-index-url", "--no-emit-find-links", "--custom-compile-command", "nox -s lock"),
+            *chosen,
+            *(str(ROOT / "pyproject.toml"), "--output-file", str(LOCKS / f"{group}.txt"), *session.posargs),
+        )

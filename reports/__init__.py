@@ -1,0 +1,1 @@
+"""Comparison reports, made from recorded runs alone: records to frames, frames to figures, both to a page."""

@@ -1,0 +1,146 @@
+"""Recorded runs as pandas frames: the numbers that tables and figures show."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from harness.tracking import RunRecord, StudyRecord
+from harness.variant import BASELINE
+
+# A study of many learning rates, such as a search, is shown in this many groups of neighbouring ones.
+_MOST_RATES = 6
+_RATE_GROUPS = 4
+_SOFTMAX_FIGURES = ("max_abs_diff", "max_ulp", "argmax_differs", "row_sum_error", "overflow_rows")
+
+
+def runs(record: StudyRecord) -> pd.DataFrame:
+    """One row a recorded training run, failed ones too, in the order of their trials.
+
+    Numbers that a run does not have (a failed run has no score, not every training reaches zero) are NaN.
+    """
+    frame = pd.DataFrame([_row(run) for run in record.trainings])
+    if frame.empty:
+        return frame
+    frame["rate"] = _rate_labels(frame["learning_rate"])
+    return frame
+
+
+def _row(run: RunRecord) -> dict[str, object]:
+    params, metrics = run.params, run.metrics
+    row: dict[str, object] = {
+        "run_id": run.run_id,
+        "name": run.name,
+        "status": run.status,
+        "trial": int(run.tags["harness.trial"]),
+        "variant": run.tags["harness.variant"],
+        "epochs": int(params["epochs"]),
+        "learning_rate": float(params["learning_rate"]),
+        "seed": int(params["seed"]),
+        "layers": params["layers"],
+        "batch_size": int(params["batch_size"]),
+        "engine": params["engine"],
+        "dataset": params["dataset"],
+        "final_errors": metrics.get("final_errors", np.nan),
+        "first_zero_epoch": metrics.get("first_zero_epoch", np.nan),
+        "final_loss": metrics.get("final_loss", np.nan),
+        "duration_s": metrics.get("duration_s", np.nan),
+        "shared_by": metrics.get("shared_by", np.nan),
+        "failure": run.tags.get("harness.failure", ""),
+    }
+    return row | {f"softmax_{name}": metrics.get(f"softmax_{name}", np.nan) for name in _SOFTMAX_FIGURES}
+
+
+def _rate_labels(rates: pd.Series[float]) -> pd.Series[str]:
+    """What each learning rate is shown under: itself, or where there are many, a group of neighbours."""
+    distinct = np.sort(rates.unique())
+    if len(distinct) <= _MOST_RATES:
+        order = [f"{rate:g}" for rate in distinct]
+        return pd.Series(pd.Categorical(rates.map("{:g}".format), order, ordered=True), index=rates.index)
+    groups = np.array_split(distinct, _RATE_GROUPS)
+    labels = {rate: f"{group[0]:.2g} to {group[-1]:.2g}" for group in groups for rate in group}
+    order = list(dict.fromkeys(labels.values()))
+    return pd.Series(pd.Categorical(rates.map(labels), order, ordered=True), index=rates.index)
+
+
+def finished(frame: pd.DataFrame) -> pd.DataFrame:
+    """The runs that have a score."""
+    return frame[frame["status"] == "FINISHED"]
+
+
+def trainings(frame: pd.DataFrame) -> pd.DataFrame:
+    """One row a training: the longest of the runs that were read off it, which is all that was observed of it."""
+    same = ["learning_rate", "seed", "layers", "batch_size"]
+    return finished(frame).sort_values("epochs").drop_duplicates(same, keep="last").sort_values(same)
+
+
+def by_epochs_and_rate(frame: pd.DataFrame) -> pd.DataFrame:
+    """Final error counts by epochs and learning rate: mean, min, max and share at zero over the runs of a cell."""
+    rows = []
+    for (rate, epochs), cell in finished(frame).groupby(["rate", "epochs"], observed=True):
+        errors = cell["final_errors"]
+        rows.append(
+            {
+                "rate": rate,
+                "epochs": epochs,
+                "n": len(cell),
+                "mean_errors": errors.mean(),
+                "min_errors": int(errors.min()),
+                "max_errors": int(errors.max()),
+                "at_zero": int((errors == 0).sum()),
+                "run_ids": list(cell["run_id"]),
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def first_zero_by_seed(frame: pd.DataFrame) -> pd.DataFrame:
+    """One row a training: its first zero epoch, NaN where it never got there, and the epochs that it had."""
+    columns = ["rate", "learning_rate", "seed", "epochs", "first_zero_epoch", "final_errors", "run_id"]
+    return trainings(frame)[columns]
+
+
+def curves(record: StudyRecord, frame: pd.DataFrame) -> pd.DataFrame:
+    """Loss and errors of every training, one row an epoch."""
+    histories = {run.run_id: run for run in record.trainings}
+    parts = []
+    for training in trainings(frame).to_dict("records"):
+        run = histories[str(training["run_id"])]
+        part = pd.DataFrame({"epoch": range(1, len(run.losses) + 1), "loss": run.losses, "errors": run.errors})
+        parts.append(part.assign(rate=training["rate"], seed=training["seed"], run_id=run.run_id))
+    if not parts:
+        return pd.DataFrame(columns=["epoch", "loss", "errors", "rate", "seed", "run_id"])
+    joined = pd.concat(parts, ignore_index=True)
+    return joined.assign(rate=joined["rate"].astype(frame["rate"].dtype))
+
+
+def baseline(frame: pd.DataFrame) -> pd.DataFrame:
+    """The runs of the baseline, one for each of its numbers of epochs."""
+    layers = "-".join(map(str, BASELINE.layers))
+    is_baseline = (
+        (frame["seed"] == BASELINE.seed)
+        & (frame["learning_rate"] == BASELINE.learning_rate)
+        & (frame["layers"] == layers)
+        & (frame["batch_size"] == BASELINE.batch_size)
+    )
+    return finished(frame[is_baseline]).sort_values("epochs")
+
+
+def softmax(record: StudyRecord) -> pd.DataFrame:
+    """The worst figure of each way of ``my_softmax`` over all runs, and the run that it comes from."""
+    rows = []
+    for run in record.trainings:
+        for way, check in run.softmax.items():
+            rows.append({"way": way, "run_id": run.run_id, **check})
+    if not rows:
+        return pd.DataFrame(columns=["way", "runs", *_SOFTMAX_FIGURES])
+    every = pd.DataFrame(rows).set_index("run_id")
+    summary = []
+    for way, group in every.groupby("way", sort=False):
+        worst: dict[str, object] = {"way": way, "runs": len(group)}
+        for figure in _SOFTMAX_FIGURES:
+            values = group[figure].astype(float)
+            worst[figure] = values.max()
+            worst[f"{figure}_run"] = values.idxmax() if values.max() > 0 else ""
+        summary.append(worst)
+    return pd.DataFrame(summary)

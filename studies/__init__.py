@@ -1,0 +1,1 @@
+"""Studies, one TOML file each, and the schema that reads them."""

@@ -1,0 +1,57 @@
+"""Reading a study from its TOML file: found by name or path, refused with the place of the mistake."""
+
+from __future__ import annotations
+
+import tomllib
+from importlib import resources
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from harness.errors import StudyFileError
+from harness.plan import Plan
+from harness.variant import describe
+
+
+def names() -> list[str]:
+    """The studies that come with the project."""
+    files = resources.files("studies").iterdir()
+    return sorted(file.name.removesuffix(".toml") for file in files if file.name.endswith(".toml"))
+
+
+def load(study: str) -> Plan:
+    """Read a study.
+
+    Args:
+        study: the name of a study that comes with the project, or the path of a TOML file, whose stem is its name.
+
+    Raises:
+        StudyFileError: there is none, it is not TOML, or it says something that a study may not say.
+    """
+    if study in names():
+        where = f"studies/{study}.toml"
+        content = resources.files("studies").joinpath(f"{study}.toml").read_bytes()
+        return _parse(content, study, where)
+    path = Path(study)
+    if path.suffix != ".toml":
+        remedy = f"Studies: {', '.join(names())}; or give the path of a .toml file."
+        raise StudyFileError(f"no study is called {study!r}", remedy)
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise StudyFileError(f"{path}: cannot be read ({error.strerror})", "Give the path of a study file.") from error
+    return _parse(content, path.stem, str(path))
+
+
+def _parse(content: bytes, name: str, where: str) -> Plan:
+    try:
+        table = tomllib.loads(content.decode())
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise StudyFileError(f"{where}: not TOML: {error}", "Mend the file there.") from error
+    if "name" in table:
+        raise StudyFileError(f"{where}: name: a study is named by its file", "Take the key out; rename the file.")
+    try:
+        return Plan.model_validate({**table, "name": name})
+    except ValidationError as error:
+        remedy = "CONTRIBUTING.md and the studies that come with the project show what a study file may say."
+        raise StudyFileError(f"{where}: {describe(error)}", remedy) from error
