@@ -127,7 +127,8 @@ def _overflows(rows: Floats) -> NDArray[np.bool_]:
     with np.errstate(invalid="ignore", over="ignore"):
         positive = np.greater(rows.sum(axis=-1), 0)
     finite = np.isfinite(rows).all(axis=-1)
-    return np.logical_not(finite & positive)
+    bad: NDArray[np.bool_] = np.logical_not(finite & positive)
+    return bad
 
 
 def _max_ulp(a: Floats, b: Floats) -> int | None:

@@ -39,7 +39,7 @@ def _figure(width: float = 7.2, height: float = 4.2) -> tuple[Figure, Axes]:
 
 def errors_heat_map(cells: pd.DataFrame) -> Figure:
     """Mean final errors by epochs and learning rate, with the share of runs at zero written in each cell."""
-    means = cells.pivot(index="rate", columns="epochs", values="mean_errors")
+    means = cells.pivot_table(index="rate", columns="epochs", values="mean_errors", observed=True)
     rates, epochs = list(means.index), list(means.columns)
     grid = np.log1p(means.to_numpy(float))
     figure, axes = _figure(height=1.6 + 0.62 * len(rates), width=max(5.0, 1.8 + 0.95 * len(epochs)))

@@ -130,14 +130,13 @@ def softmax(record: StudyRecord) -> pd.DataFrame:
     """The worst figure of each way of ``my_softmax`` over all runs, and the run that it comes from."""
     rows = []
     for run in record.trainings:
-        for way, check in run.softmax.items():
-            rows.append({"way": way, "run_id": run.run_id, **check})
+        rows += [{"way": way, "run_id": run.run_id, **check} for way, check in run.softmax.items()]
     if not rows:
         return pd.DataFrame(columns=["way", "runs", *_SOFTMAX_FIGURES])
     every = pd.DataFrame(rows).set_index("run_id")
     summary = []
-    for way, group in every.groupby("way", sort=False):
-        worst: dict[str, object] = {"way": way, "runs": len(group)}
+    for name, group in every.groupby("way", sort=False):
+        worst: dict[str, object] = {"way": name, "runs": len(group)}
         for figure in _SOFTMAX_FIGURES:
             values = group[figure].astype(float)
             worst[figure] = values.max()
