@@ -110,7 +110,7 @@ def load(choice: str = AUTO) -> Digits:
     if choice in {AUTO, LAB}:
         return _lab_or_default(required=choice == LAB)
     path = Path(choice).expanduser()
-    digits = _canonical(*digitfiles.read(path), source=str(path), where=str(path))
+    digits = canonical(*digitfiles.read(path), source=str(path), where=str(path))
     if digits.name == LAB_NAME:
         _remember(digits)
     return digits
@@ -123,7 +123,7 @@ def _lab_or_default(*, required: bool) -> Digits:
     try:
         with tempfile.TemporaryDirectory() as folder:
             path = download.keras_mnist(Path(folder))
-            digits = _canonical(*digitfiles.read(path), source="Keras' MNIST loader", where="Keras' MNIST")
+            digits = canonical(*digitfiles.read(path), source="Keras' MNIST loader", where="Keras' MNIST")
     except DataError as error:
         if required:
             raise
@@ -148,7 +148,7 @@ def _embedded() -> Digits:
         return cached
     images, labels = optdigits.build()
     source = "embedded (scikit-learn's load_digits)"
-    digits = _canonical(digitfiles.unroll(images), labels, source=source, where="the embedded digits")
+    digits = canonical(digitfiles.unroll(images), labels, source=source, where="the embedded digits")
     if digits.name != OPTDIGITS_NAME:
         expected = _PROOFS[OPTDIGITS_NAME][0]
         cause = f"the embedded digits came out wrong: expected sha256 {expected}, got {digits.sha256_x}"
@@ -157,8 +157,18 @@ def _embedded() -> Digits:
     return digits
 
 
-def _canonical(x: NDArray[np.generic], y: NDArray[np.generic], *, source: str, where: str) -> Digits:
-    """Check shapes and values, bring both arrays to their canonical form, and name them by their hashes."""
+def canonical(x: NDArray[np.generic], y: NDArray[np.generic], *, source: str, where: str) -> Digits:
+    """Check shapes and values, bring both arrays to their canonical form, and name them by their hashes.
+
+    Args:
+        x: ``(5000, 400)``, any kind of real number.
+        y: ``(5000, 1)`` or ``(5000,)``, digits in any kind of real number.
+        source: where they were taken from, as it is told and recorded.
+        where: the same, as an error begins.
+
+    Raises:
+        DataError: a shape, a type or a value is wrong.
+    """
     remedy = "Give an mnist.npz, a folder with X.npy (5000, 400) and y.npy (5000, 1), or an ex3data1.mat."
     if x.shape != (N_IMAGES, N_FEATURES):
         raise DataError(f"{where}: X has shape {x.shape}, not {(N_IMAGES, N_FEATURES)}", remedy)
@@ -199,7 +209,7 @@ def _recall(name: str) -> Digits | None:
     if not folder.is_dir():
         return None
     try:
-        digits = _canonical(*digitfiles.read(folder), source=f"cache {folder}", where=str(folder))
+        digits = canonical(*digitfiles.read(folder), source=f"cache {folder}", where=str(folder))
     except DataError as error:
         _log.warning("passing over a damaged cache: %s", error.cause)
         return None

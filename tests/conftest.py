@@ -1,0 +1,94 @@
+"""What tests share: the images, engines, and a machine that is only theirs."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from harness import digits as digits_module
+from harness import engines
+from harness.digits import Digits
+from harness.engines.contract import Engine
+
+MNIST = "HARNESS_TEST_MNIST"
+Harness = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _own_machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """No cache, setting or network of this machine: every test starts as a new user without a network does."""
+    shared = tmp_path_factory.getbasetemp().parent
+    patch = pytest.MonkeyPatch()
+    for name in ("HARNESS_DATA", "MLFLOW_TRACKING_URI", "PYTHONDONTWRITEBYTECODE"):
+        patch.delenv(name, raising=False)
+    patch.setenv("XDG_CACHE_HOME", str(shared / "cache"))
+    patch.setenv("KERAS_HOME", str(shared / "keras"))
+    # Nobody listens there, so whatever would go out fails at once, here and in every process that a test starts.
+    for name in ("http_proxy", "https_proxy"):
+        patch.setenv(name, "http://127.0.0.1:9")
+    patch.setenv("no_proxy", "127.0.0.1,localhost")
+    yield
+    patch.undo()
+
+
+@pytest.fixture(scope="session")
+def mnist() -> Path:
+    """The path of real MNIST."""
+    named = os.environ.get(MNIST)
+    if not named:
+        pytest.skip(f"needs the lab's images: {MNIST} does not name an mnist.npz")
+    return Path(named)
+
+
+@pytest.fixture(scope="session")
+def lab(mnist: Path) -> Digits:
+    """The lab's images."""
+    return digits_module.load(str(mnist))
+
+
+@pytest.fixture(scope="session")
+def optdigits() -> Digits:
+    """The embedded default."""
+    return digits_module.load(digits_module.OPTDIGITS)
+
+
+@pytest.fixture(scope="session")
+def digits() -> Digits:
+    """The lab's images where they can be had, else the embedded default."""
+    return digits_module.load(os.environ.get(MNIST) or digits_module.OPTDIGITS)
+
+
+@pytest.fixture(scope="session", params=engines.NAMES)
+def engine(request: pytest.FixtureRequest, digits: Digits) -> Engine:
+    """Each engine in turn."""
+    return engines.make(request.param, digits)
+
+
+@pytest.fixture(scope="session")
+def graph(digits: Digits) -> Engine:
+    """The reference engine."""
+    return engines.make("graph", digits)
+
+
+@pytest.fixture
+def harness(tmp_path: Path) -> Harness:
+    """Run the command ``harness`` in a folder of the test's own, as a user does."""
+
+    def run(*arguments: str, cwd: Path = tmp_path, **environment: str) -> subprocess.CompletedProcess[str]:
+        command = [str(Path(sys.executable).with_name("harness")), *arguments]
+        return subprocess.run(
+            command,
+            cwd=cwd,
+            env={**os.environ, **environment},
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=False,
+        )
+
+    return run

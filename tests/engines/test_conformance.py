@@ -1,0 +1,165 @@
+"""What every engine must do; a new engine joins by its name in ``harness.engines.NAMES``."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from harness.digits import Digits
+from harness.engines.contract import Engine, EpochReport
+from harness.streams import batch_orders, initial_weights
+from harness.trajectory import Trajectory, wrong_images
+from harness.variant import Variant
+
+Weights = list[NDArray[np.float64]]
+
+
+def forward(weights: Weights, x: NDArray[np.float64]) -> list[NDArray[np.float64]]:
+    """The activations of every layer, the input among them; the last are the logits."""
+    activations = [x]
+    for number, (kernel, bias) in enumerate(zip(weights[::2], weights[1::2], strict=True), start=1):
+        z = activations[-1] @ kernel + bias
+        activations.append(z if number == len(weights) // 2 else np.maximum(z, 0))
+    return activations
+
+
+def reference(variant: Variant, digits: Digits, *, drop_remainder: bool = False) -> tuple[Weights, list[float]]:
+    """Train in NumPy's float64 from the engines' own weights and batches; weights and the loss of each epoch."""
+    weights: Weights = [weight.astype(np.float64) for weight in initial_weights(variant)]
+    means, squares = ([np.zeros_like(weight) for weight in weights] for _ in range(2))
+    x, y = digits.features.astype(np.float64), digits.labels
+    losses, step = [], 0
+    for order in batch_orders(variant):
+        total = 0.0
+        for start in range(0, 5000, variant.batch_size):
+            batch = order[start : start + variant.batch_size]
+            if drop_remainder and len(batch) < variant.batch_size:
+                continue
+            activations = forward(weights, x[batch])
+            logits = activations[-1]
+            shifted = logits - logits.max(axis=1, keepdims=True)
+            log_sum = np.log(np.exp(shifted).sum(axis=1, keepdims=True))
+            rows = np.arange(len(batch))
+            total += float((log_sum[:, 0] - shifted[rows, y[batch]]).sum())
+            delta = np.exp(shifted - log_sum)
+            delta[rows, y[batch]] -= 1
+            delta /= len(batch)
+            gradients: Weights = []
+            for layer in reversed(range(len(weights) // 2)):
+                gradients = [activations[layer].T @ delta, delta.sum(axis=0), *gradients]
+                delta = (delta @ weights[2 * layer].T) * (activations[layer] > 0)
+            step += 1
+            rate = variant.learning_rate * np.sqrt(1 - 0.999**step) / (1 - 0.9**step)
+            for weight, mean, square, gradient in zip(weights, means, squares, gradients, strict=True):
+                mean += (gradient - mean) * 0.1
+                square += (gradient * gradient - square) * 0.001
+                weight -= rate * mean / (np.sqrt(square) + 1e-7)
+        losses.append(total / 5000)
+    return weights, losses
+
+
+def same(a: Trajectory, b: Trajectory) -> bool:
+    """Whether two trajectories are equal to the last bit, times aside."""
+    return (
+        a.variant == b.variant
+        and np.array_equal(a.losses, b.losses, equal_nan=True)
+        and np.array_equal(a.errors, b.errors)
+        and a.snapshots.keys() == b.snapshots.keys()
+        and all(
+            np.array_equal(a.snapshots[epoch].logits, b.snapshots[epoch].logits, equal_nan=True)
+            and all(
+                np.array_equal(mine, theirs, equal_nan=True)
+                for mine, theirs in zip(a.snapshots[epoch].weights, b.snapshots[epoch].weights, strict=True)
+            )
+            for epoch in a.snapshots
+        )
+    )
+
+
+def test_the_first_steps_are_those_of_the_float64_reference(engine: Engine, digits: Digits) -> None:
+    variant = Variant(epochs=3, batch_size=1000)
+    [trained] = engine.train([variant])
+    weights, losses = reference(variant, digits)
+    # Fifteen steps in float32: the loss keeps five digits (differences of 1e-7 were seen).
+    assert np.abs(trained.losses - losses).max() < 1e-5
+    # Adam divides a gradient by its own size, so where a gradient nearly cancels, float32 decides its sign. A step is
+    # at most the learning rate; nearly all weights agree to a hundredth of one.
+    for mine, theirs in zip(trained.final.weights, weights, strict=True):
+        difference = np.abs(mine - theirs)
+        assert np.quantile(difference, 0.99) < variant.learning_rate / 100
+        assert difference.max() < 15 * variant.learning_rate
+
+
+def test_the_smaller_last_batch_is_trained(engine: Engine, digits: Digits) -> None:
+    variant = Variant(epochs=1, batch_size=4992)
+    [trained] = engine.train([variant])
+    _, losses = reference(variant, digits)
+    _, dropped = reference(variant, digits, drop_remainder=True)
+    assert abs(losses[0] - dropped[0]) > 1e-4
+    assert abs(trained.losses[0] - losses[0]) < 1e-5
+
+
+def test_every_image_is_scored_once(engine: Engine, digits: Digits) -> None:
+    [trained] = engine.train([Variant(epochs=1)])
+    logits = forward([weight.astype(np.float64) for weight in trained.final.weights], digits.x)[-1]
+    assert trained.final.logits.shape == (5000, 10)
+    # Sums of 400 products of float32: seven digits of logits of size 10.
+    assert np.abs(trained.final.logits - logits).max() < 1e-4
+    assert trained.errors[0] == len(wrong_images(trained.final.logits, digits.labels))
+
+
+def test_a_variant_does_not_depend_on_its_list_and_repeats(engine: Engine) -> None:
+    variant = Variant(epochs=2, seed=7)
+    others = [Variant(epochs=1, learning_rate=0.01), Variant(epochs=3, seed=8), Variant(epochs=1, batch_size=64)]
+    [alone] = engine.train([variant])
+    among = engine.train([others[0], variant, *others[1:], variant])
+    assert same(among[1], alone)
+    assert same(among[4], alone)
+    assert [trajectory.variant for trajectory in among] == [others[0], variant, *others[1:], variant]
+
+
+def test_a_prefix_of_a_long_training_is_the_short_training(engine: Engine) -> None:
+    [long] = engine.train([Variant(epochs=4)], snapshots=[2])
+    [short] = engine.train([Variant(epochs=2)])
+    assert same(long.prefix(2), short)
+
+
+def test_snapshots_are_taken_where_they_are_asked_for(engine: Engine) -> None:
+    first, second = engine.train([Variant(epochs=3), Variant(epochs=1)], snapshots=[1, 2, 9])
+    assert sorted(first.snapshots) == [1, 2, 3]
+    assert sorted(second.snapshots) == [1]
+    assert not np.array_equal(first.snapshots[1].logits, first.snapshots[2].logits)
+
+
+# A learning rate of 1e30 sends the weights beyond float32 in the second step: what comes after is NaN or infinity,
+# and NumPy warns of the same when it looks at it.
+@pytest.mark.filterwarnings("ignore:invalid value encountered:RuntimeWarning")
+def test_divergence_comes_back_as_data(engine: Engine) -> None:
+    [diverged] = engine.train([Variant(epochs=2, learning_rate=1e30)])
+    assert not np.isfinite(diverged.losses).all()
+    assert diverged.errors.tolist() == [5000, 5000]
+    assert diverged.first_zero_epoch is None
+
+
+def test_other_layers_and_batch_sizes_are_trained(engine: Engine) -> None:
+    trained = engine.train([Variant(epochs=1, layers=(10,)), Variant(epochs=1, layers=(8, 10), batch_size=5000)])
+    assert [weight.shape for weight in trained[0].final.weights] == [(400, 10), (10,)]
+    assert [weight.shape for weight in trained[1].final.weights] == [(400, 8), (8,), (8, 10), (10,)]
+
+
+def test_every_epoch_is_told_as_it_ends(engine: Engine) -> None:
+    reports: list[EpochReport] = []
+    variants = [Variant(epochs=2), Variant(epochs=1, seed=5)]
+    trained = engine.train(variants, on_epoch=reports.append)
+    assert [(report.variant, report.epoch) for report in reports] == [
+        (variants[0], 1),
+        (variants[0], 2),
+        (variants[1], 1),
+    ]
+    assert [report.loss for report in reports] == [*trained[0].losses, *trained[1].losses]
+    assert [report.errors for report in reports] == [*trained[0].errors, *trained[1].errors]
+
+
+def test_no_variants_give_no_trajectories(engine: Engine) -> None:
+    assert engine.train([]) == []
