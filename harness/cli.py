@@ -8,7 +8,7 @@ import sys
 import time
 from pathlib import Path
 from types import FrameType
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 from rich.console import Console
@@ -17,9 +17,12 @@ from rich.logging import RichHandler
 from harness import digits as digits_module
 from harness import engines, machine
 from harness.digits import Digits
-from harness.errors import ExitStatus, HarnessError
+from harness.errors import ExitStatus, HarnessError, UsageError
 from harness.output import write_bytes, write_json
 from harness.variant import BASELINE, Variant
+
+if TYPE_CHECKING:
+    from harness.tracking import Tracker
 
 OUT = Path("out")
 DEFAULT_STUDY = "variants"
@@ -65,6 +68,10 @@ def _run() -> int:
     except HarnessError as error:
         _err.print(f"error: {error}", markup=False)
         return error.exit_status
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        _err.print(f"error: {where}{error.strerror or error}\n  {kept}", markup=False)
+        return ExitStatus.ENVIRONMENT
     except click.ClickException as error:
         error.show()
         return error.exit_code
@@ -176,20 +183,21 @@ def study_run(name: str, workers: int | None, storage: str | None, data: str, qu
     plan = schema.load(name)
     if not quiet:
         _err.print(f"study: {plan.name}, {plan.n_trials} trials, engine {plan.engine}", markup=False)
-    digits = _load(data)
     # Only now: these take seconds to load, and a mistake in a name or a file should not cost them.
     from harness.progress import StudyProgress
-    from harness.search import Search, open_storage
+    from harness.search import Search, open_storage, sole_runner
     from harness.tracking import Tracker
     from harness.workers import Workers, default_count
 
     folder = OUT / plan.name
     count = workers or default_count()
     started_s = time.monotonic()
-    with Workers(count, plan.engine, digits) as pool, StudyProgress(_err, quiet=quiet) as progress:
+    with sole_runner(folder):
         tracker = Tracker()
-        search = Search(plan, digits, tracker, open_storage(storage, folder / "optuna.journal"), progress)
-        result = search.run(pool, count)
+        digits = _load(_as_it_began(tracker, plan.name, data))
+        with Workers(count, plan.engine, digits) as pool, StudyProgress(_err, quiet=quiet) as progress:
+            search = Search(plan, digits, tracker, open_storage(storage, folder / "optuna.journal"), progress)
+            result = search.run(pool, count)
     if not result.trained and not result.failed:
         _err.print(f"nothing to train: all {result.before} trials are done")
     else:
@@ -198,7 +206,22 @@ def study_run(name: str, workers: int | None, storage: str | None, data: str, qu
     return ExitStatus.NEGATIVE if result.failed else ExitStatus.OK
 
 
-def _report(tracker: Any, name: str | None, folder: Path | None) -> None:  # noqa: ANN401 - typed where it is loaded
+def _as_it_began(tracker: Tracker, name: str, data: str) -> str:
+    """The images to ask for: where that is left open, those that the study of this name began with."""
+    if data not in {"", digits_module.AUTO}:
+        return data
+    last = tracker.newest_study(name)
+    if last is None:
+        return digits_module.AUTO
+    began_with = last.tags["harness.dataset"]
+    choices = {digits_module.LAB_NAME: digits_module.LAB, digits_module.OPTDIGITS_NAME: digits_module.OPTDIGITS}
+    if began_with not in choices:
+        remedy = f"Go on with them, or begin anew with others, by --data; {digits_module.OPTDIGITS} is always there."
+        raise UsageError(f"the study {name} began with the images {began_with}", remedy)
+    return choices[began_with]
+
+
+def _report(tracker: Tracker, name: str | None, folder: Path | None) -> None:
     from reports import page
 
     record = tracker.study(name)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
-import zlib
 from pathlib import Path
 
 import numpy as np
@@ -62,13 +60,10 @@ def _npy(path: Path) -> NDArray[np.generic]:
 
 
 def _mnist(path: Path) -> Arrays:
-    try:
-        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as archive:
-            if not isinstance(archive, np.lib.npyio.NpzFile) or not {"x_train", "y_train"} <= set(archive.files):
-                raise DataError(f"{path}: has no x_train and y_train, so it is not MNIST as Keras has it", _REMEDY)
-            images, labels = archive["x_train"], archive["y_train"]
-    except (ValueError, EOFError, MemoryError, zipfile.BadZipFile, zlib.error) as error:
-        raise DataError(f"{path}: truncated, pickled, or not an .npz file ({error})", _REMEDY) from error
+    content = _archive(path)
+    if not {"x_train", "y_train"} <= content.keys():
+        raise DataError(f"{path}: has no x_train and y_train, so it is not MNIST as Keras has it", _REMEDY)
+    images, labels = content["x_train"], content["y_train"]
     if images.dtype != np.uint8 or images.shape[1:] != (_MNIST_SIDE, _MNIST_SIDE) or labels.shape != images.shape[:1]:
         cause = f"{path}: x_train is {images.dtype} {images.shape} and y_train {labels.shape}, not MNIST's"
         raise DataError(cause, _REMEDY)
@@ -76,7 +71,17 @@ def _mnist(path: Path) -> Arrays:
     if any(len(indices) < _IMAGES_A_DIGIT for indices in first):
         raise DataError(f"{path}: has fewer than {_IMAGES_A_DIGIT} training images of a digit", _REMEDY)
     chosen = np.concatenate(first)
-    return unroll(imresize(images[chosen] / 255.0)), labels[chosen]
+    return unroll(imresize(images[chosen].astype(np.float64) / 255.0)), labels[chosen]
+
+
+def _archive(path: Path) -> dict[str, NDArray[np.generic]]:
+    """The arrays of an .npz file that MNIST has, as far as they are there."""
+    with path.open("rb") as stream:
+        try:
+            archive = np.load(stream, allow_pickle=False)
+            return {name: archive[name] for name in ("x_train", "y_train") if name in archive.files}
+        except Exception as error:
+            raise DataError(f"{path}: truncated, pickled, or not an .npz file ({error})", _REMEDY) from error
 
 
 def _mat(path: Path) -> Arrays:
@@ -84,7 +89,7 @@ def _mat(path: Path) -> Arrays:
 
     try:
         content = loadmat(path, variable_names=["X", "y"])
-    except Exception as error:  # noqa: BLE001 - a parser that is fed with anything raises anything
+    except Exception as error:
         raise DataError(f"{path}: truncated, or not a MATLAB 5 file ({error})", _REMEDY) from error
     if not {"X", "y"} <= content.keys():
         raise DataError(f"{path}: has no X and y", _REMEDY)

@@ -81,6 +81,12 @@ class StudyProgress:
         if not self._live and not self._quiet:
             self._console.print(f"{done} of {total} trials are done; training {total - done}")
 
+    def adopted(self) -> None:
+        """A trial was found recorded whole and needs no training."""
+        self._before += 1
+        self._done += 1
+        self._bar.update(self._task, completed=self._done)
+
     def trial(self, variants: Sequence[Variant], outcomes: Sequence[Outcome] | None) -> None:
         """A trial ended; with no outcomes, it failed."""
         self._done += 1

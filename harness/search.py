@@ -8,12 +8,15 @@ import logging
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 import optuna
+from filelock import FileLock, Timeout
 from optuna.distributions import BaseDistribution, FloatDistribution, IntDistribution
+from optuna.exceptions import OptunaError
 from optuna.storages import BaseStorage, JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
@@ -35,6 +38,9 @@ class Progress(Protocol):
 
     def begin(self, done: int, total: int) -> None:
         """The study starts with so many of its trials done."""
+
+    def adopted(self) -> None:
+        """A trial was found recorded whole and needs no training."""
 
     def trial(self, variants: Sequence[Variant], outcomes: Sequence[Outcome] | None) -> None:
         """A trial ended; with no outcomes, it failed."""
@@ -79,6 +85,17 @@ def study_key(plan: Plan, digits: Digits) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]
 
 
+@contextmanager
+def _failures(what: str) -> Iterator[None]:
+    """Turn what a storage throws into one clear error."""
+    try:
+        yield
+    except (OSError, ValueError, KeyError, ImportError, SQLAlchemyError, OptunaError) as error:
+        lines = str(error).strip().splitlines()
+        cause = f"{what}: {lines[0] if lines else type(error).__name__}"
+        raise StoppedError(cause, "Give another by --storage, or move what is in the way; then run again.") from error
+
+
 def open_storage(url: str | None, journal: Path) -> BaseStorage:
     """Open Optuna's storage: a database by its URL, else the journal file.
 
@@ -86,15 +103,34 @@ def open_storage(url: str | None, journal: Path) -> BaseStorage:
         StoppedError: it cannot be opened.
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    try:
+    with _failures(f"Optuna's storage {url or journal} cannot be opened"):
         if url is not None:
             return optuna.storages.get_storage(url)
         journal.parent.mkdir(parents=True, exist_ok=True)
         return JournalStorage(JournalFileBackend(str(journal)))
-    except (OSError, ValueError, ImportError, SQLAlchemyError) as error:
-        first = str(error).splitlines()[0]
-        cause = f"Optuna's storage {url or journal} cannot be opened: {first}"
-        raise StoppedError(cause, "Give another by --storage, or move what is in the way.") from error
+
+
+@contextmanager
+def sole_runner(folder: Path) -> Iterator[None]:
+    """Keep others from running the study of this folder; the system lets go of it however this process ends.
+
+    Raises:
+        StoppedError: another process is running the study, or the folder cannot be written.
+    """
+    path = folder / "run.lock"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(path)
+        lock.acquire(blocking=False)
+    except Timeout:
+        cause = f"the study is being run by another process, which holds {path}"
+        raise StoppedError(cause, "Wait until it ends, or stop it.") from None
+    except OSError as error:
+        raise StoppedError(f"{path}: cannot be written ({error.strerror})", "Make the folder writable.") from error
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 class Search:
@@ -111,16 +147,19 @@ class Search:
     def __init__(self, plan: Plan, digits: Digits, tracker: Tracker, storage: BaseStorage, progress: Progress) -> None:
         self._plan, self._tracker, self._progress = plan, tracker, progress
         key = study_key(plan, digits)
-        self._study = optuna.create_study(
-            storage=storage,
-            sampler=_sampler(plan),
-            study_name=f"{plan.name}-{key}",
-            directions=["minimize"] * len(plan.objectives),
-            load_if_exists=True,
-        )
+        with _failures("Optuna's storage cannot be used"):
+            self._study = optuna.create_study(
+                storage=storage,
+                sampler=_sampler(plan),
+                study_name=f"{plan.name}-{key}",
+                directions=["minimize"] * len(plan.objectives),
+                load_if_exists=True,
+            )
         self._distributions = _distributions(plan)
         run_id = tracker.begin_study(plan, digits, key)
         self._handle = StudyHandle(run_id, plan.name, key, plan.engine, digits)
+        self._recorded = tracker.finished_trainings(key)
+        self._adopted = 0
 
     def run(self, workers: Workers, in_flight: int) -> Result:
         """Train what is not trained yet, recording each trial as it ends.
@@ -132,22 +171,21 @@ class Search:
         Raises:
             StoppedError: a store failed; what was recorded is kept.
         """
-        self._settle()
-        before = len(self._done())
-        self._progress.begin(before, self._plan.n_trials)
-        counts = {True: 0, False: 0}
-        status = "KILLED"
-        try:
-            for job, future in self._trained(workers, in_flight):
-                for ended_well in self._record(job, future):
-                    counts[ended_well] += 1
-            status = "FINISHED"
-        except StoppedError:
-            status = "FAILED"
-            raise
-        finally:
-            ended = {"finished": before + counts[True], "failed": counts[False]}
-            self._tracker.end_study(self._handle.run_id, status, ended)
+        with _failures("Optuna's storage failed"):
+            self._settle()
+            before = len(self._done())
+            self._progress.begin(before, self._plan.n_trials)
+            counts = {True: 0, False: 0}
+            status = "KILLED"
+            try:
+                for job, future in self._trained(workers, in_flight):
+                    for ended_well in self._record(job, future):
+                        counts[ended_well] += 1
+                status = "FINISHED"
+            finally:
+                before += self._adopted
+                ended = {"finished": before + counts[True], "failed": counts[False]}
+                self._tracker.end_study(self._handle.run_id, status, ended)
         return Result(self._handle.run_id, before, counts[True], counts[False])
 
     def _trained(self, workers: Workers, in_flight: int) -> Iterator[tuple[_Job, Future[list[Outcome]]]]:
@@ -165,52 +203,70 @@ class Search:
 
     # What is left to do
 
-    def _done(self) -> set[str]:
-        """The identities of the trials that are complete."""
+    def _done(self) -> list[str]:
+        """What the trials that are complete, and recorded whole, have trained."""
         trials = self._study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-        return {trial.user_attrs["variants"] for trial in trials}
+        trained = [trial.user_attrs["variants"] for trial in trials]
+        return [variants for variants in trained if self._is_recorded(variants)]
+
+    def _is_recorded(self, variants: str) -> bool:
+        return bool(variants) and all(key in self._recorded for key in variants.split())
 
     def _settle(self) -> None:
-        """Settle the trials that an interrupted run left unfinished: complete if their records are whole."""
-        recorded = self._tracker.finished_trainings(self._handle.key)
+        """Settle what an interrupted run left: trials that were asked for, and runs that were half written."""
+        self._tracker.close_orphans(self._handle.key)
+        for _ in self._study.get_trials(deepcopy=False, states=(TrialState.WAITING,)):
+            self._study.ask(self._distributions)
         for trial in self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
-            keys = trial.user_attrs.get("variants", "").split()
-            runs = [recorded[trial.number, key] for key in keys if (trial.number, key) in recorded]
-            if keys and len(runs) == len(keys):
-                errors = [run.metrics["final_errors"] for run in runs]
-                epochs = float(runs[0].params["epochs"])
-                self._study.tell(trial.number, self._values(errors, epochs))
-            else:
+            if not self._adopt(trial.number, trial.user_attrs.get("variants", "")):
                 self._study.tell(trial.number, state=TrialState.FAIL)
+
+    def _adopt(self, number: int, variants: str) -> bool:
+        """Complete a trial from its records, if all that it trains is recorded."""
+        if not self._is_recorded(variants):
+            return False
+        runs = [self._recorded[key] for key in variants.split()]
+        errors = [run.metrics["final_errors"] for run in runs]
+        self._study.tell(number, self._values(errors, float(runs[0].params["epochs"])))
+        return True
 
     def _jobs(self) -> Iterator[_Job]:
         return self._sampled_jobs(self._plan.design) if isinstance(self._plan.design, Sampled) else self._grid_jobs()
 
     def _grid_jobs(self) -> Iterator[_Job]:
         """A factorial's trials, those of one training together, each asked for just before it is trained."""
-        done = self._done()
+        done = set(self._done())
         points = {
             variant.key: (variant, point)
             for point in self._plan.points()
             if (variant := self._plan.variant(point)).key not in done
         }
         for group in by_training([variant for variant, _ in points.values()]):
-            yield _Job(tuple(self._ask_for(variant, points[variant.key][1]) for variant in group))
+            asked = [self._ask((variant,), points[variant.key][1]) for variant in group]
+            if trials := tuple(trial for trial in asked if trial is not None):
+                yield _Job(trials)
 
-    def _ask_for(self, variant: Variant, point: dict[str, Number]) -> _Trial:
+    def _ask(self, variants: tuple[Variant, ...], point: dict[str, Number]) -> _Trial | None:
+        """Ask for the trial at a point of the space; None if records complete it without training."""
         self._study.enqueue_trial(point)
-        trial = self._study.ask(self._distributions)
-        trial.set_user_attr("variants", variant.key)
-        return _Trial(trial.number, (variant,))
+        return self._claim(self._study.ask(self._distributions), variants)
+
+    def _claim(self, trial: optuna.Trial, variants: tuple[Variant, ...]) -> _Trial | None:
+        keys = " ".join(variant.key for variant in variants)
+        trial.set_user_attr("variants", keys)
+        if not self._adopt(trial.number, keys):
+            return _Trial(trial.number, variants)
+        self._adopted += 1
+        self._progress.adopted()
+        return None
 
     def _sampled_jobs(self, design: Sampled) -> Iterator[_Job]:
         """A sampler's trials, one at a time, each trained with every seed."""
-        done = len(self._study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)))
-        for _ in range(design.trials - done):
-            trial = self._study.ask(self._distributions)
-            variants = tuple(self._plan.variant({**trial.params, "seed": seed}) for seed in design.seeds)
-            trial.set_user_attr("variants", " ".join(variant.key for variant in variants))
-            yield _Job((_Trial(trial.number, variants),))
+        for _ in range(design.trials - len(self._done())):
+            asked = self._study.ask(self._distributions)
+            variants = tuple(self._plan.variant({**asked.params, "seed": seed}) for seed in design.seeds)
+            if trial := self._claim(asked, variants):
+                yield _Job((trial,))
 
     # What was done
 

@@ -167,6 +167,14 @@ class Tracker:
             self._client.log_batch(run_id, metrics=metrics)
             self._client.set_terminated(run_id, status)
 
+    def close_orphans(self, key: str) -> None:
+        """Close the runs of trials that a process left half written when it was killed."""
+        with _failures():
+            runs = self._search(f"tags.`harness.study_key` = '{key}' and tags.`harness.role` != '{STUDY}'")
+            for run in runs:
+                if run.info.status == "RUNNING":
+                    self._client.set_terminated(run.info.run_id, "KILLED")
+
     def begin_trial(self, study: StudyHandle, number: int, variant: Variant, values: Mapping[str, float]) -> str:
         """Record a trial of several trainings as a run of its own, the parent of theirs; return its id."""
         with _failures():
@@ -255,12 +263,12 @@ class Tracker:
 
     # Reading
 
-    def finished_trainings(self, key: str) -> dict[tuple[int, str], RunRecord]:
-        """The trainings of a study that were recorded whole, by trial number and variant key, without histories."""
+    def finished_trainings(self, key: str) -> dict[str, RunRecord]:
+        """The trainings of a study that were recorded whole, by the key of their variant, without histories."""
         with _failures():
             runs = self._search(f"tags.`harness.study_key` = '{key}' and tags.`harness.role` = '{TRAINING}'")
         records = [_record(run) for run in runs if run.info.status == "FINISHED"]
-        return {(int(record.tags["harness.trial"]), record.tags["harness.variant"]): record for record in records}
+        return {record.tags["harness.variant"]: record for record in records}
 
     def newest_study(self, name: str | None = None) -> RunRecord | None:
         """The parent run of the study of this name that was begun last, or of any; None if there is none."""

@@ -5,6 +5,7 @@ import pickle
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -109,7 +110,7 @@ def test_auto_without_a_network_comes_to_the_embedded_default_in_time(caplog: py
 
 
 def test_lab_without_a_network_is_an_error_that_says_what_to_do() -> None:
-    with pytest.raises(DataError, match="--data mnist.npz") as caught:
+    with pytest.raises(DataError, match=r"--data mnist\.npz") as caught:
         digits_module.load("lab")
     assert caught.value.exit_status == ExitStatus.ENVIRONMENT
 
@@ -221,10 +222,17 @@ def test_an_mnist_with_a_flipped_byte_is_refused(tmp_path: Path, mnist: Path) ->
         ({"x_train": np.zeros((9, 28, 28), np.uint8), "y_train": np.zeros(9)}, "fewer than 500"),
     ],
 )
-def test_a_foreign_archive_is_refused(tmp_path: Path, content: dict[str, np.ndarray], message: str) -> None:
+def test_a_foreign_archive_is_refused(tmp_path: Path, content: dict[str, Any], message: str) -> None:
     np.savez(tmp_path / "foreign.npz", **content)
     with pytest.raises(DataError, match=message):
         digits_module.load(str(tmp_path / "foreign.npz"))
+
+
+def test_an_array_that_calls_itself_an_archive_is_refused(tmp_path: Path) -> None:
+    with (tmp_path / "mnist.npz").open("wb") as stream:
+        np.save(stream, np.zeros(3))
+    with pytest.raises(DataError, match=r"not an \.npz file"):
+        digits_module.load(str(tmp_path / "mnist.npz"))
 
 
 def test_a_foreign_or_truncated_matlab_file_is_refused(tmp_path: Path, optdigits: Digits) -> None:

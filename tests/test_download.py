@@ -22,7 +22,7 @@ def load_data():
 
 
 class Answers(http.server.BaseHTTPRequestHandler):
-    def do_HEAD(self) -> None:  # noqa: N802 - named by the library
+    def do_HEAD(self) -> None:
         self.send_response(200)
         self.end_headers()
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from harness import digitfiles
 from harness import digits as digits_module
 from harness import optdigits as embedded
 from harness.digits import Digits
@@ -15,7 +16,7 @@ def test_there_are_500_images_of_each_digit(optdigits: Digits) -> None:
 
 def test_building_gives_the_frozen_bytes() -> None:
     images, labels = embedded.build()
-    built = digits_module.canonical(digits_module.digitfiles.unroll(images), labels, source="", where="")
+    built = digits_module.canonical(digitfiles.unroll(images), labels, source="", where="")
     assert built.name == "optdigits-5000"
     assert built.sha256_x == "1df638f67c0977783f4bf5d97754feef6ce67d5cb1c35bcf31a521de9f76a8ad"
 

@@ -52,9 +52,9 @@ def reference(variant: Variant, digits: Digits, *, drop_remainder: bool = False)
             step += 1
             rate = variant.learning_rate * np.sqrt(1 - 0.999**step) / (1 - 0.9**step)
             for weight, mean, square, gradient in zip(weights, means, squares, gradients, strict=True):
-                mean += (gradient - mean) * 0.1
-                square += (gradient * gradient - square) * 0.001
-                weight -= rate * mean / (np.sqrt(square) + 1e-7)
+                mean[...] = 0.9 * mean + 0.1 * gradient
+                square[...] = 0.999 * square + 0.001 * gradient * gradient
+                weight[...] = weight - rate * mean / (np.sqrt(square) + 1e-7)
         losses.append(total / 5000)
     return weights, losses
 

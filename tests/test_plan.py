@@ -1,0 +1,97 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from harness.plan import Plan
+
+FACTORIAL: dict[str, Any] = {
+    "name": "small",
+    "description": "Small.",
+    "engine": "graph",
+    "objectives": ["errors"],
+    "space": {"epochs": [1, 2], "learning_rate": [0.001, 0.01], "seed": [1, 2, 3]},
+    "design": {"kind": "factorial"},
+}
+SAMPLED: dict[str, Any] = {
+    **FACTORIAL,
+    "objectives": ["errors", "epochs"],
+    "space": {"epochs": {"low": 2, "high": 8, "step": 2}, "learning_rate": {"low": 1e-4, "high": 0.1, "log": True}},
+    "design": {"kind": "sampled", "sampler": "tpe", "trials": 5, "seeds": [1, 2]},
+}
+
+
+def test_a_factorial_has_every_combination_once() -> None:
+    plan = Plan.model_validate(FACTORIAL)
+    points = plan.points()
+    assert plan.n_trials == len(points) == 12
+    assert len({plan.variant(point) for point in points}) == 12
+    assert points[0] == {"epochs": 1, "learning_rate": 0.001, "seed": 1}
+
+
+def test_a_sampled_study_has_the_trials_that_it_says() -> None:
+    plan = Plan.model_validate(SAMPLED)
+    assert plan.n_trials == 5
+    assert plan.points() == []
+
+
+def test_what_is_fixed_stands_in_every_variant() -> None:
+    plan = Plan.model_validate({**FACTORIAL, "fixed": {"layers": [8, 10], "batch_size": 64}})
+    variant = plan.variant(plan.points()[-1])
+    assert variant.layers == (8, 10)
+    assert variant.batch_size == 64
+    assert (variant.epochs, variant.learning_rate, variant.seed) == (2, 0.01, 3)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"colour": "red"}, "colour"),
+        ({"engine": "abacus"}, "no engine is called 'abacus'"),
+        ({"objectives": []}, "objectives"),
+        ({"objectives": ["speed"]}, "objectives"),
+        ({"space": {}}, "names no parameter"),
+        ({"space": {"epoch": [1]}}, "space.epoch"),
+        ({"space": {"epochs": []}}, "space.epochs"),
+        ({"space": {"epochs": ["ten"]}}, "space.epochs"),
+        ({"space": {"epochs": [0]}}, "epochs"),
+        ({"space": {"epochs": [1, 1]}}, "twice"),
+        ({"space": {"learning_rate": [float("nan")]}}, "learning_rate"),
+        ({"space": {"epochs": {"low": 1, "high": 5}}}, "takes a list"),
+        ({"fixed": {"epochs": 7}}, "both space and fixed"),
+        ({"fixed": {"layers": [25, 9]}}, "one a digit"),
+        ({"design": {"kind": "guess"}}, "design"),
+        ({"design": {"kind": "factorial", "trials": 3}}, "design"),
+        ({"name": "../up"}, "name"),
+    ],
+)
+def test_what_a_study_may_not_say_is_refused_by_its_place(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValidationError) as caught:
+        Plan.model_validate({**FACTORIAL, **changes})
+    from harness.variant import describe
+
+    assert message in describe(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"space": {"epochs": [1, 2]}}, "takes a range"),
+        ({"space": {"epochs": {"low": 5, "high": 5}}}, "must be below high"),
+        ({"space": {"epochs": {"low": 1, "high": 6, "step": 2}}}, "in steps of 2"),
+        ({"space": {"learning_rate": {"low": 0.0, "high": 1.0, "log": True}}}, "above 0"),
+        ({"space": {"learning_rate": {"low": -1.0, "high": 1.0}}}, "learning_rate"),
+        ({"design": {"kind": "sampled", "sampler": "tpe", "trials": 0, "seeds": [1]}}, "trials"),
+        ({"design": {"kind": "sampled", "sampler": "tpe", "trials": 1, "seeds": []}}, "seeds"),
+        ({"design": {"kind": "sampled", "sampler": "tpe", "trials": 1, "seeds": [1, 1]}}, "twice"),
+        ({"design": {"kind": "sampled", "sampler": "tpe", "trials": 1, "seeds": [-1]}}, "seed"),
+    ],
+)
+def test_what_a_search_may_not_say_is_refused_by_its_place(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValidationError) as caught:
+        Plan.model_validate({**SAMPLED, **changes})
+    from harness.variant import describe
+
+    assert message in describe(caught.value)
