@@ -18,7 +18,7 @@ from filelock import FileLock, Timeout
 from optuna.distributions import BaseDistribution, FloatDistribution, IntDistribution
 from optuna.exceptions import OptunaError
 from optuna.storages import BaseStorage, JournalStorage
-from optuna.storages.journal import JournalFileBackend
+from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 from optuna.trial import TrialState
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -107,7 +107,25 @@ def open_storage(url: str | None, journal: Path) -> BaseStorage:
         if url is not None:
             return optuna.storages.get_storage(url)
         journal.parent.mkdir(parents=True, exist_ok=True)
-        return JournalStorage(JournalFileBackend(str(journal)))
+        return JournalStorage(JournalFileBackend(str(journal), _SystemLock(str(journal))))
+
+
+class _SystemLock(JournalFileOpenLock):
+    """A journal's lock that the system lets go of when its holder is killed.
+
+    Optuna's own locks are files that then stay behind: thirty seconds, or with a relative path for ever (5.0.0).
+    """
+
+    def __init__(self, journal: str) -> None:
+        super().__init__(journal)
+        self._lock = FileLock(f"{journal}.lock")
+
+    def acquire(self) -> bool:
+        self._lock.acquire()
+        return True
+
+    def release(self) -> None:
+        self._lock.release()
 
 
 @contextmanager

@@ -9,7 +9,7 @@ import sqlite3
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -52,7 +52,7 @@ _RUN_ONE = "Run a study (harness study run), in the folder or with the MLFLOW_TR
 
 def tracking_uri() -> str:
     """Where runs are kept: ``MLFLOW_TRACKING_URI``, else ``mlflow.db`` in the working folder."""
-    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{DATABASE}"
+    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{Path(DATABASE).absolute()}"
 
 
 def database_path(uri: str) -> Path | None:
@@ -120,6 +120,8 @@ class Tracker:
             raise UsageError(f"nothing was recorded yet: {path} does not exist", _RUN_ONE)
         sqlalchemy.event.listen(sqlalchemy.Engine, "connect", _tune_sqlite)
         with _failures():
+            if path is not None and path.is_file():
+                _check_database(path)
             self._client = MlflowClient(uri)
             self._experiment_id = self._experiment(local=path is not None)
 
@@ -336,6 +338,12 @@ class StudyHandle:
     key: str
     engine: str
     digits: Digits
+
+
+def _check_database(path: Path) -> None:
+    """Fail at once on a file that is no database: MLflow would try it again for a minute and a half."""
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("PRAGMA schema_version").fetchone()
 
 
 def _tune_sqlite(connection: object, _record: object) -> None:

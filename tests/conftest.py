@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,9 +13,9 @@ from harness import digits as digits_module
 from harness import engines
 from harness.digits import Digits
 from harness.engines.contract import Engine
+from tests.support import COMMAND, Harness
 
 MNIST = "HARNESS_TEST_MNIST"
-Harness = Callable[..., subprocess.CompletedProcess[str]]
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -80,7 +79,7 @@ def harness(tmp_path: Path) -> Harness:
     """Run the command ``harness`` in a folder of the test's own, as a user does."""
 
     def run(*arguments: str, cwd: Path = tmp_path, **environment: str) -> subprocess.CompletedProcess[str]:
-        command = [str(Path(sys.executable).with_name("harness")), *arguments]
+        command = [COMMAND, *arguments]
         return subprocess.run(
             command,
             cwd=cwd,

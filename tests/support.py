@@ -1,0 +1,42 @@
+"""What tests name: the command, and studies small enough to run in seconds."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+COMMAND = str(Path(sys.executable).with_name("harness"))
+Harness = Callable[..., subprocess.CompletedProcess[str]]
+
+SMALL_STUDY = """
+description = "Eight trials from four trainings."
+engine = "graph"
+objectives = ["errors"]
+
+[space]
+epochs = [1, 2]
+learning_rate = [0.001, 0.01]
+seed = [1234, 1]
+
+[design]
+kind = "factorial"
+"""
+
+SMALL_SEARCH = """
+description = "Three trials of two seeds."
+engine = "graph"
+objectives = ["errors", "epochs"]
+
+[space]
+epochs = { low = 1, high = 3 }
+learning_rate = { low = 0.0005, high = 0.02, log = true }
+
+[design]
+kind = "sampled"
+sampler = "tpe"
+sampler_seed = 7
+trials = 3
+seeds = [1, 2]
+"""

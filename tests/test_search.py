@@ -1,0 +1,327 @@
+"""Studies as a user runs them: the command, real workers, a real journal and a real database."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sqlite3
+import subprocess
+import time
+from collections import Counter
+from pathlib import Path
+
+import optuna
+import pandas as pd
+import pytest
+
+from harness import tracking
+from harness.plan import Plan
+from harness.search import study_key
+from harness.tracking import RunRecord, StudyRecord, Tracker
+from studies import schema
+from tests.support import COMMAND, SMALL_SEARCH, SMALL_STUDY, Harness
+
+pytestmark = pytest.mark.xdist_group("studies")
+
+DATA = ("--data", "optdigits")
+
+
+def write_study(folder: Path, text: str = SMALL_STUDY, name: str = "small") -> Path:
+    path = folder / f"{name}.toml"
+    path.write_text(text)
+    return path
+
+
+def recorded(folder: Path, name: str = "small") -> StudyRecord:
+    """The newest study of this name in a folder's database."""
+    before = Path.cwd()
+    os.chdir(folder)
+    try:
+        return Tracker(create=False).study(name)
+    finally:
+        os.chdir(before)
+
+
+def numbers(run: RunRecord) -> tuple[object, ...]:
+    """What a run says that is not a time."""
+    metrics = {name: value for name, value in run.metrics.items() if name != "duration_s"}
+    return run.name, run.params, metrics, run.losses, run.errors, run.wrong_images, run.softmax
+
+
+def optuna_trials(folder: Path, name: str = "small") -> list[optuna.trial.FrozenTrial]:
+    journal = optuna.storages.journal.JournalFileBackend(str(folder / "out" / name / "optuna.journal"))
+    storage = optuna.storages.JournalStorage(journal)
+    [summary] = optuna.get_all_study_summaries(storage)
+    return optuna.load_study(study_name=summary.study_name, storage=storage).trials
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder in which the small study was run from end to end."""
+    folder = tmp_path_factory.mktemp("whole")
+    write_study(folder)
+    command = [COMMAND, "study", "run", "small.toml", "--workers", "2", *DATA]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr
+    assert str(folder / "out" / "small" / "report.html") in done.stdout
+    return folder
+
+
+def test_every_trial_is_a_finished_run_under_one_parent(whole: Path) -> None:
+    study = recorded(whole)
+    assert study.parent.status == "FINISHED"
+    assert study.parent.metrics == {"trials_finished": 8, "trials_failed": 0}
+    assert "eight trials" in study.parent.tags["mlflow.note.content"].lower()
+    assert len(study.trainings) == 8
+    for run in study.trainings:
+        assert run.status == "FINISHED"
+        assert run.tags["mlflow.parentRunId"] == study.parent.run_id
+        assert len(run.losses) == len(run.errors) == int(run.params["epochs"])
+        assert run.errors[-1] == run.metrics["final_errors"] == len(run.wrong_images)
+        assert run.losses[-1] == run.metrics["final_loss"]
+        assert run.metrics["shared_by"] == 2
+        assert run.metrics["duration_s"] > 0
+        assert set(run.softmax) == {"loop", "vector", "stable"}
+        assert run.softmax["vector"]["max_ulp"] == run.metrics["softmax_max_ulp"]
+        assert run.params.keys() == {"epochs", "learning_rate", "seed", "layers", "batch_size", "engine", "dataset"}
+        tags = {"study", "study_key", "role", "trial", "variant", "dataset", "engine", "trace", "cpu", "versions"}
+        assert {f"harness.{tag}" for tag in tags} <= run.tags.keys()
+        assert (
+            run.name
+            == f"lr {float(run.params['learning_rate']):.3g}, {run.params['epochs']} epochs, seed {run.params['seed']}"
+        )
+
+
+def test_shorter_trials_are_prefixes_of_the_training_they_share(whole: Path) -> None:
+    runs = {
+        (run.params["learning_rate"], run.params["seed"], run.params["epochs"]): run
+        for run in recorded(whole).trainings
+    }
+    for (rate, seed, epochs), run in runs.items():
+        if epochs == "1":
+            assert run.losses == runs[rate, seed, "2"].losses[:1]
+            assert run.errors == runs[rate, seed, "2"].errors[:1]
+
+
+def test_optuna_knows_what_mlflow_knows(whole: Path) -> None:
+    runs = {int(run.tags["harness.trial"]): run for run in recorded(whole).trainings}
+    trials = optuna_trials(whole)
+    assert len(trials) == 8
+    for trial in trials:
+        run = runs[trial.number]
+        assert trial.state == optuna.trial.TrialState.COMPLETE
+        assert trial.value == run.metrics["final_errors"]
+        assert {name: str(value) for name, value in trial.params.items()} == {
+            name: run.params[name] for name in trial.params
+        }
+        assert trial.user_attrs["variants"] == run.tags["harness.variant"]
+
+
+def test_the_dataset_is_an_input_with_its_hashes(whole: Path) -> None:
+    with sqlite3.connect(whole / "mlflow.db") as connection:
+        rows = connection.execute("select name, dataset_profile from datasets").fetchall()
+        inputs = connection.execute("select count(*) from inputs").fetchone()
+        journal = connection.execute("pragma journal_mode").fetchone()
+    [(name, profile)] = rows
+    assert name == "optdigits-5000"
+    assert "1df638f67c0977783f4bf5d97754feef6ce67d5cb1c35bcf31a521de9f76a8ad" in profile
+    assert inputs == (9,)
+    assert journal == ("wal",)
+
+
+def test_the_report_says_what_plain_pandas_finds_in_mlflow(whole: Path) -> None:
+    with sqlite3.connect(whole / "mlflow.db") as connection:
+        metrics = pd.read_sql("select run_uuid, key, value from latest_metrics", connection)
+        params = pd.read_sql("select run_uuid, key, value from params", connection)
+    wide = [
+        part.pivot_table(index="run_uuid", columns="key", values="value", aggfunc="first") for part in (metrics, params)
+    ]
+    table = pd.concat(wide, axis=1).dropna(subset="seed").astype({"learning_rate": float, "final_errors": int})
+    report = (whole / "out" / "small" / "report.md").read_text()
+    cells = table.groupby(["learning_rate", "epochs"])["final_errors"]
+    for (rate, epochs), errors in cells:
+        share = f"{(errors == 0).sum()} of {len(errors)}"
+        row = f"| {rate:g} | {epochs} | {errors.mean():.1f} | {errors.min()} to {errors.max()} | {share} |"
+        assert row in report
+    assert len(cells) == 4
+    runs = pd.read_csv(whole / "out" / "small" / "runs.csv").set_index("run_id")
+    assert (runs["final_errors"] == table["final_errors"].loc[runs.index]).all()
+
+
+def test_a_complete_study_trains_nothing_and_still_reports(whole: Path, harness: Harness) -> None:
+    before = [numbers(run) for run in recorded(whole).trainings]
+    (whole / "out" / "small" / "report.html").unlink()
+    again = harness("study", "run", "small.toml", *DATA, cwd=whole)
+    assert again.returncode == 0
+    assert "nothing to train: all 8 trials are done" in again.stderr
+    assert (whole / "out" / "small" / "report.html").is_file()
+    assert [numbers(run) for run in recorded(whole).trainings] == before
+
+
+def test_the_number_of_workers_changes_no_number(whole: Path, harness: Harness, tmp_path: Path) -> None:
+    write_study(tmp_path)
+    assert harness("study", "run", "small.toml", "--workers", "1", "--quiet", *DATA).returncode == 0
+    assert sorted(map(str, map(numbers, recorded(tmp_path).trainings))) == sorted(
+        map(str, map(numbers, recorded(whole).trainings))
+    )
+
+
+@pytest.mark.parametrize("lost", ["out", "mlflow.db"])
+def test_a_study_whose_one_store_is_lost_is_mended_from_the_other(
+    whole: Path, harness: Harness, tmp_path: Path, lost: str
+) -> None:
+    before = [numbers(run) for run in recorded(whole).trainings]
+    subprocess.run(["cp", "-r", f"{whole}/.", str(tmp_path)], check=True)
+    subprocess.run(["rm", "-r", str(tmp_path / lost)], check=True)
+    again = harness("study", "run", "small.toml", "--workers", "1", *DATA)
+    assert again.returncode == 0, again.stderr
+    # Lost trials are trained anew; lost trial numbers are told again from the runs.
+    assert ("nothing to train" in again.stderr) == (lost == "out")
+    assert sorted(map(str, map(numbers, recorded(tmp_path).trainings))) == sorted(map(str, before))
+
+
+@pytest.mark.slow
+def test_a_study_that_was_killed_goes_on_and_records_nothing_twice(
+    harness: Harness, whole: Path, tmp_path: Path
+) -> None:
+    write_study(tmp_path)
+    command = [COMMAND, "study", "run", "small.toml", "--workers", "2", *DATA]
+    log = tmp_path / "log"
+    with log.open("w") as stream:
+        started = subprocess.Popen(command, cwd=tmp_path, stderr=stream, stdout=stream)
+    deadline_s = time.monotonic() + 120
+    database = tmp_path / "mlflow.db"
+    while time.monotonic() < deadline_s:
+        if database.exists() and finished_runs(database) >= 2:
+            break
+        time.sleep(0.02)
+    started.kill()
+    started.wait()
+    assert 2 <= finished_runs(database) < 8
+    again = harness("study", "run", "small.toml", "--workers", "2", *DATA)
+    assert again.returncode == 0, again.stderr
+    study = recorded(tmp_path)
+    finished = [run for run in study.trainings if run.status == "FINISHED"]
+    assert Counter(run.status for run in study.trainings).keys() <= {"FINISHED", "KILLED"}
+    assert sorted(map(str, map(numbers, finished))) == sorted(map(str, map(numbers, recorded(whole).trainings)))
+    assert not [trial for trial in optuna_trials(tmp_path) if not trial.state.is_finished()]
+
+
+def finished_runs(database: Path) -> int:
+    try:
+        with sqlite3.connect(f"file:{database}?mode=ro", uri=True) as connection:
+            found = connection.execute(
+                "select count(*) from runs join tags using (run_uuid) "
+                "where status = 'FINISHED' and key = 'harness.role' and value = 'training'"
+            ).fetchone()
+    except sqlite3.OperationalError:
+        return 0
+    return int(found[0])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("stop", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_an_interrupted_study_says_how_to_go_on(stop: signal.Signals, status: int, tmp_path: Path) -> None:
+    write_study(tmp_path, SMALL_STUDY.replace("[1, 2]", "[4000]"))
+    command = [COMMAND, "study", "run", "small.toml", "--workers", "1", *DATA]
+    started = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    time.sleep(15)
+    started.send_signal(stop)
+    _, told = started.communicate(timeout=60)
+    assert started.returncode == status
+    assert "the same command goes on from there" in told
+    assert "Traceback" not in told
+    parent = recorded(tmp_path).parent
+    assert parent.status == "KILLED"
+
+
+def test_a_second_runner_is_refused(tmp_path: Path, harness: Harness) -> None:
+    from harness.search import sole_runner
+
+    write_study(tmp_path)
+    with sole_runner(tmp_path / "out" / "small"):
+        refused = harness("study", "run", "small.toml", *DATA)
+    assert refused.returncode == 5
+    assert "being run by another process" in refused.stderr
+
+
+@pytest.mark.slow
+def test_a_search_has_its_seeds_as_child_runs_of_its_trials(tmp_path: Path, harness: Harness) -> None:
+    write_study(tmp_path, SMALL_SEARCH, "find")
+    done = harness("study", "run", "find.toml", "--workers", "2", *DATA)
+    assert done.returncode == 0, done.stderr
+    study = recorded(tmp_path, "find")
+    trials = optuna_trials(tmp_path, "find")
+    assert len(trials) == 3
+    assert len(study.trainings) == 6
+    by_trial: dict[int, list[RunRecord]] = {}
+    for run in study.trainings:
+        by_trial.setdefault(int(run.tags["harness.trial"]), []).append(run)
+    for trial in trials:
+        own = by_trial[trial.number]
+        assert {run.params["seed"] for run in own} == {"1", "2"}
+        assert {run.tags["mlflow.parentRunId"] for run in own} != {study.parent.run_id}
+        assert len({run.tags["mlflow.parentRunId"] for run in own}) == 1
+        errors = sum(run.metrics["final_errors"] for run in own) / 2
+        assert list(trial.values or []) == [errors, trial.params["epochs"]]  # noqa: PD011 - not a frame
+    assert "no finished run of the baseline" in (tmp_path / "out" / "find" / "report.md").read_text()
+
+
+@pytest.mark.slow
+def test_optuna_may_keep_its_trials_in_a_database(tmp_path: Path, harness: Harness) -> None:
+    write_study(tmp_path)
+    done = harness("study", "run", "small.toml", "--storage", "sqlite:///trials.db", "--workers", "1", *DATA)
+    assert done.returncode == 0, done.stderr
+    [summary] = optuna.get_all_study_summaries(f"sqlite:///{tmp_path}/trials.db")
+    assert summary.n_trials == 8
+
+
+def test_a_study_goes_on_with_the_images_that_it_began_with(whole: Path, harness: Harness, lab: object) -> None:
+    del lab  # remembered now, so that `auto` alone would take it
+    again = harness("study", "run", "small.toml", cwd=whole)
+    assert again.returncode == 0
+    assert "optdigits-5000" in again.stderr
+    assert "nothing to train" in again.stderr
+
+
+@pytest.mark.parametrize(
+    ("make", "arguments", "message"),
+    [
+        ("mlflow.db", (), "tracking store"),
+        ("out/small/optuna.journal", (), "Optuna's storage"),
+        (None, ("--storage", "nonsense://x"), "cannot be opened"),
+    ],
+)
+def test_a_store_that_is_no_store_is_one_error(
+    tmp_path: Path, harness: Harness, make: str | None, arguments: tuple[str, ...], message: str
+) -> None:
+    write_study(tmp_path)
+    if make:
+        (tmp_path / make).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / make).write_text("This is not a store of any kind, and long enough to look like none.\n" * 50)
+        content = (tmp_path / make).read_bytes()
+    refused = harness("study", "run", "small.toml", *arguments, *DATA)
+    assert refused.returncode == 5
+    assert message in refused.stderr
+    assert "Traceback" not in refused.stderr
+    if make:
+        assert (tmp_path / make).read_bytes() == content
+
+
+def test_a_key_changes_with_what_a_trial_means_and_not_with_the_space(optdigits: object) -> None:
+    from harness.digits import Digits
+
+    assert isinstance(optdigits, Digits)
+    plan = schema.load("variants")
+    key = study_key(plan, optdigits)
+    grown = Plan.model_validate({**plan.model_dump(), "space": {**plan.space.model_dump(), "seed": [1234, 1, 2]}})
+    assert study_key(grown, optdigits) == key
+    other_engine = Plan.model_validate({**plan.model_dump(), "engine": "keras"})
+    other_fixed = Plan.model_validate({**plan.model_dump(), "fixed": {"batch_size": 64}})
+    assert len({key, study_key(other_engine, optdigits), study_key(other_fixed, optdigits)}) == 3
+
+
+def test_tracking_goes_where_mlflow_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert tracking.tracking_uri() == "sqlite:///mlflow.db"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:///elsewhere.db")
+    assert tracking.tracking_uri() == "sqlite:///elsewhere.db"
