@@ -272,4 +272,7 @@ def ui(port: int | None) -> int:
     from harness import ui as ui_module
 
     chosen = ui_module.free_port() if port is None else port
-    return ui_module.serve(tracking.tracking_uri(), chosen)
+    uri = tracking.tracking_uri()
+    ui_module.command(uri, chosen)
+    _err.print(f"MLflow: http://127.0.0.1:{chosen}/ shows {uri}; Ctrl-C ends it", markup=False)
+    return ui_module.serve(uri, chosen)

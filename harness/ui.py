@@ -44,16 +44,23 @@ def command(tracking_uri: str, port: int) -> list[str]:
     if path is not None and not path.is_file():
         raise UsageError(f"there is nothing to show: {path} does not exist", "Run a study first: harness study run.")
     server = ["server", "--backend-store-uri", tracking_uri, "--host", "127.0.0.1", "--port", str(port)]
-    return [sys.executable, "-m", "mlflow", *server, "--workers", "1"]
+    return [sys.executable, "-m", "mlflow", *server, "--workers", "1", "--uvicorn-opts", "--log-level warning"]
 
 
 def serve(tracking_uri: str, port: int) -> int:
-    """Serve until interrupted; return the server's exit status."""
-    environment = {**os.environ, "MLFLOW_DISABLE_TELEMETRY": "true"}
+    """Serve until Ctrl-C, which is how one ends it; return the server's exit status."""
+    # Only the pages are wanted: no telemetry, and none of the processes that run MLflow's own jobs.
+    environment = {
+        **os.environ,
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+    }
     server = subprocess.Popen(command(tracking_uri, port), env=environment)
     try:
         return server.wait()
     except KeyboardInterrupt:
         # The terminal has sent the server the same Ctrl-C: let it close its connections.
         server.wait()
-        raise
+        return 0
+    finally:
+        server.terminate()

@@ -15,13 +15,12 @@ import pandas as pd
 import pytest
 
 from harness import tracking
+from harness.digits import Digits
 from harness.plan import Plan
 from harness.search import study_key
 from harness.tracking import RunRecord, StudyRecord, Tracker
 from studies import schema
 from tests.support import COMMAND, SMALL_SEARCH, SMALL_STUDY, Harness
-
-pytestmark = pytest.mark.xdist_group("studies")
 
 DATA = ("--data", "optdigits")
 
@@ -133,10 +132,9 @@ def test_the_report_says_what_plain_pandas_finds_in_mlflow(whole: Path) -> None:
     with sqlite3.connect(whole / "mlflow.db") as connection:
         metrics = pd.read_sql("select run_uuid, key, value from latest_metrics", connection)
         params = pd.read_sql("select run_uuid, key, value from params", connection)
-    wide = [
-        part.pivot_table(index="run_uuid", columns="key", values="value", aggfunc="first") for part in (metrics, params)
-    ]
-    table = pd.concat(wide, axis=1).dropna(subset="seed").astype({"learning_rate": float, "final_errors": int})
+    wide = (part.set_index(["run_uuid", "key"])["value"].unstack() for part in (metrics, params))  # noqa: PD010
+    table = pd.concat(wide, axis=1)
+    table = table.dropna(subset="seed").astype({"learning_rate": float, "final_errors": int})
     report = (whole / "out" / "small" / "report.md").read_text()
     cells = table.groupby(["learning_rate", "epochs"])["final_errors"]
     for (rate, epochs), errors in cells:
@@ -276,8 +274,8 @@ def test_optuna_may_keep_its_trials_in_a_database(tmp_path: Path, harness: Harne
     assert summary.n_trials == 8
 
 
-def test_a_study_goes_on_with_the_images_that_it_began_with(whole: Path, harness: Harness, lab: object) -> None:
-    del lab  # remembered now, so that `auto` alone would take it
+def test_a_study_goes_on_with_the_images_that_it_began_with(whole: Path, harness: Harness, lab: Digits) -> None:
+    assert lab.name == "lab-5000"  # it is remembered now, so that `auto` alone would take it
     again = harness("study", "run", "small.toml", cwd=whole)
     assert again.returncode == 0
     assert "optdigits-5000" in again.stderr
@@ -308,20 +306,18 @@ def test_a_store_that_is_no_store_is_one_error(
         assert (tmp_path / make).read_bytes() == content
 
 
-def test_a_key_changes_with_what_a_trial_means_and_not_with_the_space(optdigits: object) -> None:
-    from harness.digits import Digits
-
-    assert isinstance(optdigits, Digits)
+def test_a_key_changes_with_what_a_trial_means_and_not_with_the_space(optdigits: Digits) -> None:
     plan = schema.load("variants")
     key = study_key(plan, optdigits)
-    grown = Plan.model_validate({**plan.model_dump(), "space": {**plan.space.model_dump(), "seed": [1234, 1, 2]}})
+    text = plan.model_dump(exclude_unset=True)
+    grown = Plan.model_validate({**text, "space": {**text["space"], "seed": [1234, 1, 2]}})
     assert study_key(grown, optdigits) == key
-    other_engine = Plan.model_validate({**plan.model_dump(), "engine": "keras"})
-    other_fixed = Plan.model_validate({**plan.model_dump(), "fixed": {"batch_size": 64}})
+    other_engine = Plan.model_validate({**text, "engine": "keras"})
+    other_fixed = Plan.model_validate({**text, "fixed": {"batch_size": 64}})
     assert len({key, study_key(other_engine, optdigits), study_key(other_fixed, optdigits)}) == 3
 
 
 def test_tracking_goes_where_mlflow_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert tracking.tracking_uri() == "sqlite:///mlflow.db"
+    assert tracking.tracking_uri() == f"sqlite:///{Path.cwd() / 'mlflow.db'}"
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:///elsewhere.db")
     assert tracking.tracking_uri() == "sqlite:///elsewhere.db"

@@ -1,0 +1,164 @@
+"""Reports of studies that are not as one would like them, made from records written by hand."""
+
+from __future__ import annotations
+
+import csv
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import matplotlib as mpl
+import pytest
+
+from harness.tracking import RunRecord, StudyRecord
+from reports import charts, frames, page
+
+CHECK = {"max_abs_diff": 2e-7, "max_ulp": 60, "argmax_differs": 0, "row_sum_error": 1e-7, "overflow_rows": 3}
+
+
+def run(
+    trial: int, *, rate: float = 0.001, seed: int = 1234, errors: tuple[int, ...] = (9, 4, 0), loss: float = 0.1
+) -> RunRecord:
+    first = next((epoch for epoch, count in enumerate(errors, start=1) if count == 0), None)
+    metrics = {"final_errors": float(errors[-1]), "final_loss": loss, "duration_s": 1.0, "shared_by": 1.0}
+    metrics |= {f"softmax_{name}": float(value) for name, value in CHECK.items()}
+    return RunRecord(
+        run_id=f"{trial:032x}",
+        name=f"lr {rate:g}, {len(errors)} epochs, seed {seed}",
+        status="FINISHED",
+        params={
+            "epochs": str(len(errors)),
+            "learning_rate": str(rate),
+            "seed": str(seed),
+            "layers": "25-15-10",
+            "batch_size": "32",
+            "engine": "graph",
+            "dataset": "optdigits-5000",
+        },
+        metrics=metrics if first is None else {**metrics, "first_zero_epoch": float(first)},
+        tags={"harness.trial": str(trial), "harness.variant": f"{trial:016x}"},
+        started_ms=0,
+        ended_ms=1000,
+        losses=(loss,) * len(errors),
+        errors=errors,
+        wrong_images=tuple(range(errors[-1])),
+        softmax=dict.fromkeys(("loop", "vector", "stable"), CHECK),
+    )
+
+
+def failed(trial: int) -> RunRecord:
+    whole = run(trial)
+    return replace(
+        whole,
+        status="FAILED",
+        metrics={},
+        losses=(),
+        errors=(),
+        wrong_images=(),
+        softmax={},
+        tags={**whole.tags, "harness.failure": "ProcessExpired: <b>killed</b>"},
+    )
+
+
+def study(*trainings: RunRecord) -> StudyRecord:
+    tags = {
+        "harness.study": "odd",
+        "harness.study_key": "0" * 12,
+        "harness.dataset": "optdigits-5000",
+        "harness.engine": "graph",
+        "harness.cpu": "a processor",
+        "harness.versions": "python 3",
+    }
+    parent = RunRecord("f" * 32, "odd", "FINISHED", {}, {}, tags, 0, 1000)
+    return StudyRecord(parent, trainings, "sqlite:///mlflow.db")
+
+
+ODD = {
+    "one run": study(run(0)),
+    "all at zero": study(*(run(trial, seed=trial) for trial in range(4))),
+    "none at zero": study(*(run(trial, seed=trial, errors=(9, 8, 7)) for trial in range(4))),
+    "one seed": study(run(0, rate=0.001), run(1, rate=0.01, errors=(9, 8))),
+    "losses that are not finite": study(run(0, loss=float("nan")), run(1, seed=1, loss=float("inf"))),
+    "some failed": study(run(0), failed(1)),
+    "all failed": study(failed(0), failed(1)),
+    "no run at all": study(),
+    "many learning rates": study(*(run(trial, rate=0.001 * 1.1**trial) for trial in range(24))),
+    "overflow everywhere": study(replace(run(0), softmax={"vector": {**CHECK, "max_ulp": None, "max_abs_diff": None}})),
+}
+
+
+@pytest.mark.parametrize("record", ODD.values(), ids=ODD.keys())
+def test_an_odd_study_still_gives_a_whole_report(record: StudyRecord, tmp_path: Path) -> None:
+    written = page.write(record, tmp_path)
+    html = written.read_text()
+    assert "</html>" in html
+    assert "nan" not in re.sub(r'src="[^"]*"', "", html).lower().replace("finance", "")
+    for picture in (tmp_path / "figures").glob("*.png"):
+        assert picture.read_bytes().startswith(b"\x89PNG")
+    assert (tmp_path / "report.md").read_text().startswith("# odd on optdigits-5000")
+    with (tmp_path / "runs.csv").open() as stream:
+        assert len(list(csv.DictReader(stream))) == len(record.trainings)
+
+
+def test_the_page_holds_all_that_it_shows(tmp_path: Path) -> None:
+    html = page.write(ODD["one run"], tmp_path).read_text()
+    assert html.count("data:image/png;base64,") == 4
+    assert not re.search(r'(src|href)="(?!data:)', html)
+
+
+def test_a_failure_is_shown_with_its_reason_and_without_a_score(tmp_path: Path) -> None:
+    html = page.write(ODD["some failed"], tmp_path).read_text()
+    assert "Not counted" in html
+    assert "ProcessExpired: &lt;b&gt;killed&lt;/b&gt;" in html
+    cells = frames.by_epochs_and_rate(frames.runs(ODD["some failed"]))
+    assert cells["n"].tolist() == [1]
+
+
+def test_the_same_records_give_the_same_bytes(tmp_path: Path) -> None:
+    record = ODD["one seed"]
+    page.write(record, tmp_path / "a")
+    page.write(record, tmp_path / "b")
+    figures = [f"figures/{path.name}" for path in (tmp_path / "a" / "figures").iterdir()]
+    assert len(figures) == 4
+    names = ["report.html", "report.md", "runs.csv", *figures]
+    for name in names:
+        assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
+
+
+def test_every_row_names_its_runs(tmp_path: Path) -> None:
+    record = ODD["all at zero"]
+    page.write(record, tmp_path)
+    markdown = (tmp_path / "report.md").read_text()
+    html = (tmp_path / "report.html").read_text()
+    for training in record.trainings:
+        assert training.run_id[:8] in markdown
+        assert training.run_id in html
+
+
+def test_a_training_that_misses_zero_is_counted_as_such() -> None:
+    record = study(run(0), run(1, seed=1, errors=(9, 8, 7)))
+    frame = frames.runs(record)
+    first = frames.first_zero_by_seed(frame)
+    assert first["first_zero_epoch"].isna().tolist() == [True, False]
+    assert frames.by_epochs_and_rate(frame)[["n", "at_zero"]].to_numpy().tolist() == [[2, 1]]
+
+
+def test_trials_read_off_one_training_are_one_observation() -> None:
+    record = study(run(0, errors=(9, 4, 0)), run(1, errors=(9,)), run(2, errors=(9, 4)))
+    frame = frames.runs(record)
+    assert frames.trainings(frame)["epochs"].tolist() == [3]
+    assert frames.curves(record, frame)["epoch"].tolist() == [1, 2, 3]
+    assert len(frames.by_epochs_and_rate(frame)) == 3
+
+
+def test_the_baseline_is_the_labs_seed_and_learning_rate_alone() -> None:
+    record = study(run(0), run(1, seed=1), run(2, rate=0.01), run(3, errors=(9, 8)))
+    assert frames.baseline(frames.runs(record))["trial"].tolist() == [3, 0]
+
+
+def test_drawing_touches_no_setting_of_matplotlib() -> None:
+    before = dict(mpl.rcParams)
+    frame = frames.runs(ODD["one seed"])
+    charts.png(charts.errors_heat_map(frames.by_epochs_and_rate(frame)))
+    charts.png(charts.first_zero_epochs(frames.first_zero_by_seed(frame)))
+    assert dict(mpl.rcParams) == before
