@@ -81,14 +81,13 @@ def test_the_first_steps_are_those_of_the_float64_reference(engine: Engine, digi
     variant = Variant(epochs=3, batch_size=1000)
     [trained] = engine.train([variant])
     weights, losses = reference(variant, digits)
-    # Fifteen steps in float32: the loss keeps five digits (differences of 1e-7 were seen).
-    assert np.abs(trained.losses - losses).max() < 1e-5
-    # Adam divides a gradient by its own size, so where a gradient nearly cancels, float32 decides its sign. A step is
-    # at most the learning rate; nearly all weights agree to a hundredth of one.
+    # Fifteen steps in float32: losses were seen to differ by up to 5e-6. A learning rate that is 1% off moves them by
+    # 2e-3, a beta of 0.998 for 0.999 by 3e-5.
+    assert np.abs(trained.losses - losses).max() < 2e-5
+    # Adam divides a gradient by its own size, so where a gradient nearly cancels, float32 decides its sign, and one
+    # weight may be steps away. Nine of ten agree to 1e-5; the same two faults move those by more than 2e-4.
     for mine, theirs in zip(trained.final.weights, weights, strict=True):
-        difference = np.abs(mine - theirs)
-        assert np.quantile(difference, 0.99) < variant.learning_rate / 100
-        assert difference.max() < 15 * variant.learning_rate
+        assert np.quantile(np.abs(mine - theirs), 0.9) < 5e-5
 
 
 def test_the_smaller_last_batch_is_trained(engine: Engine, digits: Digits) -> None:
@@ -97,7 +96,7 @@ def test_the_smaller_last_batch_is_trained(engine: Engine, digits: Digits) -> No
     _, losses = reference(variant, digits)
     _, dropped = reference(variant, digits, drop_remainder=True)
     assert abs(losses[0] - dropped[0]) > 1e-4
-    assert abs(trained.losses[0] - losses[0]) < 1e-5
+    assert abs(trained.losses[0] - losses[0]) < 2e-5
 
 
 def test_every_image_is_scored_once(engine: Engine, digits: Digits) -> None:
