@@ -34,6 +34,10 @@ def initial_weights(variant: Variant) -> tuple[NDArray[np.float32], ...]:
     return tuple(weights)
 
 
+def _shuffled(_: tf.Tensor) -> tf.Tensor:
+    return tf.random.shuffle(tf.range(N_IMAGES, dtype=tf.int64))
+
+
 def batch_orders(variant: Variant) -> NDArray[np.int64]:
     """The order in which each epoch takes the images; batches are cut from it from the left.
 
@@ -44,5 +48,5 @@ def batch_orders(variant: Variant) -> NDArray[np.int64]:
     """
     tf.random.set_seed(variant.seed)
     epochs = tf.data.Dataset.range(1).repeat(variant.epochs)
-    orders = epochs.map(lambda _: tf.random.shuffle(tf.range(N_IMAGES, dtype=tf.int64)))
+    orders = epochs.map(tf.autograph.experimental.do_not_convert(_shuffled))
     return np.stack(list(orders.as_numpy_iterator()))

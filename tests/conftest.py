@@ -12,6 +12,7 @@ import pytest
 from harness import digits as digits_module
 from harness import engines
 from harness.digits import Digits
+from harness.engines import runtime
 from harness.engines.contract import Engine
 from tests.support import COMMAND, Harness
 
@@ -33,6 +34,12 @@ def _own_machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     patch.setenv("no_proxy", "127.0.0.1,localhost")
     yield
     patch.undo()
+
+
+@pytest.fixture(scope="session")
+def tensorflow() -> None:
+    """TensorFlow as engines start it, for tests that use it before an engine does."""
+    runtime.start()
 
 
 @pytest.fixture(scope="session")

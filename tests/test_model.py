@@ -4,6 +4,8 @@ import pytest
 
 from harness import model
 
+pytestmark = pytest.mark.usefixtures("tensorflow")
+
 
 def test_the_model_is_the_labs() -> None:
     built = model.build()

@@ -10,6 +10,8 @@ from hypothesis.extra import numpy as npst
 
 from harness.softmax import WAYS, Floats, compare, consistency, my_softmax, my_softmax_loop, my_softmax_stable
 
+pytestmark = pytest.mark.usefixtures("tensorflow")
+
 # The ways differ in the order of ten sums and in nothing else: a few roundings of float64.
 TOLERANCE = 1e-14
 

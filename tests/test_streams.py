@@ -7,6 +7,8 @@ import tensorflow as tf
 from harness.streams import batch_orders, initial_weights
 from harness.variant import Variant
 
+pytestmark = pytest.mark.usefixtures("tensorflow")
+
 # Printed by TensorFlow 2.21 where the lab's log was met to every digit.
 FIRST_KERNEL = ["0.009039", "-0.032171", "0.019398"]
 FIRST_ORDERS = [[3992, 4434, 4763, 3961, 4453], [4429, 2207, 291, 4215, 2741]]

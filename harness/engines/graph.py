@@ -48,17 +48,20 @@ class _Network:
     def weights(self) -> tuple[NDArray[np.float32], ...]:
         return tuple(weight.numpy().copy() for weight in self._weights)
 
-    @tf.function
+    # The loop is written as the operation it becomes: AutoGraph, which could write it, warns on newer Pythons.
+    @tf.function(autograph=False)
     def _train_epoch(self, order: tf.Tensor) -> tf.Tensor:
-        n_full = N_IMAGES // self._batch_size
-        total = tf.constant(0.0)
-        for index in tf.range(n_full):
-            total += self._train_batch(order[index * self._batch_size : (index + 1) * self._batch_size])
-        if N_IMAGES % self._batch_size:
-            total += self._train_batch(order[n_full * self._batch_size :])
+        size, n_full = self._batch_size, N_IMAGES // self._batch_size
+
+        def train_full_batch(index: tf.Tensor, total: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+            return index + 1, total + self._train_batch(tf.slice(order, [index * size], [size]))
+
+        _, total = tf.while_loop(lambda index, _: index < n_full, train_full_batch, (0, tf.constant(0.0)))
+        if N_IMAGES % size:
+            total += self._train_batch(order[n_full * size :])
         return total / N_IMAGES
 
-    @tf.function
+    @tf.function(autograph=False)
     def _score(self) -> tf.Tensor:
         return self._forward(self._images)
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+
+_log = logging.getLogger(__name__)
 
 
 def start() -> None:
@@ -19,8 +22,12 @@ def start() -> None:
     with _quiet_stderr():
         import tensorflow as tf
 
-    tf.config.threading.set_intra_op_parallelism_threads(1)
-    tf.config.threading.set_inter_op_parallelism_threads(1)
+    try:
+        tf.config.threading.set_intra_op_parallelism_threads(1)
+        tf.config.threading.set_inter_op_parallelism_threads(1)
+    except RuntimeError:
+        # Such as in a notebook that has used TensorFlow before: worth knowing, not worth stopping for.
+        _log.warning("TensorFlow runs already, with threads of its own: last digits may differ from other runs")
 
 
 @contextmanager
