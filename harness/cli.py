@@ -31,7 +31,7 @@ _err = Console(stderr=True, highlight=False, soft_wrap=True)
 
 
 class _TerminatedError(BaseException):
-    """SIGTERM: unwinds like Ctrl-C, so that everything is closed on the way out."""
+    """SIGTERM or SIGHUP: unwinds like Ctrl-C, so that everything is closed on the way out."""
 
 
 def _terminate(_signal: int, _frame: FrameType | None) -> NoReturn:
@@ -58,6 +58,8 @@ def main() -> None:
     handler = RichHandler(console=_err, show_time=False, show_path=False, markup=False)
     logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=[handler])
     signal.signal(signal.SIGTERM, _terminate)
+    if hasattr(signal, "SIGHUP"):
+        signal.signal(signal.SIGHUP, _terminate)  # the terminal was closed
     sys.exit(_run())
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -55,12 +56,22 @@ def serve(tracking_uri: str, port: int) -> int:
         "MLFLOW_DISABLE_TELEMETRY": "true",
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
     }
-    server = subprocess.Popen(command(tracking_uri, port), env=environment)
+    # In a session of its own, so that Ctrl-C reaches this process alone and the server is asked to stop only once.
+    server = subprocess.Popen(command(tracking_uri, port), env=environment, start_new_session=True)
     try:
         return server.wait()
     except KeyboardInterrupt:
-        # The terminal has sent the server the same Ctrl-C: let it close its connections.
-        server.wait()
         return 0
     finally:
+        _stop(server)
+
+
+def _stop(server: subprocess.Popen[bytes]) -> None:
+    """Ask the server and its workers to stop, and wait until they have."""
+    if server.poll() is not None:
+        return
+    if os.name == "nt":
         server.terminate()
+    else:
+        os.killpg(server.pid, signal.SIGTERM)
+    server.wait()

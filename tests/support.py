@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
+import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 
@@ -40,3 +42,17 @@ sampler_seed = 7
 trials = 3
 seeds = [1, 2]
 """
+
+
+def page(address: str, seconds: float) -> str:
+    """What a server answers, once it does."""
+    deadline_s = time.monotonic() + seconds
+    while True:
+        try:
+            with urllib.request.urlopen(address, timeout=5) as response:  # noqa: S310 - our own address
+                content: bytes = response.read()
+                return content.decode()
+        except OSError:
+            if time.monotonic() > deadline_s:
+                raise
+            time.sleep(0.3)

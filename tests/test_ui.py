@@ -4,15 +4,13 @@ import os
 import signal
 import socket
 import subprocess
-import time
-import urllib.request
 from pathlib import Path
 
 import pytest
 
 from harness import ui
 from harness.errors import StoppedError, UsageError
-from tests.support import COMMAND
+from tests.support import COMMAND, page
 
 
 def test_a_taken_port_is_passed_over() -> None:
@@ -53,28 +51,13 @@ def test_the_ui_serves_the_database_to_this_machine_and_stops_when_asked(tmp_pat
     finally:
         os.chdir(before)
     port = ui.free_port(5600)
-    server = subprocess.Popen(
-        [COMMAND, "ui", "--port", str(port)], cwd=tmp_path, stderr=subprocess.PIPE, text=True, start_new_session=True
-    )
+    server = subprocess.Popen([COMMAND, "ui", "--port", str(port)], cwd=tmp_path, stderr=subprocess.PIPE, text=True)
     try:
         address = f"http://127.0.0.1:{port}/"
-        assert "MLflow" in _page(address, seconds=90)
+        assert "MLflow" in page(address, seconds=90)
     finally:
-        os.killpg(server.pid, signal.SIGINT)
+        server.send_signal(signal.SIGINT)
         _, told = server.communicate(timeout=60)
     assert address in told
     assert server.returncode == 0
     assert "Traceback" not in told
-
-
-def _page(address: str, seconds: float) -> str:
-    deadline_s = time.monotonic() + seconds
-    while True:
-        try:
-            with urllib.request.urlopen(address, timeout=5) as response:  # noqa: S310 - our own address
-                content: bytes = response.read()
-                return content.decode()
-        except OSError:
-            if time.monotonic() > deadline_s:
-                raise
-            time.sleep(0.3)
