@@ -28,10 +28,11 @@ def _bin(name: str) -> str:
     return str(VENV / folder / f"{name}{suffix}")
 
 
-def _fingerprint() -> str:
-    """What the environment was made from: the lock, the project's metadata, this Python and this folder."""
-    content = [sys.version, str(ROOT), (LOCKS / "dev.txt").read_text(), (ROOT / "pyproject.toml").read_text()]
-    return hashlib.sha256("\0".join(content).encode()).hexdigest()
+def _fingerprint() -> list[str]:
+    """What the environment was made by, this Python in this folder, and from: the lock and the project's metadata."""
+    made_by = f"{sys.version} {sys.base_prefix} {ROOT}"
+    made_from = (LOCKS / "dev.txt").read_text() + (ROOT / "pyproject.toml").read_text()
+    return [hashlib.sha256(text.encode()).hexdigest() for text in (made_by, made_from)]
 
 
 def _uv(session: nox.Session) -> str:
@@ -45,20 +46,21 @@ def _uv(session: nox.Session) -> str:
 def _prepare(session: nox.Session) -> None:
     """Make the environment if it is not there or was made from something else; else return at once."""
     stamp = VENV / "made-from"
-    if stamp.is_file() and stamp.read_text() == _fingerprint():
+    made = stamp.read_text().split() if stamp.is_file() else []
+    if made == _fingerprint():
         return
     if not PYTHONS[0] <= sys.version_info[:2] <= PYTHONS[1]:
         session.error(f"nox runs on Python {sys.version.split()[0]}; the project takes 3.11 to 3.13: use one of these")
     uv = _uv(session)
     environment = {"UV_PYTHON_DOWNLOADS": "never", "VIRTUAL_ENV": str(VENV), "UV_LINK_MODE": "copy"}
     stamp.unlink(missing_ok=True)
-    if not Path(_bin("python")).exists():
+    if made[:1] != _fingerprint()[:1]:
         session.run(uv, "venv", "--quiet", "--clear", "--python", sys.executable, str(VENV), env=environment)
     # Compiled at once: workers start together, and each would compile TensorFlow's thousands of modules for itself.
     session.run(uv, "pip", "sync", "--require-hashes", "--compile-bytecode", str(LOCKS / "dev.txt"), env=environment)
     install = ["pip", "install", "--quiet", "--no-deps", "--no-build-isolation", "--editable", str(ROOT)]
     session.run(uv, *install, env=environment)
-    stamp.write_text(_fingerprint())
+    stamp.write_text("\n".join(_fingerprint()))
 
 
 def _run(session: nox.Session, *command: str) -> None:

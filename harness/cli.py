@@ -18,7 +18,7 @@ from harness import digits as digits_module
 from harness import engines, machine
 from harness.digits import Digits
 from harness.errors import ExitStatus, HarnessError, UsageError
-from harness.output import write_bytes, write_json
+from harness.output import check_destination, write_bytes, write_json
 from harness.variant import BASELINE, Variant
 
 if TYPE_CHECKING:
@@ -58,13 +58,14 @@ def main() -> None:
     handler = RichHandler(console=_err, show_time=False, show_path=False, markup=False)
     logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=[handler])
     signal.signal(signal.SIGTERM, _terminate)
-    if hasattr(signal, "SIGHUP"):
-        signal.signal(signal.SIGHUP, _terminate)  # the terminal was closed
+    if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, _terminate)  # the terminal was closed, and nohup did not say to go on
     sys.exit(_run())
 
 
 def _run() -> int:
-    kept = "What was recorded is kept; the same command goes on from there."
+    is_study = sys.argv[1:3] == ["study", "run"]
+    kept = "What was recorded is kept; the same command goes on from there." if is_study else ""
     try:
         return int(cli(standalone_mode=False) or ExitStatus.OK)
     except HarnessError as error:
@@ -72,16 +73,16 @@ def _run() -> int:
         return error.exit_status
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
-        _err.print(f"error: {where}{error.strerror or error}\n  {kept}", markup=False)
+        _err.print(f"error: {where}{error.strerror or error}\n  {kept}".rstrip(), markup=False)
         return ExitStatus.ENVIRONMENT
     except click.ClickException as error:
         error.show()
         return error.exit_code
     except (KeyboardInterrupt, click.Abort):
-        _err.print(f"interrupted. {kept}")
+        _err.print(f"interrupted. {kept}".rstrip())
         return ExitStatus.INTERRUPTED
     except _TerminatedError:
-        _err.print(f"terminated. {kept}")
+        _err.print(f"terminated. {kept}".rstrip())
         return ExitStatus.TERMINATED
 
 
@@ -91,9 +92,10 @@ def cli() -> None:
     """Train, track and compare the network that learns 5000 handwritten digits."""
 
 
-def _load(data: str) -> Digits:
-    digits = digits_module.load(data or digits_module.AUTO)
-    _err.print(f"data: {digits.name} from {digits.source} (asked for: {data or digits_module.AUTO})", markup=False)
+def _load(data: str, why: str | None = None) -> Digits:
+    asked = data or digits_module.AUTO
+    digits = digits_module.load(asked)
+    _err.print(f"data: {digits.name} from {digits.source} ({why or f'asked for: {asked}'})", markup=False)
     return digits
 
 
@@ -153,6 +155,8 @@ def train(engine: str, data: str, json_to: str | None, quiet: bool, **fields: An
     from harness.progress import EpochLines
 
     variant = Variant.create(**fields)
+    if json_to is not None:
+        check_destination(json_to)
     digits = _load(data)
     on_epoch = None if quiet else EpochLines(sys.stderr if json_to == "-" else sys.stdout)
     [outcome] = trials.run(engines.make(engine, digits), digits, [variant], on_epoch)
@@ -196,7 +200,8 @@ def study_run(name: str, workers: int | None, storage: str | None, data: str, qu
     started_s = time.monotonic()
     with sole_runner(folder):
         tracker = Tracker()
-        digits = _load(_as_it_began(tracker, plan.name, data))
+        began_with = _as_it_began(tracker, plan.name, data)
+        digits = _load(began_with or data, began_with and "with which the study began")
         with Workers(count, plan.engine, digits) as pool, StudyProgress(_err, quiet=quiet) as progress:
             search = Search(plan, digits, tracker, open_storage(storage, folder / "optuna.journal"), progress)
             result = search.run(pool, count)
@@ -208,13 +213,11 @@ def study_run(name: str, workers: int | None, storage: str | None, data: str, qu
     return ExitStatus.NEGATIVE if result.failed else ExitStatus.OK
 
 
-def _as_it_began(tracker: Tracker, name: str, data: str) -> str:
-    """The images to ask for: where that is left open, those that the study of this name began with."""
-    if data not in {"", digits_module.AUTO}:
-        return data
-    last = tracker.newest_study(name)
+def _as_it_began(tracker: Tracker, name: str, data: str) -> str | None:
+    """Where it is left open which images to take, those that the study of this name was last run with."""
+    last = tracker.newest_study(name) if data in {"", digits_module.AUTO} else None
     if last is None:
-        return digits_module.AUTO
+        return None
     began_with = last.tags["harness.dataset"]
     choices = {digits_module.LAB_NAME: digits_module.LAB, digits_module.OPTDIGITS_NAME: digits_module.OPTDIGITS}
     if began_with not in choices:

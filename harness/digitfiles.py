@@ -52,7 +52,9 @@ def _npy(path: Path) -> NDArray[np.generic]:
     try:
         # Mapped, not read: a header that promises more than the file holds is found before memory is asked for.
         array = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (ValueError, EOFError, OverflowError) as error:
+    except OSError:
+        raise
+    except Exception as error:
         raise DataError(f"{path}: truncated, pickled, or not an .npy file ({error})", _REMEDY) from error
     if not isinstance(array, np.ndarray):
         raise DataError(f"{path}: an archive, not an .npy file", _REMEDY)
@@ -93,5 +95,8 @@ def _mat(path: Path) -> Arrays:
         raise DataError(f"{path}: truncated, or not a MATLAB 5 file ({error})", _REMEDY) from error
     if not {"X", "y"} <= content.keys():
         raise DataError(f"{path}: has no X and y", _REMEDY)
+    for name in ("X", "y"):
+        if type(content[name]) is not np.ndarray or content[name].dtype.kind not in "fiu":
+            raise DataError(f"{path}: {name} is not a table of numbers", _REMEDY)
     x, y = content["X"], content["y"]  # MATLAB counts from 1, so the course wrote 10 for the digit 0
     return x, np.where(y == 10, 0, y)

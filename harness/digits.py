@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import io
 import logging
-import os
 import tempfile
 from dataclasses import dataclass
 from functools import cached_property
@@ -17,7 +16,8 @@ import platformdirs
 from numpy.typing import NDArray
 
 from harness import digitfiles, download, optdigits
-from harness.errors import DataError
+from harness.errors import DataError, StoppedError
+from harness.output import write_bytes
 from harness.variant import N_FEATURES, N_IMAGES
 
 AUTO, LAB, OPTDIGITS = "auto", "lab", "optdigits"
@@ -109,7 +109,10 @@ def load(choice: str = AUTO) -> Digits:
         return _embedded()
     if choice in {AUTO, LAB}:
         return _lab_or_default(required=choice == LAB)
-    path = Path(choice).expanduser()
+    try:
+        path = Path(choice).expanduser()
+    except RuntimeError as error:
+        raise DataError(f"{choice}: {error}", "Name the file by its whole path.") from None
     digits = canonical(*digitfiles.read(path), source=str(path), where=str(path))
     if digits.name == LAB_NAME:
         _remember(digits)
@@ -192,10 +195,14 @@ def canonical(x: NDArray[np.generic], y: NDArray[np.generic], *, source: str, wh
     return Digits(canonical_x, canonical_y, proved, source, *hashes)
 
 
-def _sha256(array: NDArray[np.generic]) -> str:
+def _npy(array: NDArray[np.generic]) -> bytes:
     stream = io.BytesIO()
     np.save(stream, array)
-    return hashlib.sha256(stream.getbuffer()).hexdigest()
+    return stream.getvalue()
+
+
+def _sha256(array: NDArray[np.generic]) -> str:
+    return hashlib.sha256(_npy(array)).hexdigest()
 
 
 def cache_folder() -> Path:
@@ -223,10 +230,7 @@ def _remember(digits: Digits) -> None:
     """Write the arrays to the cache, each whole or not at all; a cache that cannot be written is not needed."""
     folder = cache_folder() / digits.name
     try:
-        folder.mkdir(parents=True, exist_ok=True)
         for file, array in (("X.npy", digits.x), ("y.npy", digits.y)):
-            with tempfile.NamedTemporaryFile(dir=folder, suffix=".part", delete=False) as part:
-                np.save(part, array)
-            os.replace(part.name, folder / file)  # noqa: PTH105 - part.name is a string already
-    except OSError as error:
-        _log.info("not remembered in %s: %s", folder, error)
+            write_bytes(folder / file, _npy(array))
+    except StoppedError as error:
+        _log.info("not remembered: %s", error.cause)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
 import sys
 import tempfile
 from pathlib import Path
@@ -21,8 +22,12 @@ def write_bytes(path: Path, content: bytes) -> None:
     Raises:
         StoppedError: the folder cannot be made or written, or the disk is full.
     """
+    path = path.resolve()
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        if path.exists() and not path.is_file() and not path.is_dir():
+            path.write_bytes(content)  # a pipe or a device is written to, not replaced
+            return
         descriptor, part = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
         try:
             with os.fdopen(descriptor, "wb") as stream:
@@ -35,6 +40,26 @@ def write_bytes(path: Path, content: bytes) -> None:
     except OSError as error:
         cause = f"{path}: cannot be written ({error.strerror or error})"
         raise StoppedError(cause, "Make room, or choose another place.") from error
+
+
+def check_destination(destination: str) -> None:
+    """Find out before long work whether its result can be written, as far as that can be known.
+
+    Raises:
+        StoppedError: the folder cannot be made or written, or the file is a folder.
+    """
+    path = Path(destination)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StoppedError(f"{path}: cannot be written ({error.strerror})", "Choose another place.") from error
+    if path.is_dir() or not os.access(path.parent, os.W_OK):
+        raise StoppedError(f"{path}: cannot be written", "Choose another place.")
+
+
+def masked(text: str) -> str:
+    """The text without the user names and passwords of the addresses in it."""
+    return re.sub(r"://[^/@\s]+@", "://***@", text)
 
 
 def write_text(path: Path, content: str) -> None:

@@ -11,6 +11,7 @@ from harness import engines
 from harness.variant import BASELINE, Variant
 
 Number = int | float
+NAME_PATTERN = r"[a-z0-9][a-z0-9_-]{0,63}"
 Objective = Literal["errors", "epochs"]
 
 
@@ -21,11 +22,12 @@ class _Part(BaseModel):
 
 
 class IntRange(_Part):
-    """Whole numbers from ``low`` to ``high``, both included."""
+    """Whole numbers from ``low`` to ``high``, both included, on a linear or logarithmic scale."""
 
     low: int
     high: int
     step: Annotated[int, Field(ge=1)] = 1
+    log: bool = False
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -34,6 +36,9 @@ class IntRange(_Part):
             raise ValueError(msg)
         if (self.high - self.low) % self.step:
             msg = f"high ({self.high}) must be reached from low ({self.low}) in steps of {self.step}"
+            raise ValueError(msg)
+        if self.log and (self.low < 1 or self.step > 1):
+            msg = "a logarithmic scale begins at 1 or above and has no step"
             raise ValueError(msg)
         return self
 
@@ -113,7 +118,7 @@ class Plan(_Part):
         design: which points of the space are trials.
     """
 
-    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")]
+    name: Annotated[str, Field(pattern=f"^{NAME_PATTERN}$")]
     description: str
     engine: str
     objectives: Annotated[list[Objective], Field(min_length=1)]
@@ -123,9 +128,11 @@ class Plan(_Part):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        problems = [*self._engine_problems(), *self._space_problems()]
+        problems = [*self._engine_problems(), *self._space_problems(), *self._seed_problems()]
         if problems:
             raise ValueError("; ".join(problems))
+        for corner in self._corners():
+            self.variant(corner)  # raises a ValueError that names the field
         return self
 
     def _engine_problems(self) -> list[str]:
@@ -136,6 +143,8 @@ class Plan(_Part):
     def _space_problems(self) -> list[str]:
         varied = self.space.parameters()
         problems = [f"{name}: stands in both space and fixed" for name in varied if name in self.fixed.model_fields_set]
+        if len(set(self.objectives)) < len(self.objectives):
+            problems.append("objectives: one stands in the list twice")
         if not varied:
             problems.append("space: names no parameter")
         for name, values in varied.items():
@@ -145,13 +154,17 @@ class Plan(_Part):
                 problems.append(f"space.{name}: a sampled design takes a range (low, high), not a list")
             if isinstance(values, list) and len(set(values)) < len(values):
                 problems.append(f"space.{name}: a value stands in the list twice")
-        if isinstance(self.design, Sampled) and len(set(self.design.seeds)) < len(self.design.seeds):
+        return problems
+
+    def _seed_problems(self) -> list[str]:
+        if not isinstance(self.design, Sampled):
+            return []
+        problems = []
+        if len(set(self.design.seeds)) < len(self.design.seeds):
             problems.append("design.seeds: a seed stands in the list twice")
-        if problems:
-            return problems
-        for corner in self._corners():
-            self.variant(corner)  # raises a ValueError that names the field
-        return []
+        if "seed" in self.fixed.model_fields_set or self.space.seed is not None:
+            problems.append("seed: a sampled design has its seeds in design.seeds, not in fixed or space")
+        return problems
 
     def _corners(self) -> list[dict[str, Number]]:
         """Combinations that hold every extreme value, enough to find any value that a variant refuses."""

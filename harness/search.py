@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+import numpy as np
 import optuna
 from filelock import FileLock, Timeout
 from optuna.distributions import BaseDistribution, FloatDistribution, IntDistribution
@@ -24,6 +25,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from harness.digits import Digits
 from harness.errors import StoppedError
+from harness.output import masked
 from harness.plan import FloatRange, IntRange, Number, Plan, Sampled
 from harness.tracking import StudyHandle, Tracker
 from harness.trials import Outcome, by_training
@@ -81,7 +83,7 @@ def study_key(plan: Plan, digits: Digits) -> str:
     varied = set(plan.space.parameters())
     design = plan.design.model_dump(exclude={"trials"})
     fixed = {name: value for name, value in plan.fixed.model_dump().items() if name not in varied}
-    content = [digits.sha256_x, digits.sha256_y, plan.engine, fixed, plan.objectives, design, TRACE_VERSION]
+    content = [plan.name, digits.sha256_x, digits.sha256_y, plan.engine, fixed, plan.objectives, design, TRACE_VERSION]
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]
 
 
@@ -92,7 +94,7 @@ def _failures(what: str) -> Iterator[None]:
         yield
     except (OSError, ValueError, KeyError, ImportError, SQLAlchemyError, OptunaError) as error:
         lines = str(error).strip().splitlines()
-        cause = f"{what}: {lines[0] if lines else type(error).__name__}"
+        cause = masked(f"{what}: {lines[0] if lines else type(error).__name__}")
         raise StoppedError(cause, "Give another by --storage, or move what is in the way; then run again.") from error
 
 
@@ -168,15 +170,19 @@ class Search:
         with _failures("Optuna's storage cannot be used"):
             self._study = optuna.create_study(
                 storage=storage,
-                sampler=_sampler(plan),
                 study_name=f"{plan.name}-{key}",
                 directions=["minimize"] * len(plan.objectives),
                 load_if_exists=True,
             )
+            # A sampler that began anew with the same seed would propose the same points anew.
+            self._study.sampler = _sampler(plan, len(self._study.get_trials(deepcopy=False)))
         self._distributions = _distributions(plan)
         run_id = tracker.begin_study(plan, digits, key)
         self._handle = StudyHandle(run_id, plan.name, key, plan.engine, digits)
-        self._recorded = tracker.finished_trainings(key)
+        recorded = tracker.finished_trainings(key)
+        self._recorded = {
+            variant: (run.metrics["final_errors"], int(run.params["epochs"])) for variant, run in recorded.items()
+        }
         self._adopted = 0
 
     def run(self, workers: Workers, in_flight: int) -> Result:
@@ -221,11 +227,13 @@ class Search:
 
     # What is left to do
 
-    def _done(self) -> list[str]:
-        """What the trials that are complete, and recorded whole, have trained."""
+    def _done(self) -> set[str]:
+        """What the trials that are complete, recorded whole, and of this design have trained."""
         trials = self._study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-        trained = [trial.user_attrs["variants"] for trial in trials]
-        return [variants for variants in trained if self._is_recorded(variants)]
+        trained = {str(trial.user_attrs.get("variants", "")) for trial in trials}
+        if not isinstance(self._plan.design, Sampled):
+            trained &= {self._plan.variant(point).key for point in self._plan.points()}
+        return {variants for variants in trained if self._is_recorded(variants)}
 
     def _is_recorded(self, variants: str) -> bool:
         return bool(variants) and all(key in self._recorded for key in variants.split())
@@ -243,9 +251,8 @@ class Search:
         """Complete a trial from its records, if all that it trains is recorded."""
         if not self._is_recorded(variants):
             return False
-        runs = [self._recorded[key] for key in variants.split()]
-        errors = [run.metrics["final_errors"] for run in runs]
-        self._study.tell(number, self._values(errors, float(runs[0].params["epochs"])))
+        scores = [self._recorded[key] for key in variants.split()]
+        self._study.tell(number, self._values([errors for errors, _ in scores], scores[0][1]))
         return True
 
     def _jobs(self) -> Iterator[_Job]:
@@ -253,7 +260,7 @@ class Search:
 
     def _grid_jobs(self) -> Iterator[_Job]:
         """A factorial's trials, those of one training together, each asked for just before it is trained."""
-        done = set(self._done())
+        done = self._done()
         points = {
             variant.key: (variant, point)
             for point in self._plan.points()
@@ -307,6 +314,7 @@ class Search:
         parent = self._trial_run(trial, dict(zip(self._plan.objectives, values, strict=True)))
         for outcome in outcomes:
             self._tracker.log_outcome(self._handle, parent, trial.number, outcome)
+            self._recorded[outcome.variant.key] = (outcome.final_errors, outcome.variant.epochs)
         if parent != self._handle.run_id:
             self._tracker.end_trial(parent)
         self._study.tell(trial.number, values)
@@ -331,10 +339,13 @@ class Search:
         return [measured[objective] for objective in self._plan.objectives]
 
 
-def _sampler(plan: Plan) -> optuna.samplers.BaseSampler:
-    if isinstance(plan.design, Sampled) and plan.design.sampler == "tpe":
-        return optuna.samplers.TPESampler(seed=plan.design.sampler_seed)
-    seed = plan.design.sampler_seed if isinstance(plan.design, Sampled) else 0
+def _sampler(plan: Plan, n_trials: int) -> optuna.samplers.BaseSampler:
+    """The sampler of a study that has so many trials; of a factorial, one that is never asked."""
+    if not isinstance(plan.design, Sampled):
+        return optuna.samplers.RandomSampler()
+    seed = int(np.random.SeedSequence([plan.design.sampler_seed, n_trials]).generate_state(1)[0])
+    if plan.design.sampler == "tpe":
+        return optuna.samplers.TPESampler(seed=seed)
     return optuna.samplers.RandomSampler(seed=seed)
 
 
@@ -343,7 +354,7 @@ def _distributions(plan: Plan) -> dict[str, BaseDistribution]:
     distributions: dict[str, BaseDistribution] = {}
     for name, values in plan.space.parameters().items():
         if isinstance(values, IntRange):
-            distributions[name] = IntDistribution(values.low, values.high, step=values.step)
+            distributions[name] = IntDistribution(values.low, values.high, step=values.step, log=values.log)
         elif isinstance(values, FloatRange):
             distributions[name] = FloatDistribution(values.low, values.high, log=values.log)
         elif all(isinstance(value, int) for value in values):

@@ -22,8 +22,8 @@ def my_softmax_loop(z: Floats) -> Floats:
     Returns:
         probabilities, in the shape and dtype of ``z``.
     """
-    probabilities = np.zeros_like(z)
-    ez_sum = np.zeros_like(z[..., 0])
+    probabilities = np.zeros(z.shape, np.result_type(z, np.float32))
+    ez_sum = np.zeros_like(probabilities[..., 0])
     for k in range(z.shape[-1]):
         ez_sum = ez_sum + np.exp(z[..., k])
     for j in range(z.shape[-1]):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from math import sqrt
 
 import numpy as np
@@ -38,15 +39,16 @@ def _shuffled(_: tf.Tensor) -> tf.Tensor:
     return tf.random.shuffle(tf.range(N_IMAGES, dtype=tf.int64))
 
 
-def batch_orders(variant: Variant) -> NDArray[np.int64]:
+def batch_orders(variant: Variant) -> Iterator[NDArray[np.int64]]:
     """The order in which each epoch takes the images; batches are cut from it from the left.
 
     The first epochs do not depend on how many follow.
 
     Returns:
-        ``(epochs, 5000)``, ``int64``, each row a permutation of the image indices.
+        for each epoch in turn ``(5000,)``, ``int64``, a permutation of the image indices.
     """
     tf.random.set_seed(variant.seed)
     epochs = tf.data.Dataset.range(1).repeat(variant.epochs)
     orders = epochs.map(tf.autograph.experimental.do_not_convert(_shuffled))
-    return np.stack(list(orders.as_numpy_iterator()))
+    drawn: Iterator[NDArray[np.int64]] = orders.as_numpy_iterator()
+    return drawn

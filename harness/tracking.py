@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import os
+import re
 import sqlite3
+import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
@@ -14,14 +17,19 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-# Read when MLflow is imported: nothing about a user's runs leaves the machine, no advice for agents is printed, and no
-# bar is drawn for each small artifact.
+# Read when MLflow is imported: nothing about a user's runs leaves the machine, no advice for agents is printed, and
+# neither a bar for each small artifact nor a line for each run.
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("MLFLOW_DISABLE_AGENT_HINT", "true")
 os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
+# A server that is away for half a minute is waited for; MLflow's own default is several minutes.
+os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "4")
 
 import numpy as np
 import sqlalchemy
+from alembic.util.exc import CommandError
+from filelock import FileLock
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunTag
 from mlflow.entities import Run as MlflowRun
 from mlflow.exceptions import MlflowException
@@ -33,8 +41,8 @@ from sqlalchemy.exc import SQLAlchemyError
 from harness import machine
 from harness.digits import Digits
 from harness.errors import StoppedError, UsageError
-from harness.output import write_json
-from harness.plan import Plan
+from harness.output import masked, write_json
+from harness.plan import NAME_PATTERN, Plan
 from harness.trials import Outcome
 from harness.variant import TRACE_VERSION, Variant
 
@@ -47,6 +55,7 @@ SOFTMAX_WAY = "vector"  # the lab's own form of my_softmax: the one whose figure
 STUDY, TRIAL, TRAINING = "study", "trial", "training"
 
 _PAGE = 1000
+_LAST_RUN = "harness.last_run_ms"
 _RUN_ONE = "Run a study (harness study run), in the folder or with the MLFLOW_TRACKING_URI that you ask in."
 
 
@@ -65,10 +74,13 @@ def _failures() -> Iterator[None]:
     """Turn what storage and network throw into one clear error."""
     try:
         yield
-    except (MlflowException, SQLAlchemyError, RequestException, OSError, sqlite3.Error) as error:
+    except (
+        *(MlflowException, SQLAlchemyError, CommandError, RequestException),
+        *(OSError, sqlite3.Error, ImportError),
+    ) as error:
         lines = str(error).strip().splitlines()
         first = lines[0] if lines else type(error).__name__
-        cause = f"the tracking store {tracking_uri()} failed: {first}"
+        cause = masked(f"the tracking store {tracking_uri()} failed: {first}")
         remedy = "What was recorded is kept. Mend the store, or name another by MLFLOW_TRACKING_URI; then run again."
         raise StoppedError(cause, remedy) from error
 
@@ -84,7 +96,6 @@ class RunRecord:
     metrics: Mapping[str, float]
     tags: Mapping[str, str]
     started_ms: int
-    ended_ms: int | None
     losses: tuple[float, ...] = ()
     errors: tuple[int, ...] = ()
     wrong_images: tuple[int, ...] = ()
@@ -97,7 +108,7 @@ class StudyRecord:
 
     parent: RunRecord
     trainings: tuple[RunRecord, ...]
-    tracking_uri: str = field(default_factory=tracking_uri)
+    tracking_uri: str = field(default_factory=lambda: masked(tracking_uri()))
 
 
 class Tracker:
@@ -114,12 +125,13 @@ class Tracker:
     def __init__(self, *, create: bool = True) -> None:
         logging.getLogger("mlflow").setLevel(logging.WARNING)
         logging.getLogger("alembic").setLevel(logging.WARNING)
+        logging.getLogger("urllib3").setLevel(logging.ERROR)
         uri = tracking_uri()
         path = database_path(uri)
         if not create and path is not None and not path.is_file():
             raise UsageError(f"nothing was recorded yet: {path} does not exist", _RUN_ONE)
         sqlalchemy.event.listen(sqlalchemy.Engine, "connect", _tune_sqlite)
-        with _failures():
+        with _failures(), _alone(path):
             if path is not None and path.is_file():
                 _check_database(path)
             self._client = MlflowClient(uri)
@@ -142,11 +154,14 @@ class Tracker:
         with _failures():
             filter_string = f"tags.`harness.study_key` = '{key}' and tags.`harness.role` = '{STUDY}'"
             found = self._client.search_runs([self._experiment_id], filter_string, max_results=1)
+            now_ms = int(time.time() * 1000)
             if found:
                 run_id = str(found[0].info.run_id)
                 self._client.update_run(run_id, status="RUNNING")
+                self._client.set_tag(run_id, _LAST_RUN, str(now_ms))
                 return run_id
             tags = {
+                _LAST_RUN: str(now_ms),
                 **self._common_tags(plan.name, key, plan.engine, digits, STUDY),
                 "mlflow.runName": f"{plan.name} on {digits.name}",
                 "mlflow.note.content": _study_note(plan, digits),
@@ -189,12 +204,10 @@ class Tracker:
             run = self._client.create_run(self._experiment_id, tags=tags)
             run_id = str(run.info.run_id)
             now_ms = int(time.time() * 1000)
-            params = {"epochs": variant.epochs, "learning_rate": variant.learning_rate}
-            self._client.log_batch(
-                run_id,
-                metrics=[Metric(f"mean_{name}", value, now_ms, 0) for name, value in values.items()],
-                params=[Param(name, str(value)) for name, value in params.items()],
-            )
+            params = [param for param in _params(variant, study) if param.key != "seed"]
+            metrics = [Metric(f"mean_{name}", value, now_ms, 0) for name, value in values.items()]
+            self._client.log_batch(run_id, metrics, params)
+            self._client.log_inputs(run_id, [_dataset_input(study.digits)])
             return run_id
 
     def end_trial(self, run_id: str, status: str = "FINISHED") -> None:
@@ -273,17 +286,19 @@ class Tracker:
         return {record.tags["harness.variant"]: record for record in records}
 
     def newest_study(self, name: str | None = None) -> RunRecord | None:
-        """The parent run of the study of this name that was begun last, or of any; None if there is none."""
+        """The parent run of the study of this name that was run last, or of any; None if there is none."""
         condition = f"tags.`harness.role` = '{STUDY}'"
         if name is not None:
+            if not re.fullmatch(NAME_PATTERN, name):
+                return None
             condition += f" and tags.`harness.study` = '{name}'"
         with _failures():
-            order = ["attributes.start_time DESC"]
+            order = [f"tags.`{_LAST_RUN}` DESC"]
             found = self._client.search_runs([self._experiment_id], condition, max_results=1, order_by=order)
         return _record(found[0]) if found else None
 
     def study(self, name: str | None = None) -> StudyRecord:
-        """The study of this name that was begun last, or the last of any, with its trainings and histories.
+        """The study of this name that was run last, or the last of any, with its trainings and histories.
 
         Raises:
             UsageError: no such study was recorded.
@@ -291,7 +306,7 @@ class Tracker:
         parent = self.newest_study(name)
         if parent is None:
             what = f"no study called {name!r} was recorded" if name else "no study was recorded"
-            raise UsageError(f"{what} in {tracking_uri()}", _RUN_ONE)
+            raise UsageError(f"{what} in {masked(tracking_uri())}", _RUN_ONE)
         key = parent.tags["harness.study_key"]
         with _failures():
             runs = self._search(f"tags.`harness.study_key` = '{key}' and tags.`harness.role` = '{TRAINING}'")
@@ -326,7 +341,7 @@ class Tracker:
 
     def _history(self, run_id: str, name: str) -> tuple[float, ...]:
         history = self._client.get_metric_history(run_id, name)
-        return tuple(metric.value for metric in sorted(history, key=lambda metric: metric.step))
+        return tuple(_unclamped(metric.value) for metric in sorted(history, key=lambda metric: metric.step))
 
 
 @dataclass(frozen=True)
@@ -338,6 +353,16 @@ class StudyHandle:
     key: str
     engine: str
     digits: Digits
+
+
+@contextmanager
+def _alone(path: Path | None) -> Iterator[None]:
+    """Let one process at a time open, and so perhaps make, the database of an SQLite store."""
+    if path is None:
+        yield
+        return
+    with FileLock(f"{path}.lock"):
+        yield
 
 
 def _check_database(path: Path) -> None:
@@ -435,14 +460,18 @@ def _study_note(plan: Plan, digits: Digits) -> str:
     )
 
 
+def _unclamped(value: float) -> float:
+    """The value that was recorded: MLflow's SQL store keeps an infinity as the largest number there is."""
+    return math.copysign(math.inf, value) if abs(value) == sys.float_info.max else value
+
+
 def _record(run: MlflowRun) -> RunRecord:
     return RunRecord(
         run_id=str(run.info.run_id),
         name=str(run.info.run_name),
         status=str(run.info.status),
         params=dict(run.data.params),
-        metrics=dict(run.data.metrics),
+        metrics={name: _unclamped(value) for name, value in run.data.metrics.items()},
         tags=dict(run.data.tags),
         started_ms=int(run.info.start_time),
-        ended_ms=None if run.info.end_time is None else int(run.info.end_time),
     )

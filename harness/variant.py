@@ -25,7 +25,8 @@ class Variant(BaseModel):
         epochs: passes over the 5000 images, at least 1.
         learning_rate: Adam's, above 0.
         seed: of the initial weights and the batch order, 0 to 2**31 - 1.
-        layers: units of each layer; all but the last have a ReLU, the last has one linear unit a digit.
+        layers: units of each layer; at most 10,000; all but the last have a ReLU, the last has one linear
+            unit a digit.
         batch_size: examples a step, 1 to 5000; a smaller last batch is trained too.
     """
 
@@ -34,7 +35,7 @@ class Variant(BaseModel):
     epochs: Annotated[int, Field(ge=1, le=1_000_000)] = 100
     learning_rate: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 0.001
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 1234
-    layers: tuple[Annotated[int, Field(ge=1)], ...] = (25, 15, N_CLASSES)
+    layers: tuple[Annotated[int, Field(ge=1, le=10_000)], ...] = (25, 15, N_CLASSES)
     batch_size: Annotated[int, Field(ge=1, le=N_IMAGES)] = 32
 
     @field_validator("layers")
@@ -77,12 +78,17 @@ def describe(error: ValidationError) -> str:
     """One line for each thing that a validation found: where it is, what is wrong, what was given."""
     lines = []
     for item in error.errors(include_url=False):
-        where = ".".join(str(part) for part in item["loc"])
+        where = ".".join(str(part) for part in item["loc"] if not _is_of_the_schema(part))
         message = item["msg"].removeprefix("Value error, ")
         message = message[:1].lower() + message[1:]
         given = "" if item["type"] in {"missing", "value_error"} else f" (given: {item['input']!r})"
         lines.append(f"{where}: {message}{given}" if where else f"{message}{given}")
-    return "; ".join(lines)
+    return "; ".join(dict.fromkeys(lines))
+
+
+def _is_of_the_schema(part: int | str) -> bool:
+    """Whether a part of a place names a kind of value, such as ``list[int]``, and not a key that a person wrote."""
+    return isinstance(part, str) and (part in {"IntRange", "FloatRange", "factorial", "sampled"} or "[" in part)
 
 
 BASELINE = Variant()

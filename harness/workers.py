@@ -15,11 +15,16 @@ from pebble import ProcessPool
 from harness import engines, trials
 from harness.digits import Digits
 from harness.engines.contract import Engine
+from harness.errors import StoppedError
 from harness.trials import Outcome
 from harness.variant import Variant
 
-_engine: Engine | None = None
-_digits: Digits | None = None
+# In a worker process: its engine and images, made once for all its batches, or why it has none.
+_ready: tuple[Engine, Digits] | str = "the worker was not started"
+
+
+class WorkerError(Exception):
+    """A worker that could not make its engine, and why."""
 
 
 def default_count() -> int:
@@ -32,13 +37,17 @@ def default_count() -> int:
 def _start(engine: str, digits: Digits) -> None:
     """Make this worker ready; Ctrl-C is the coordinator's to handle."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    global _engine, _digits
-    _engine, _digits = engines.make(engine, digits), digits
+    global _ready  # noqa: PLW0603 - what a worker is made with outlives the call that makes it
+    try:
+        _ready = engines.make(engine, digits), digits
+    except Exception as error:  # noqa: BLE001 - told with the first batch: the pool would only say that it broke
+        _ready = f"engine {engine} cannot be made: {type(error).__name__}: {error}"
 
 
 def _train(variants: Sequence[Variant]) -> list[Outcome]:
-    assert _engine is not None and _digits is not None, "the worker was not started"  # noqa: S101, PT018
-    return trials.run(_engine, _digits, variants)
+    if isinstance(_ready, str):
+        raise WorkerError(_ready)
+    return trials.run(*_ready, variants)
 
 
 class Workers:
@@ -59,8 +68,15 @@ class Workers:
         )
 
     def submit(self, variants: Sequence[Variant]) -> Future[list[Outcome]]:
-        """Train a batch as soon as a worker is free; its outcomes come in order."""
-        future: Future[list[Outcome]] = self._pool.schedule(_train, args=(list(variants),))
+        """Train a batch as soon as a worker is free; its outcomes come in order.
+
+        Raises:
+            StoppedError: the processes cannot be started, or cannot be reached any more.
+        """
+        try:
+            future: Future[list[Outcome]] = self._pool.schedule(_train, args=(list(variants),))
+        except RuntimeError as error:
+            raise StoppedError(f"the workers broke down: {error}", "Run again; what was recorded is kept.") from error
         return future
 
     def __enter__(self) -> Self:

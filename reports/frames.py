@@ -19,11 +19,26 @@ def runs(record: StudyRecord) -> pd.DataFrame:
 
     Numbers that a run does not have (a failed run has no score, not every training reaches zero) are NaN.
     """
-    frame = pd.DataFrame([_row(run) for run in record.trainings])
+    frame = pd.DataFrame([_row(run) for run in record.trainings if run.params])
     if frame.empty:
         return frame
-    frame["rate"] = _rate_labels(frame["learning_rate"])
+    frame["rate"] = _group_labels(frame)
     return frame
+
+
+def half_written(record: StudyRecord) -> list[RunRecord]:
+    """The runs of which a process that was killed recorded no more than that it began them."""
+    return [run for run in record.trainings if not run.params]
+
+
+def _group_labels(frame: pd.DataFrame) -> pd.Series[str]:
+    """What each run is shown under: its learning rate, and its batch size where that varies too."""
+    rates = _rate_labels(frame["learning_rate"])
+    if (frame["batch_size"] == frame["batch_size"].iloc[0]).all():
+        return rates
+    labels = rates.astype(str) + ", batch " + frame["batch_size"].astype(str)
+    order = frame.assign(label=labels, rate=rates).sort_values(["rate", "batch_size"])["label"].unique()
+    return pd.Series(pd.Categorical(labels, order, ordered=True), index=frame.index)
 
 
 def _row(run: RunRecord) -> dict[str, object]:
@@ -55,10 +70,10 @@ def _rate_labels(rates: pd.Series[float]) -> pd.Series[str]:
     """What each learning rate is shown under: itself, or where there are many, a group of neighbours."""
     distinct = np.sort(rates.unique())
     if len(distinct) <= _MOST_RATES:
-        order = [f"{rate:g}" for rate in distinct]
-        return pd.Series(pd.Categorical(rates.map("{:g}".format), order, ordered=True), index=rates.index)
+        order = [f"{rate:.12g}" for rate in distinct]
+        return pd.Series(pd.Categorical(rates.map("{:.12g}".format), order, ordered=True), index=rates.index)
     groups = np.array_split(distinct, _RATE_GROUPS)
-    labels = {rate: f"{group[0]:.2g} to {group[-1]:.2g}" for group in groups for rate in group}
+    labels = {rate: f"{group[0]:.4g} to {group[-1]:.4g}" for group in groups for rate in group}
     order = list(dict.fromkeys(labels.values()))
     return pd.Series(pd.Categorical(rates.map(labels), order, ordered=True), index=rates.index)
 

@@ -107,6 +107,7 @@ def _content(record: StudyRecord, frame: pd.DataFrame, pictures: list[Picture]) 
         "n_finished": len(ended),
         "n_trainings": 0 if empty else len(frames.trainings(frame)),
         "failed": _records(failed),
+        "half_written": frames.half_written(record),
         "baseline_epochs": BASELINE.epochs,
         "baseline": [] if empty else _records(frames.baseline(frame)),
         "cells": [] if empty else _records(frames.by_epochs_and_rate(frame)),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from importlib import resources
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from harness.errors import StudyFileError
-from harness.plan import Plan
+from harness.plan import NAME_PATTERN, Plan
 from harness.variant import describe
 
 
@@ -48,6 +49,9 @@ def _parse(content: bytes, name: str, where: str) -> Plan:
         table = tomllib.loads(content.decode())
     except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise StudyFileError(f"{where}: not TOML: {error}", "Mend the file there.") from error
+    if not re.fullmatch(NAME_PATTERN, name):
+        remedy = "A study is named by its file: rename it, in small letters, digits, - and _."
+        raise StudyFileError(f"{where}: {name!r} is not a name for a study", remedy)
     if "name" in table:
         raise StudyFileError(f"{where}: name: a study is named by its file", "Take the key out; rename the file.")
     try:

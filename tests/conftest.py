@@ -48,7 +48,7 @@ def mnist() -> Path:
     named = os.environ.get(MNIST)
     if not named:
         pytest.skip(f"needs the lab's images: {MNIST} does not name an mnist.npz")
-    return Path(named)
+    return Path(named).resolve()
 
 
 @pytest.fixture(scope="session")

@@ -62,6 +62,7 @@ def test_what_is_fixed_stands_in_every_variant() -> None:
         ({"space": {"epochs": {"low": 1, "high": 5}}}, "takes a list"),
         ({"fixed": {"epochs": 7}}, "both space and fixed"),
         ({"fixed": {"layers": [25, 9]}}, "one a digit"),
+        ({"objectives": ["errors", "errors"]}, "twice"),
         ({"design": {"kind": "guess"}}, "design"),
         ({"design": {"kind": "factorial", "trials": 3}}, "design"),
         ({"name": "../up"}, "name"),
@@ -79,6 +80,9 @@ def test_what_a_study_may_not_say_is_refused_by_its_place(changes: dict[str, Any
     ("changes", "message"),
     [
         ({"space": {"epochs": [1, 2]}}, "takes a range"),
+        ({"space": {"epochs": {"low": 0, "high": 5, "log": True}}}, "logarithmic scale begins at 1"),
+        ({"space": {"epochs": {"low": 2, "high": 4, "colour": 1}}}, "space.epochs.colour"),
+        ({"fixed": {"seed": 3}}, "design.seeds, not in fixed"),
         ({"space": {"epochs": {"low": 5, "high": 5}}}, "must be below high"),
         ({"space": {"epochs": {"low": 1, "high": 6, "step": 2}}}, "in steps of 2"),
         ({"space": {"learning_rate": {"low": 0.0, "high": 1.0, "log": True}}}, "above 0"),

@@ -233,6 +233,65 @@ def test_an_interrupted_study_says_how_to_go_on(stop: signal.Signals, status: in
     assert parent.status == "KILLED"
 
 
+def test_studies_of_one_folder_are_kept_apart(whole: Path, harness: Harness, tmp_path: Path) -> None:
+    subprocess.run(["cp", "-r", f"{whole}/.", str(tmp_path)], check=True)
+    write_study(tmp_path, SMALL_STUDY.replace("[1, 2]", "[1]"), "other")
+    done = harness("study", "run", "other.toml", "--workers", "1", *DATA)
+    assert done.returncode == 0, done.stderr
+    assert len(recorded(tmp_path, "other").trainings) == 4
+    assert len(recorded(tmp_path, "small").trainings) == 8
+    assert "# other on optdigits-5000" in (tmp_path / "out" / "other" / "report.md").read_text()
+    # The one that was run last is the one that is meant, be it begun first.
+    assert harness("study", "run", "small.toml", *DATA).returncode == 0
+    assert "out/small/report.html" in harness("report").stdout
+
+
+@pytest.mark.parametrize(
+    ("change", "told", "runs"),
+    [
+        (("[1234, 1]", "[1234, 1, 2]"), "8 of 12 trials are done; training 4", 12),
+        (("[1234, 1]", "[1]"), "nothing to train: all 4 trials are done", 8),
+    ],
+)
+def test_a_study_may_grow_and_shrink(
+    whole: Path, harness: Harness, tmp_path: Path, change: tuple[str, str], told: str, runs: int
+) -> None:
+    subprocess.run(["cp", "-r", f"{whole}/.", str(tmp_path)], check=True)
+    write_study(tmp_path, SMALL_STUDY.replace(*change))
+    done = harness("study", "run", "small.toml", "--workers", "1", *DATA)
+    assert done.returncode == 0, done.stderr
+    assert told in done.stderr
+    assert len(recorded(tmp_path).trainings) == runs
+
+
+def test_a_worker_that_cannot_make_its_engine_fails_its_trials_with_the_reason(
+    tmp_path: Path, harness: Harness
+) -> None:
+    write_study(tmp_path)
+    (tmp_path / "broken" / "tensorflow").mkdir(parents=True)
+    (tmp_path / "broken" / "tensorflow" / "__init__.py").write_text('raise ImportError("no such wheel")')
+    done = harness("study", "run", "small.toml", *DATA, PYTHONPATH=str(tmp_path / "broken"))
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    study = recorded(tmp_path)
+    assert [run.status for run in study.trainings] == ["FAILED"] * 8
+    assert all("no such wheel" in run.tags["harness.failure"] for run in study.trainings)
+    assert all("final_errors" not in run.metrics for run in study.trainings)
+    assert "no such wheel" in (tmp_path / "out" / "small" / "report.md").read_text()
+    assert {trial.state.name for trial in optuna_trials(tmp_path)} == {"FAIL"}
+
+
+@pytest.mark.slow
+def test_a_search_that_grows_proposes_new_points(tmp_path: Path, harness: Harness) -> None:
+    text = SMALL_SEARCH.replace("trials = 3", "trials = 2").replace("seeds = [1, 2]", "seeds = [1]")
+    write_study(tmp_path, text, "find")
+    assert harness("study", "run", "find.toml", "--workers", "1", *DATA).returncode == 0
+    write_study(tmp_path, text.replace("trials = 2", "trials = 4"), "find")
+    grown = harness("study", "run", "find.toml", "--workers", "1", *DATA)
+    assert "2 of 4 trials are done; training 2" in grown.stderr
+    assert len({run.params["learning_rate"] for run in recorded(tmp_path, "find").trainings}) == 4
+
+
 def test_a_second_runner_is_refused(tmp_path: Path, harness: Harness) -> None:
     from harness.search import sole_runner
 

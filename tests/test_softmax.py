@@ -133,6 +133,10 @@ def test_an_argmax_that_differs_is_counted() -> None:
     assert compare(got, expected).argmax_differs == 1
 
 
+def test_whole_numbers_are_logits_too() -> None:
+    assert np.allclose(my_softmax_loop(np.array([1, 2, 3, 4])), my_softmax(np.array([1.0, 2.0, 3.0, 4.0])))
+
+
 def test_the_vector_form_is_the_labs() -> None:
     z = np.array([0.5, -1.0, 2.0])
     assert (my_softmax(z) == np.exp(z) / np.sum(np.exp(z))).all()
