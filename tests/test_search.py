@@ -187,15 +187,11 @@ def test_a_study_that_was_killed_goes_on_and_records_nothing_twice(
     log = tmp_path / "log"
     with log.open("w") as stream:
         started = subprocess.Popen(command, cwd=tmp_path, stderr=stream, stdout=stream)
-    deadline_s = time.monotonic() + 120
     database = tmp_path / "mlflow.db"
-    while time.monotonic() < deadline_s:
-        if database.exists() and finished_runs(database) >= 2:
-            break
-        time.sleep(0.02)
+    wait_for_runs(database, "FINISHED", "training", 2)
     started.kill()
     started.wait()
-    assert 2 <= finished_runs(database) < 8
+    assert 2 <= count_runs(database, "FINISHED", "training") < 8
     again = harness("study", "run", "small.toml", "--workers", "2", *DATA)
     assert again.returncode == 0, again.stderr
     study = recorded(tmp_path)
@@ -205,16 +201,24 @@ def test_a_study_that_was_killed_goes_on_and_records_nothing_twice(
     assert not [trial for trial in optuna_trials(tmp_path) if not trial.state.is_finished()]
 
 
-def finished_runs(database: Path) -> int:
+def count_runs(database: Path, status: str, role: str) -> int:
+    """How many runs of a role have a status, as another process sees it; 0 while there is no database."""
+    query = (
+        "select count(*) from runs join tags using (run_uuid) where status = ? and key = 'harness.role' and value = ?"
+    )
     try:
         with sqlite3.connect(f"file:{database}?mode=ro", uri=True) as connection:
-            found = connection.execute(
-                "select count(*) from runs join tags using (run_uuid) "
-                "where status = 'FINISHED' and key = 'harness.role' and value = 'training'"
-            ).fetchone()
+            found = connection.execute(query, (status, role)).fetchone()
     except sqlite3.OperationalError:
         return 0
     return int(found[0])
+
+
+def wait_for_runs(database: Path, status: str, role: str, count: int) -> None:
+    deadline_s = time.monotonic() + 120
+    while count_runs(database, status, role) < count:
+        assert time.monotonic() < deadline_s, f"no {count} {role} runs are {status}"
+        time.sleep(0.02)
 
 
 @pytest.mark.slow
@@ -223,7 +227,8 @@ def test_an_interrupted_study_says_how_to_go_on(stop: signal.Signals, status: in
     write_study(tmp_path, SMALL_STUDY.replace("[1, 2]", "[4000]"))
     command = [COMMAND, "study", "run", "small.toml", "--workers", "1", *DATA]
     started = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    time.sleep(15)
+    wait_for_runs(tmp_path / "mlflow.db", "RUNNING", "study", 1)
+    time.sleep(1)
     started.send_signal(stop)
     _, told = started.communicate(timeout=60)
     assert started.returncode == status
