@@ -52,7 +52,7 @@ def _prepare(session: nox.Session) -> None:
     if not PYTHONS[0] <= sys.version_info[:2] <= PYTHONS[1]:
         session.error(f"nox runs on Python {sys.version.split()[0]}; the project takes 3.11 to 3.13: use one of these")
     uv = _uv(session)
-    environment = {"UV_PYTHON_DOWNLOADS": "never", "VIRTUAL_ENV": str(VENV), "UV_LINK_MODE": "copy"}
+    environment = {"UV_PYTHON_DOWNLOADS": "never", "VIRTUAL_ENV": str(VENV)}
     stamp.unlink(missing_ok=True)
     if made[:1] != _fingerprint()[:1]:
         session.run(uv, "venv", "--quiet", "--clear", "--python", sys.executable, str(VENV), env=environment)
