@@ -238,7 +238,7 @@ def _report(tracker: Tracker, name: str | None, folder: Path | None) -> None:
 @click.argument("name", required=False, metavar="[STUDY]")
 @click.option("--out", "folder", type=click.Path(path_type=Path), help="The folder; by default out/<study>.")
 def report(name: str | None, folder: Path | None) -> None:
-    """Write the report of a recorded study, of the last one where none is named, from MLflow's records alone."""
+    """Write a study's report from MLflow's records alone; where none is named, that of the study run last."""
     from harness.tracking import Tracker
 
     _report(Tracker(create=False), name, folder)

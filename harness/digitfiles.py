@@ -12,7 +12,9 @@ from harness.imresize import imresize
 
 _IMAGES_A_DIGIT = 500
 _MNIST_SIDE = 28
-_REMEDY = "Give an mnist.npz as Keras has it, a folder with X.npy and y.npy, or an ex3data1.mat."
+_REMEDY = (
+    "Give auto, lab or optdigits; or an mnist.npz as Keras has it, a folder with X.npy and y.npy, or an ex3data1.mat."
+)
 
 Arrays = tuple[NDArray[np.generic], NDArray[np.generic]]
 

@@ -35,7 +35,8 @@ _PROOFS = {
 }
 
 _HOW_TO_GET_THE_LABS_IMAGES = (
-    "For the lab's images, name a copy of MNIST once (--data mnist.npz; it is remembered), or run once with a network."
+    "For the lab's images, name a copy of MNIST once (--data mnist.npz; it is remembered), or run once with a network; "
+    "--data optdigits says that the embedded ones are wanted."
 )
 
 _log = logging.getLogger(__name__)

@@ -77,7 +77,9 @@ class Variant(BaseModel):
 def describe(error: ValidationError) -> str:
     """One line for each thing that a validation found: where it is, what is wrong, what was given."""
     lines = []
-    for item in error.errors(include_url=False):
+    items = error.errors(include_url=False)
+    # Where a list or a range may stand, a wrong list is also said to be no range: that helps nobody.
+    for item in [item for item in items if item["type"] != "model_type"] or items:
         where = ".".join(str(part) for part in item["loc"] if not _is_of_the_schema(part))
         message = item["msg"].removeprefix("Value error, ")
         message = message[:1].lower() + message[1:]

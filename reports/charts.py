@@ -46,7 +46,7 @@ def errors_heat_map(cells: pd.DataFrame) -> Figure:
     shade = Normalize(0, max(1.0, float(np.nanmax(grid))))
     for cell in cells.to_dict("records"):
         row, column = rates.index(cell["rate"]), epochs.index(cell["epochs"])
-        dark = shade(float(grid[row, column])) > 0.5
+        dark = shade(float(grid[row, column])) > 0.38
         text = f"{cell['mean_errors']:.1f}\n{cell['at_zero']} of {cell['n']} at 0"
         axes.text(column, row, text, ha="center", va="center", fontsize=8, color="white" if dark else _INK)
     axes.imshow(grid, cmap="cividis_r", norm=shade, aspect="auto")
@@ -150,6 +150,7 @@ def _panels(curves: pd.DataFrame, column: str, baseline_run: str | None) -> tupl
         axes.grid(axis="y", color=_FAINT, linewidth=0.6)
         axes.set_axisbelow(True)
         axes.set_xlim(left=1)
+        axes.tick_params(labelbottom=True)
     figure.supxlabel("epoch", fontsize=10)
     return figure, panels[: len(rates)]
 

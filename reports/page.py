@@ -153,8 +153,9 @@ def _pictures(record: StudyRecord, frame: pd.DataFrame) -> list[Picture]:
         _picture(
             "first_zero_epochs.png",
             "When each training first had no error",
-            f"{reached} of {n_trainings} trainings had an epoch with no error; the other {n_trainings - reached} "
-            "are hollow, above the line. One mark is one seed.",
+            f"{reached} of {n_trainings} trainings had an epoch with no error"
+            + (f"; the other {n_trainings - reached} are hollow, above the line" if reached < n_trainings else "")
+            + ". One mark is one seed.",
             charts.first_zero_epochs(trainings),
         ),
         _picture(

@@ -57,5 +57,9 @@ def _parse(content: bytes, name: str, where: str) -> Plan:
     try:
         return Plan.model_validate({**table, "name": name})
     except ValidationError as error:
-        remedy = "CONTRIBUTING.md and the studies that come with the project show what a study file may say."
+        remedy = (
+            "A study has description, engine, objectives (errors, epochs), [space] (epochs, learning_rate, seed, "
+            "batch_size), [fixed] (these and layers), and [design] with kind factorial, or sampled with sampler "
+            "(tpe, random), trials, seeds and sampler_seed."
+        )
         raise StudyFileError(f"{where}: {describe(error)}", remedy) from error
