@@ -18,7 +18,7 @@ from harness import digits as digits_module
 from harness import engines, machine
 from harness.digits import Digits
 from harness.errors import ExitStatus, HarnessError, UsageError
-from harness.output import check_destination, write_bytes, write_json
+from harness.output import check_destination, masked, write_bytes, write_json
 from harness.variant import BASELINE, Variant
 
 if TYPE_CHECKING:
@@ -279,5 +279,5 @@ def ui(port: int | None) -> int:
     chosen = ui_module.free_port() if port is None else port
     uri = tracking.tracking_uri()
     ui_module.command(uri, chosen)
-    _err.print(f"MLflow: http://127.0.0.1:{chosen}/ shows {uri}; Ctrl-C ends it", markup=False)
+    _err.print(f"MLflow: http://127.0.0.1:{chosen}/ shows {masked(uri)}; Ctrl-C ends it", markup=False)
     return ui_module.serve(uri, chosen)

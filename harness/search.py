@@ -52,7 +52,6 @@ class Progress(Protocol):
 class Result:
     """How a study ended: trials that were done before, trained now, and failed now."""
 
-    run_id: str
     before: int
     trained: int
     failed: int
@@ -210,7 +209,7 @@ class Search:
                 before += self._adopted
                 ended = {"finished": before + counts[True], "failed": counts[False]}
                 self._tracker.end_study(self._handle.run_id, status, ended)
-        return Result(self._handle.run_id, before, counts[True], counts[False])
+        return Result(before, counts[True], counts[False])
 
     def _trained(self, workers: Workers, in_flight: int) -> Iterator[tuple[_Job, Future[list[Outcome]]]]:
         """Each job with its future, as they are done, while the next ones train."""
