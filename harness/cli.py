@@ -8,7 +8,7 @@ import sys
 import time
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, get_args
 
 import click
 from rich.console import Console
@@ -19,7 +19,7 @@ from harness import engines, machine
 from harness.digits import Digits
 from harness.errors import ExitStatus, HarnessError, UsageError
 from harness.output import check_destination, masked, write_bytes, write_json
-from harness.variant import BASELINE, Variant
+from harness.variant import BASELINE, AdamKind, SoftmaxPlace, Variant
 
 if TYPE_CHECKING:
     from harness.tracking import Tracker
@@ -146,6 +146,17 @@ def _layers(_context: click.Context, _parameter: click.Parameter, value: str) ->
 @click.option("--seed", type=int, default=BASELINE.seed, show_default=True)
 @click.option("--layers", callback=_layers, default="25,15,10", show_default=True, help="Units of each layer.")
 @click.option("--batch-size", type=int, default=BASELINE.batch_size, show_default=True)
+@click.option(
+    "--softmax",
+    type=click.Choice(get_args(SoftmaxPlace)),
+    default=BASELINE.softmax,
+    show_default=True,
+    help="In the loss, computed from logits, or a layer of the output.",
+)
+@click.option("--adam", type=click.Choice(get_args(AdamKind)), help="Whose constants; by default the engine's own.")
+@click.option("--beta-1", type=float, default=BASELINE.beta_1, show_default=True)
+@click.option("--beta-2", type=float, default=BASELINE.beta_2, show_default=True)
+@click.option("--epsilon", type=float, default=BASELINE.epsilon, show_default=True)
 @_data
 @_json
 @_quiet
@@ -154,6 +165,7 @@ def train(engine: str, data: str, json_to: str | None, quiet: bool, **fields: An
     from harness import trials
     from harness.progress import EpochLines
 
+    fields["adam"] = fields["adam"] or engines.baseline(engine).adam
     variant = Variant.create(**fields)
     if json_to is not None:
         check_destination(json_to)
@@ -189,22 +201,25 @@ def study_run(name: str, workers: int | None, storage: str | None, data: str, qu
     plan = schema.load(name)
     if not quiet:
         _err.print(f"study: {plan.name}, {plan.n_trials} trials, engine {plan.engine}", markup=False)
-    # Only now: these take seconds to load, and a mistake in a name or a file should not cost them.
+    # Only now: these take seconds to load, and a mistake in a name or a file should not cost them. What the workers
+    # load takes longer still, so they begin before MLflow and Optuna are loaded here.
+    from harness.lock import sole_runner
     from harness.progress import StudyProgress
-    from harness.search import Search, open_storage, sole_runner
-    from harness.tracking import Tracker
     from harness.workers import Workers, default_count
 
     folder = OUT / plan.name
-    count = workers or default_count()
     started_s = time.monotonic()
-    with sole_runner(folder):
+    with sole_runner(folder), Workers(workers or default_count(), plan.engine) as pool:
+        from harness.search import Search, open_storage
+        from harness.tracking import Tracker
+
         tracker = Tracker()
         began_with = _as_it_began(tracker, plan.name, data)
         digits = _load(began_with or data, began_with and "with which the study began")
-        with Workers(count, plan.engine, digits) as pool, StudyProgress(_err, quiet=quiet) as progress:
+        pool.load(digits)
+        with StudyProgress(_err, quiet=quiet) as progress:
             search = Search(plan, digits, tracker, open_storage(storage, folder / "optuna.journal"), progress)
-            result = search.run(pool, count)
+            result = search.run(pool)
     if not result.trained and not result.failed:
         _err.print(f"nothing to train: all {result.before} trials are done")
     else:
@@ -258,7 +273,7 @@ def gate_run(data: str, quiet: bool) -> int:
 
     digits = _load(data)
     checks = []
-    for name in gate_module.ENGINES:
+    for name in engines.NAMES:
         if not quiet:
             _err.print(f"training the baseline with {name}, {BASELINE.epochs} epochs")
         for check in gate_module.check_engine(engines.make(name, digits), digits):

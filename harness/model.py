@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import keras
 
-from harness.variant import BASELINE, N_FEATURES
+from harness.variant import BASELINE, N_FEATURES, SoftmaxPlace
 
 
-def build(layers: tuple[int, ...] = BASELINE.layers) -> keras.Sequential:
-    """Build the lab's model: named dense layers with ReLU, a linear last one, softmax left to the loss.
+def build(layers: tuple[int, ...] = BASELINE.layers, softmax: SoftmaxPlace = BASELINE.softmax) -> keras.Sequential:
+    """Build the lab's model: named dense layers with ReLU, a linear last one, and the softmax where it is wanted.
 
     Args:
         layers: units of each layer; 25, 15 and 10 make 10,575 parameters.
+        softmax: left to the loss, which takes ``logits``, or a layer of its own behind the last one, the ``output``.
 
     Returns:
-        the model, ``(batch, 400) float32`` to logits ``(batch, 10) float32``; its weights are Keras' own draw.
+        the model, ``(batch, 400) float32`` to logits or probabilities, ``(batch, 10) float32``; its weights are
+        Keras' own draw.
     """
     dense = [
         keras.layers.Dense(units, activation="linear" if number == len(layers) else "relu", name=f"L{number}")
         for number, units in enumerate(layers, start=1)
     ]
-    return keras.Sequential([keras.Input(shape=(N_FEATURES,)), *dense], name="my_model")
+    output = [keras.layers.Softmax(name="softmax")] if softmax == "output" else []
+    return keras.Sequential([keras.Input(shape=(N_FEATURES,)), *dense, *output], name="my_model")

@@ -8,9 +8,9 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from harness import engines
-from harness.variant import BASELINE, Variant
+from harness.variant import BASELINE, AdamKind, SoftmaxPlace, Variant
 
-Number = int | float
+Value = int | float | str
 NAME_PATTERN = r"[a-z0-9][a-z0-9_-]{0,63}"
 Objective = Literal["errors", "epochs"]
 
@@ -44,7 +44,7 @@ class IntRange(_Part):
 
 
 class FloatRange(_Part):
-    """Numbers from ``low`` to ``high``, both included, on a linear or logarithmic scale."""
+    """Values from ``low`` to ``high``, both included, on a linear or logarithmic scale."""
 
     low: Annotated[float, Field(allow_inf_nan=False)]
     high: Annotated[float, Field(allow_inf_nan=False)]
@@ -72,20 +72,26 @@ class Space(_Part):
     learning_rate: FloatChoices | FloatRange | None = None
     seed: IntChoices | None = None
     batch_size: IntChoices | IntRange | None = None
+    softmax: Annotated[list[SoftmaxPlace], Field(min_length=1)] | None = None
 
-    def parameters(self) -> dict[str, list[int] | list[float] | IntRange | FloatRange]:
+    def parameters(self) -> dict[str, list[int] | list[float] | list[str] | IntRange | FloatRange]:
         """The parameters that vary, by name, in the order of their declaration."""
         return {name: getattr(self, name) for name in type(self).model_fields if getattr(self, name) is not None}
 
 
 class Fixed(_Part):
-    """What every trial has in place of the baseline's value."""
+    """What every trial has in place of the baseline's value; ``adam`` is the engine's own unless it says so."""
 
     epochs: int = BASELINE.epochs
     learning_rate: float = BASELINE.learning_rate
     seed: int = BASELINE.seed
     layers: list[int] = Field(default_factory=lambda: list(BASELINE.layers))
     batch_size: int = BASELINE.batch_size
+    softmax: SoftmaxPlace = BASELINE.softmax
+    adam: AdamKind | None = None
+    beta_1: float = BASELINE.beta_1
+    beta_2: float = BASELINE.beta_2
+    epsilon: float = BASELINE.epsilon
 
 
 class Factorial(_Part):
@@ -166,9 +172,9 @@ class Plan(_Part):
             problems.append("seed: a sampled design has its seeds in design.seeds, not in fixed or space")
         return problems
 
-    def _corners(self) -> list[dict[str, Number]]:
+    def _corners(self) -> list[dict[str, Value]]:
         """Combinations that hold every extreme value, enough to find any value that a variant refuses."""
-        extremes: dict[str, list[Number]] = {
+        extremes: dict[str, list[Value]] = {
             name: [min(values), max(values)] if isinstance(values, list) else [values.low, values.high]
             for name, values in self.space.parameters().items()
         }
@@ -176,18 +182,19 @@ class Plan(_Part):
             extremes["seed"] = [min(self.design.seeds), max(self.design.seeds)]
         return [dict(zip(extremes, values, strict=True)) for values in zip(*extremes.values(), strict=True)]
 
-    def variant(self, point: dict[str, Number]) -> Variant:
+    def variant(self, point: dict[str, Value]) -> Variant:
         """The variant at a point of the space."""
         fields: dict[str, Any] = {**self.fixed.model_dump(), **point}
         fields["layers"] = tuple(fields["layers"])
+        fields["adam"] = fields["adam"] or engines.baseline(self.engine).adam
         return Variant(**fields)
 
-    def points(self) -> list[dict[str, Number]]:
+    def points(self) -> list[dict[str, Value]]:
         """The points of a factorial design, the first parameter varying slowest; empty for a sampled one."""
         if isinstance(self.design, Sampled):
             return []
         varied = self.space.parameters()
-        values = [choices for choices in varied.values() if isinstance(choices, list)]
+        values: list[list[Value]] = [list(choices) for choices in varied.values() if isinstance(choices, list)]
         return [dict(zip(varied, point, strict=True)) for point in itertools.product(*values)]
 
     @property

@@ -11,25 +11,26 @@ from concurrent.futures import FIRST_COMPLETED, Future, wait
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, get_args
 
 import numpy as np
 import optuna
-from filelock import FileLock, Timeout
-from optuna.distributions import BaseDistribution, FloatDistribution, IntDistribution
+from filelock import FileLock
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.exceptions import OptunaError
 from optuna.storages import BaseStorage, JournalStorage
 from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 from optuna.trial import TrialState
 from sqlalchemy.exc import SQLAlchemyError
 
+from harness import engines
 from harness.digits import Digits
 from harness.errors import StoppedError
 from harness.output import masked
-from harness.plan import FloatRange, IntRange, Number, Plan, Sampled
+from harness.plan import FloatRange, IntRange, Plan, Sampled, Value
 from harness.tracking import StudyHandle, Tracker
 from harness.trials import Outcome, by_training
-from harness.variant import TRACE_VERSION, Variant
+from harness.variant import TRACE_VERSION, SoftmaxPlace, Variant
 from harness.workers import Workers
 
 _log = logging.getLogger(__name__)
@@ -81,7 +82,7 @@ def study_key(plan: Plan, digits: Digits) -> str:
     """
     varied = set(plan.space.parameters())
     design = plan.design.model_dump(exclude={"trials"})
-    fixed = {name: value for name, value in plan.fixed.model_dump().items() if name not in varied}
+    fixed = plan.variant({}).model_dump(exclude=varied, exclude_defaults=True)
     content = [plan.name, digits.sha256_x, digits.sha256_y, plan.engine, fixed, plan.objectives, design, TRACE_VERSION]
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]
 
@@ -129,29 +130,6 @@ class _SystemLock(JournalFileOpenLock):
         self._lock.release()
 
 
-@contextmanager
-def sole_runner(folder: Path) -> Iterator[None]:
-    """Keep others from running the study of this folder; the system lets go of it however this process ends.
-
-    Raises:
-        StoppedError: another process is running the study, or the folder cannot be written.
-    """
-    path = folder / "run.lock"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(path)
-        lock.acquire(blocking=False)
-    except Timeout:
-        cause = f"the study is being run by another process, which holds {path}"
-        raise StoppedError(cause, "Wait until it ends, or stop it.") from None
-    except OSError as error:
-        raise StoppedError(f"{path}: cannot be written ({error.strerror})", "Make the folder writable.") from error
-    try:
-        yield
-    finally:
-        lock.release()
-
-
 class Search:
     """One study, continued from where its records stand.
 
@@ -184,12 +162,11 @@ class Search:
         }
         self._adopted = 0
 
-    def run(self, workers: Workers, in_flight: int) -> Result:
+    def run(self, workers: Workers) -> Result:
         """Train what is not trained yet, recording each trial as it ends.
 
         Args:
             workers: what trains.
-            in_flight: how many batches are trained or wait for a worker at any time.
 
         Raises:
             StoppedError: a store failed; what was recorded is kept.
@@ -201,7 +178,7 @@ class Search:
             counts = {True: 0, False: 0}
             status = "KILLED"
             try:
-                for job, future in self._trained(workers, in_flight):
+                for job, future in self._trained(workers):
                     for ended_well in self._record(job, future):
                         counts[ended_well] += 1
                 status = "FINISHED"
@@ -211,9 +188,16 @@ class Search:
                 self._tracker.end_study(self._handle.run_id, status, ended)
         return Result(before, counts[True], counts[False])
 
-    def _trained(self, workers: Workers, in_flight: int) -> Iterator[tuple[_Job, Future[list[Outcome]]]]:
-        """Each job with its future, as they are done, while the next ones train."""
-        jobs = self._jobs()
+    def _trained(self, workers: Workers) -> Iterator[tuple[_Job, Future[list[Outcome]]]]:
+        """Each job with its future, as they are done, while the next ones train.
+
+        More jobs are handed out than there are workers, so that none waits while this process records: of a grid
+        one more each, of a sampler one in all, because what waits was proposed without knowing what is recorded now.
+        """
+        if isinstance(self._plan.design, Sampled):
+            jobs, in_flight = self._sampled_jobs(self._plan.design), workers.count + 1
+        else:
+            jobs, in_flight = self._grid_jobs(workers.count), 2 * workers.count
         running: dict[Future[list[Outcome]], _Job] = {}
         while True:
             while len(running) < in_flight and (job := next(jobs, None)) is not None:
@@ -254,23 +238,24 @@ class Search:
         self._study.tell(number, self._values([errors for errors, _ in scores], scores[0][1]))
         return True
 
-    def _jobs(self) -> Iterator[_Job]:
-        return self._sampled_jobs(self._plan.design) if isinstance(self._plan.design, Sampled) else self._grid_jobs()
-
-    def _grid_jobs(self) -> Iterator[_Job]:
-        """A factorial's trials, those of one training together, each asked for just before it is trained."""
+    def _grid_jobs(self, n_workers: int) -> Iterator[_Job]:
+        """A factorial's trials, as many trainings together as the engine takes at once and every worker has some."""
         done = self._done()
         points = {
             variant.key: (variant, point)
             for point in self._plan.points()
             if (variant := self._plan.variant(point)).key not in done
         }
-        for group in by_training([variant for variant, _ in points.values()]):
-            asked = [self._ask((variant,), points[variant.key][1]) for variant in group]
+        trainings = by_training([variant for variant, _ in points.values()])
+        trainings.sort(key=lambda training: training[0].shape)  # one call takes one shape
+        width = min(engines.WIDTHS[self._plan.engine], max(1, len(trainings) // n_workers))
+        for first in range(0, len(trainings), width):
+            chunk = [variant for training in trainings[first : first + width] for variant in training]
+            asked = [self._ask((variant,), points[variant.key][1]) for variant in chunk]
             if trials := tuple(trial for trial in asked if trial is not None):
                 yield _Job(trials)
 
-    def _ask(self, variants: tuple[Variant, ...], point: dict[str, Number]) -> _Trial | None:
+    def _ask(self, variants: tuple[Variant, ...], point: dict[str, Value]) -> _Trial | None:
         """Ask for the trial at a point of the space; None if records complete it without training."""
         self._study.enqueue_trial(point)
         return self._claim(self._study.ask(self._distributions), variants)
@@ -349,15 +334,17 @@ def _sampler(plan: Plan, n_trials: int) -> optuna.samplers.BaseSampler:
 
 
 def _distributions(plan: Plan) -> dict[str, BaseDistribution]:
-    """The space as numbers, never as categories: Optuna lets the range of a number grow."""
+    """The space as numbers wherever it can be: Optuna lets the range of a number grow, but not a set of choices."""
     distributions: dict[str, BaseDistribution] = {}
     for name, values in plan.space.parameters().items():
         if isinstance(values, IntRange):
             distributions[name] = IntDistribution(values.low, values.high, step=values.step, log=values.log)
         elif isinstance(values, FloatRange):
             distributions[name] = FloatDistribution(values.low, values.high, log=values.log)
+        elif name == "softmax":  # no number: all the places that there are, so that its choices never change
+            distributions[name] = CategoricalDistribution(get_args(SoftmaxPlace))
         elif all(isinstance(value, int) for value in values):
             distributions[name] = IntDistribution(int(min(values)), int(max(values)))
         else:
-            distributions[name] = FloatDistribution(min(values), max(values), log=True)
+            distributions[name] = FloatDistribution(float(min(values)), float(max(values)), log=True)
     return distributions

@@ -50,5 +50,9 @@ def batch_orders(variant: Variant) -> Iterator[NDArray[np.int64]]:
     tf.random.set_seed(variant.seed)
     epochs = tf.data.Dataset.range(1).repeat(variant.epochs)
     orders = epochs.map(tf.autograph.experimental.do_not_convert(_shuffled))
+    # There is nothing to tune, and an iterator that is let go of would wait seconds for the thread that does it.
+    options = tf.data.Options()
+    options.autotune.enabled = False
+    orders = orders.with_options(options)
     drawn: Iterator[NDArray[np.int64]] = orders.as_numpy_iterator()
     return drawn

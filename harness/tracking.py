@@ -87,7 +87,7 @@ def _failures() -> Iterator[None]:
 
 @dataclass(frozen=True)
 class RunRecord:
-    """A run as MLflow has it; the histories hold one value an epoch, from epoch 1."""
+    """A run as MLflow has it; the histories hold one value an epoch, from epoch 1, or nothing where not read."""
 
     run_id: str
     name: str
@@ -298,7 +298,10 @@ class Tracker:
         return _record(found[0]) if found else None
 
     def study(self, name: str | None = None) -> StudyRecord:
-        """The study of this name that was run last, or the last of any, with its trainings and histories.
+        """The study of this name that was run last, or the last of any, with its trainings.
+
+        Of runs that were read off one training only the longest has its histories: the others' are its first epochs,
+        and each costs two calls.
 
         Raises:
             UsageError: no such study was recorded.
@@ -310,9 +313,20 @@ class Tracker:
         key = parent.tags["harness.study_key"]
         with _failures():
             runs = self._search(f"tags.`harness.study_key` = '{key}' and tags.`harness.role` = '{TRAINING}'")
-            records = [self._whole(run) for run in runs]
+            records = [self._with_details(run) for run in runs]
+            finished = sorted((record for record in records if record.status == "FINISHED"), key=_epochs)
+            kept = set({_training(record): record.run_id for record in finished}.values())
+            records = [self.with_histories(run) if run.run_id in kept else run for run in records]
         records.sort(key=lambda record: (int(record.tags["harness.trial"]), record.started_ms, record.name))
         return StudyRecord(parent, tuple(records))
+
+    def with_histories(self, record: RunRecord) -> RunRecord:
+        """The run with the loss and the errors of each of its epochs; a run that failed has none."""
+        if record.status != "FINISHED":
+            return record
+        with _failures():
+            losses, errors = (self._history(record.run_id, name) for name in ("loss", "errors"))
+        return replace(record, losses=losses, errors=tuple(int(count) for count in errors))
 
     def _search(self, condition: str) -> list[MlflowRun]:
         runs: list[MlflowRun] = []
@@ -324,20 +338,14 @@ class Tracker:
             if not token:
                 return runs
 
-    def _whole(self, run: MlflowRun) -> RunRecord:
-        """A run with its histories and details; a run that failed has none."""
+    @staticmethod
+    def _with_details(run: MlflowRun) -> RunRecord:
+        """A run with what its artifact says; a run that failed has none."""
         record = _record(run)
         if record.status != "FINISHED":
             return record
-        losses, errors = (self._history(record.run_id, name) for name in ("loss", "errors"))
         details = _details(str(run.info.artifact_uri))
-        return replace(
-            record,
-            losses=losses,
-            errors=tuple(int(count) for count in errors),
-            wrong_images=tuple(details["wrong_images"]),
-            softmax=details["softmax"],
-        )
+        return replace(record, wrong_images=tuple(details["wrong_images"]), softmax=details["softmax"])
 
     def _history(self, run_id: str, name: str) -> tuple[float, ...]:
         history = self._client.get_metric_history(run_id, name)
@@ -419,15 +427,7 @@ def _final_metrics(outcome: Outcome) -> dict[str, float]:
 
 
 def _params(variant: Variant, study: StudyHandle) -> list[Param]:
-    params = {
-        "epochs": variant.epochs,
-        "learning_rate": variant.learning_rate,
-        "seed": variant.seed,
-        "layers": "-".join(str(units) for units in variant.layers),
-        "batch_size": variant.batch_size,
-        "engine": study.engine,
-        "dataset": study.digits.name,
-    }
+    params = {**variant.settings(), "engine": study.engine, "dataset": study.digits.name}
     return [Param(name, str(value)) for name, value in params.items()]
 
 
@@ -463,6 +463,15 @@ def _study_note(plan: Plan, digits: Digits) -> str:
 def _unclamped(value: float) -> float:
     """The value that was recorded: MLflow's SQL store keeps an infinity as the largest number there is."""
     return math.copysign(math.inf, value) if abs(value) == sys.float_info.max else value
+
+
+def _epochs(record: RunRecord) -> int:
+    return int(record.params.get("epochs", 0))
+
+
+def _training(record: RunRecord) -> frozenset[tuple[str, str]]:
+    """What runs that were read off one training have in common."""
+    return frozenset((name, value) for name, value in record.params.items() if name != "epochs")
 
 
 def _record(run: MlflowRun) -> RunRecord:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, NamedTuple, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
@@ -17,6 +17,20 @@ N_IMAGES = 5000
 # Bumped only when what training computes changes, so that old and new records are never taken for the same.
 TRACE_VERSION = 1
 
+SoftmaxPlace = Literal["logits", "output"]
+AdamKind = Literal["tensorflow", "keras"]
+
+_BELOW_1 = 1 - 2.0**-24  # the largest float32 below 1
+_SMALLEST_NORMAL = 2.0**-126  # float32 flushes smaller numbers to zero
+
+
+class Shape(NamedTuple):
+    """The part of a variant that decides which arrays and operations training has; see :class:`Variant`."""
+
+    layers: tuple[int, ...]
+    batch_size: int
+    softmax: SoftmaxPlace
+
 
 class Variant(BaseModel):
     """One configuration of the 400-input network; its defaults are the baseline.
@@ -28,6 +42,13 @@ class Variant(BaseModel):
         layers: units of each layer; at most 10,000; all but the last have a ReLU, the last has one linear
             unit a digit.
         batch_size: examples a step, 1 to 5000; a smaller last batch is trained too.
+        softmax: where it is: in the loss, which is computed from ``logits``, or a layer of the ``output``, whose
+            probabilities are clipped to 1e-7 from 0 and 1 before the loss takes their logarithm, as Keras does.
+        adam: whose Adam: ``tensorflow`` rounds the betas to ``float32`` before it takes 1 less them, as
+            ``ResourceApplyAdam`` does (1 - 0.9 is 0.10000002 there); ``keras`` takes 1 less them first (0.1).
+        beta_1: decay of Adam's mean of the gradients, from 0 to below 1.
+        beta_2: decay of Adam's mean of their squares, from 0 to below 1.
+        epsilon: what Adam adds to a square root before it divides by it, above 0.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
@@ -37,6 +58,11 @@ class Variant(BaseModel):
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 1234
     layers: tuple[Annotated[int, Field(ge=1, le=10_000)], ...] = (25, 15, N_CLASSES)
     batch_size: Annotated[int, Field(ge=1, le=N_IMAGES)] = 32
+    softmax: SoftmaxPlace = "logits"
+    adam: AdamKind = "tensorflow"
+    beta_1: Annotated[float, Field(ge=0, le=_BELOW_1)] = 0.9
+    beta_2: Annotated[float, Field(ge=0, le=_BELOW_1)] = 0.999
+    epsilon: Annotated[float, Field(ge=_SMALLEST_NORMAL, allow_inf_nan=False)] = 1e-7
 
     @field_validator("layers")
     @classmethod
@@ -60,13 +86,25 @@ class Variant(BaseModel):
 
     @property
     def key(self) -> str:
-        """The first 16 hex digits of the SHA-256 of the configuration, the same wherever it is computed."""
-        text = json.dumps(self.model_dump(mode="json"), sort_keys=True)
+        """The first 16 hex digits of the SHA-256 of what differs from the baseline, the same wherever it is computed.
+
+        So a field that is added later, with the baseline's value, leaves the keys of what was recorded as they are.
+        """
+        text = json.dumps(self.model_dump(mode="json", exclude_defaults=True), sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     def with_epochs(self, epochs: int) -> Self:
         """The same configuration, trained for another number of epochs."""
         return self.model_copy(update={"epochs": epochs})
+
+    @property
+    def shape(self) -> Shape:
+        """What must be equal for variants to be trained in one call."""
+        return Shape(self.layers, self.batch_size, self.softmax)
+
+    def settings(self) -> dict[str, int | float | str]:
+        """Every field by its name, the layers as text such as ``25-15-10``."""
+        return {**self.model_dump(), "layers": "-".join(str(units) for units in self.layers)}
 
     @property
     def steps_per_epoch(self) -> int:

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import pickle
 import signal
+import tempfile
 from collections.abc import Sequence
 from concurrent.futures import Future
+from contextlib import suppress
+from functools import cache
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
@@ -18,9 +23,6 @@ from harness.engines.contract import Engine
 from harness.errors import StoppedError
 from harness.trials import Outcome
 from harness.variant import Variant
-
-# In a worker process: its engine and images, made once for all its batches, or why it has none.
-_ready: tuple[Engine, Digits] | str = "the worker was not started"
 
 
 class WorkerError(Exception):
@@ -34,38 +36,55 @@ def default_count() -> int:
     return os.cpu_count() or 1
 
 
-def _start(engine: str, digits: Digits) -> None:
-    """Make this worker ready; Ctrl-C is the coordinator's to handle."""
+def _start(engine: str) -> None:
+    """Begin a worker's life: load what takes seconds; Ctrl-C is the coordinator's to handle."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    global _ready  # noqa: PLW0603 - what a worker is made with outlives the call that makes it
+    with suppress(Exception):  # it comes again with the first batch; the pool would only say that it broke
+        engines.start(engine)
+
+
+@cache
+def _made(engine: str, images: Path) -> tuple[Engine, Digits]:
+    """This worker's engine and images, made once for all its batches."""
+    digits = pickle.loads(images.read_bytes())  # noqa: S301 - written by the process that started this one
+    return engines.make(engine, digits), digits
+
+
+def _train(engine: str, images: Path, variants: Sequence[Variant]) -> list[Outcome]:
     try:
-        _ready = engines.make(engine, digits), digits
-    except Exception as error:  # noqa: BLE001 - told with the first batch: the pool would only say that it broke
-        _ready = f"engine {engine} cannot be made: {type(error).__name__}: {error}"
-
-
-def _train(variants: Sequence[Variant]) -> list[Outcome]:
-    if isinstance(_ready, str):
-        raise WorkerError(_ready)
-    return trials.run(*_ready, variants)
+        made = _made(engine, images)
+    except Exception as error:
+        raise WorkerError(f"engine {engine} cannot be made: {type(error).__name__}: {error}") from error
+    return trials.run(*made, variants)
 
 
 class Workers:
     """Worker processes that train batches of variants; one that dies fails its own batch alone.
 
+    They start at once and load TensorFlow while this process has other things to do; the images come after, by
+    :meth:`load`.
+
     Args:
         count: processes, each with one thread.
         engine: the name of the engine that trains.
-        digits: the images, handed to each process once.
     """
 
-    def __init__(self, count: int, engine: str, digits: Digits) -> None:
+    def __init__(self, count: int, engine: str) -> None:
+        self.count = count
+        self._engine = engine
+        self._folder = tempfile.TemporaryDirectory(prefix="harness-")
+        self._images = Path(self._folder.name) / "images.pickle"
         self._pool = ProcessPool(
             max_workers=count,
             initializer=_start,
-            initargs=(engine, digits),
+            initargs=(engine,),
             context=multiprocessing.get_context("spawn"),
         )
+        _ = self._pool.active  # asking is what starts the processes
+
+    def load(self, digits: Digits) -> None:
+        """Leave the images where every worker finds them."""
+        self._images.write_bytes(pickle.dumps(digits))
 
     def submit(self, variants: Sequence[Variant]) -> Future[list[Outcome]]:
         """Train a batch as soon as a worker is free; its outcomes come in order.
@@ -74,7 +93,9 @@ class Workers:
             StoppedError: the processes cannot be started, or cannot be reached any more.
         """
         try:
-            future: Future[list[Outcome]] = self._pool.schedule(_train, args=(list(variants),))
+            future: Future[list[Outcome]] = self._pool.schedule(
+                _train, args=(self._engine, self._images, list(variants))
+            )
         except RuntimeError as error:
             raise StoppedError(f"the workers broke down: {error}", "Run again; what was recorded is kept.") from error
         return future
@@ -85,8 +106,6 @@ class Workers:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if error is None:
-            self._pool.close()
-        else:
-            self._pool.stop()
+        self._pool.stop()  # whoever leaves has all results, or wants no more
         self._pool.join()
+        self._folder.cleanup()

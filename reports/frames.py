@@ -5,12 +5,15 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from harness import engines
 from harness.tracking import RunRecord, StudyRecord
 from harness.variant import BASELINE
 
 # A study of many learning rates, such as a search, is shown in this many groups of neighbouring ones.
 _MOST_RATES = 6
 _RATE_GROUPS = 4
+_SETTINGS = [name for name in BASELINE.settings() if name not in {"epochs", "learning_rate", "seed"}]
+_IN_LABELS = {"batch_size": "batch"}
 _SOFTMAX_FIGURES = ("max_abs_diff", "max_ulp", "argmax_differs", "row_sum_error", "overflow_rows")
 
 
@@ -32,13 +35,16 @@ def half_written(record: StudyRecord) -> list[RunRecord]:
 
 
 def _group_labels(frame: pd.DataFrame) -> pd.Series[str]:
-    """What each run is shown under: its learning rate, and its batch size where that varies too."""
-    rates = _rate_labels(frame["learning_rate"])
-    if (frame["batch_size"] == frame["batch_size"].iloc[0]).all():
-        return rates
-    labels = rates.astype(str) + ", batch " + frame["batch_size"].astype(str)
-    order = frame.assign(label=labels, rate=rates).sort_values(["rate", "batch_size"])["label"].unique()
-    return pd.Series(pd.Categorical(labels, order, ordered=True), index=frame.index)
+    """What each run is shown under: its learning rate, and whatever else varies but epochs and seed."""
+    labels = _rate_labels(frame["learning_rate"])
+    varying = [name for name in _SETTINGS if (frame[name] != frame[name].iloc[0]).any()]
+    if not varying:
+        return labels
+    order = frame.assign(rate=labels).sort_values(["rate", *varying])
+    joined = labels.astype(str)
+    for name in varying:
+        joined += f", {_IN_LABELS.get(name, name)} " + frame[name].astype(str)
+    return pd.Series(pd.Categorical(joined, joined[order.index].unique(), ordered=True), index=frame.index)
 
 
 def _row(run: RunRecord) -> dict[str, object]:
@@ -49,11 +55,7 @@ def _row(run: RunRecord) -> dict[str, object]:
         "status": run.status,
         "trial": int(run.tags["harness.trial"]),
         "variant": run.tags["harness.variant"],
-        "epochs": int(params["epochs"]),
-        "learning_rate": float(params["learning_rate"]),
-        "seed": int(params["seed"]),
-        "layers": params["layers"],
-        "batch_size": int(params["batch_size"]),
+        **{name: type(value)(params[name]) for name, value in BASELINE.settings().items()},
         "engine": params["engine"],
         "dataset": params["dataset"],
         "final_errors": metrics.get("final_errors", np.nan),
@@ -85,7 +87,7 @@ def finished(frame: pd.DataFrame) -> pd.DataFrame:
 
 def trainings(frame: pd.DataFrame) -> pd.DataFrame:
     """One row a training: the longest of the runs that were read off it, which is all that was observed of it."""
-    same = ["learning_rate", "seed", "layers", "batch_size"]
+    same = ["learning_rate", "seed", *_SETTINGS]
     return finished(frame).sort_values("epochs").drop_duplicates(same, keep="last").sort_values(same)
 
 
@@ -131,13 +133,11 @@ def curves(record: StudyRecord, frame: pd.DataFrame) -> pd.DataFrame:
 
 def baseline(frame: pd.DataFrame) -> pd.DataFrame:
     """The runs of the baseline, one for each of its numbers of epochs."""
-    layers = "-".join(map(str, BASELINE.layers))
-    is_baseline = (
-        (frame["seed"] == BASELINE.seed)
-        & (frame["learning_rate"] == BASELINE.learning_rate)
-        & (frame["layers"] == layers)
-        & (frame["batch_size"] == BASELINE.batch_size)
-    )
+    is_baseline = pd.Series(data=True, index=frame.index)
+    for engine, runs_of_one in frame.groupby("engine"):
+        settings = engines.baseline(str(engine)).settings()
+        for name in ("learning_rate", "seed", *_SETTINGS):
+            is_baseline[runs_of_one.index] &= runs_of_one[name] == settings[name]
     return finished(frame[is_baseline]).sort_values("epochs")
 
 

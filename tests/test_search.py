@@ -8,6 +8,7 @@ import sqlite3
 import subprocess
 import time
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import optuna
@@ -19,6 +20,7 @@ from harness.digits import Digits
 from harness.plan import Plan
 from harness.search import study_key
 from harness.tracking import RunRecord, StudyRecord, Tracker
+from harness.variant import Variant
 from studies import schema
 from tests.support import COMMAND, SMALL_SEARCH, SMALL_STUDY, Harness
 
@@ -32,11 +34,13 @@ def write_study(folder: Path, text: str = SMALL_STUDY, name: str = "small") -> P
 
 
 def recorded(folder: Path, name: str = "small") -> StudyRecord:
-    """The newest study of this name in a folder's database."""
+    """The newest study of this name in a folder's database, with every history."""
     before = Path.cwd()
     os.chdir(folder)
     try:
-        return Tracker(create=False).study(name)
+        tracker = Tracker(create=False)
+        study = tracker.study(name)
+        return replace(study, trainings=tuple(tracker.with_histories(run) for run in study.trainings))
     finally:
         os.chdir(before)
 
@@ -82,7 +86,7 @@ def test_every_trial_is_a_finished_run_under_one_parent(whole: Path) -> None:
         assert run.metrics["duration_s"] > 0
         assert set(run.softmax) == {"loop", "vector", "stable"}
         assert run.softmax["vector"]["max_ulp"] == run.metrics["softmax_max_ulp"]
-        assert run.params.keys() == {"epochs", "learning_rate", "seed", "layers", "batch_size", "engine", "dataset"}
+        assert run.params.keys() == {*Variant.model_fields, "engine", "dataset"}
         tags = {"study", "study_key", "role", "trial", "variant", "dataset", "engine", "trace", "cpu", "versions"}
         assert {f"harness.{tag}" for tag in tags} <= run.tags.keys()
         assert (
@@ -298,7 +302,7 @@ def test_a_search_that_grows_proposes_new_points(tmp_path: Path, harness: Harnes
 
 
 def test_a_second_runner_is_refused(tmp_path: Path, harness: Harness) -> None:
-    from harness.search import sole_runner
+    from harness.lock import sole_runner
 
     write_study(tmp_path)
     with sole_runner(tmp_path / "out" / "small"):

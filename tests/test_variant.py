@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import hashlib
+import json
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -13,6 +16,8 @@ variants = st.builds(
     learning_rate=st.floats(1e-6, 1, allow_nan=False),
     seed=st.integers(0, 2**31 - 1),
     batch_size=st.integers(1, 5000),
+    softmax=st.sampled_from(["logits", "output"]),
+    adam=st.sampled_from(["tensorflow", "keras"]),
 )
 
 
@@ -23,12 +28,23 @@ def test_the_baseline_is_the_labs_network() -> None:
         "seed": 1234,
         "layers": (25, 15, 10),
         "batch_size": 32,
+        "softmax": "logits",
+        "adam": "tensorflow",
+        "beta_1": 0.9,
+        "beta_2": 0.999,
+        "epsilon": 1e-7,
     }
     assert BASELINE.steps_per_epoch == 157
 
 
 def test_a_key_is_the_same_wherever_it_is_computed() -> None:
-    assert BASELINE.key == "16e12f92a8a93003"
+    assert BASELINE.key == "44136fa355b3678a"
+
+
+def test_a_field_that_has_the_baselines_value_is_not_in_the_key() -> None:
+    """So a field that is added later leaves the keys of old records as they are."""
+    text = json.dumps({"batch_size": 64, "seed": 5}).encode()
+    assert Variant(seed=5, batch_size=64).key == hashlib.sha256(text).hexdigest()[:16]
 
 
 @given(variants, variants)
@@ -58,6 +74,13 @@ def test_changing_the_epochs_changes_nothing_else(variant: Variant, epochs: int)
         ("layers", (0, 10)),
         ("batch_size", 0),
         ("batch_size", 5001),
+        ("softmax", "middle"),
+        ("adam", "torch"),
+        ("beta_1", -0.1),
+        ("beta_1", 1.0),
+        ("beta_2", 1 - 1e-12),  # 1 in float32
+        ("epsilon", 0.0),
+        ("epsilon", float("inf")),
         ("momentum", 0.9),
     ],
 )

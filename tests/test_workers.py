@@ -22,7 +22,8 @@ def test_there_is_a_worker_for_every_core_that_may_be_used() -> None:
 
 def test_workers_give_what_this_process_gives(graph: Engine, digits: Digits) -> None:
     variants = [Variant(epochs=1), Variant(epochs=2, seed=3)]
-    with Workers(2, "graph", digits) as workers:
+    with Workers(2, "graph") as workers:
+        workers.load(digits)
         futures = [workers.submit([variant]) for variant in variants]
         outcomes = [future.result(timeout=120)[0] for future in futures]
     for outcome, expected in zip(outcomes, trials.run(graph, digits, variants), strict=True):
@@ -32,7 +33,8 @@ def test_workers_give_what_this_process_gives(graph: Engine, digits: Digits) -> 
 
 
 def test_a_worker_that_is_killed_fails_its_own_batch_alone(digits: Digits) -> None:
-    with Workers(1, "graph", digits) as workers:
+    with Workers(1, "graph") as workers:
+        workers.load(digits)
         workers.submit([Variant(epochs=1)]).result(timeout=120)
         doomed = workers.submit([Variant(epochs=100_000)])
         next_one = workers.submit([Variant(epochs=1)])
@@ -45,7 +47,8 @@ def test_a_worker_that_is_killed_fails_its_own_batch_alone(digits: Digits) -> No
 
 
 def test_ctrl_c_is_not_a_workers_to_handle(digits: Digits) -> None:
-    with Workers(1, "graph", digits) as workers:
+    with Workers(1, "graph") as workers:
+        workers.load(digits)
         workers.submit([Variant(epochs=1)]).result(timeout=120)
         running = workers.submit([Variant(epochs=20)])
         [worker] = multiprocessing.active_children()
@@ -56,7 +59,8 @@ def test_ctrl_c_is_not_a_workers_to_handle(digits: Digits) -> None:
 
 def test_leaving_by_an_error_stops_the_workers(digits: Digits) -> None:
     def interrupted() -> None:
-        with Workers(1, "graph", digits) as workers:
+        with Workers(1, "graph") as workers:
+            workers.load(digits)
             workers.submit([Variant(epochs=1_000_000)])
             time.sleep(1)
             raise KeyboardInterrupt

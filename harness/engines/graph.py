@@ -7,19 +7,24 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from harness.digits import Digits
+from harness.engines import adam
 from harness.engines.stepwise import StepwiseEngine
 from harness.streams import initial_weights
 from harness.variant import N_FEATURES, N_IMAGES, Variant
 
-BETA_1, BETA_2, EPSILON = 0.9, 0.999, 1e-7
+CLIP = 1e-7  # Keras' own distance of a probability from 0 and 1
+
+
+_Moments = tuple[tf.Variable, tf.Variable, tf.Variable]  # a weight, the mean of its gradients and of their squares
 
 
 class _Network:
-    """A network of a given shape with its Adam state, and an epoch of training traced for it."""
+    """A network like a variant's with its Adam state, and an epoch of training traced for it."""
 
-    def __init__(self, layers: tuple[int, ...], batch_size: int, images: tf.Tensor, labels: tf.Tensor) -> None:
-        self._batch_size = batch_size
+    def __init__(self, variant: Variant, images: tf.Tensor, labels: tf.Tensor) -> None:
+        self._batch_size, self._softmax, self._adam = variant.batch_size, variant.softmax, variant.adam
         self._images, self._labels = images, labels
+        layers = variant.layers
         shapes: list[tuple[int, ...]] = []
         for fan_in, units in zip((N_FEATURES, *layers), layers, strict=False):
             shapes += [(fan_in, units), (units,)]
@@ -27,7 +32,7 @@ class _Network:
         self._means = [tf.Variable(tf.zeros(shape)) for shape in shapes]
         self._squares = [tf.Variable(tf.zeros(shape)) for shape in shapes]
         self._step = tf.Variable(0, dtype=tf.int64)
-        self._learning_rate = tf.Variable(0.0)
+        self._constants = adam.Adam(*(tf.Variable(value) for value in adam.constants(variant)))
 
     def reset(self, variant: Variant) -> None:
         """Forget all training and begin as the variant does."""
@@ -36,7 +41,8 @@ class _Network:
         for moment in (*self._means, *self._squares):
             moment.assign(tf.zeros_like(moment))
         self._step.assign(0)
-        self._learning_rate.assign(variant.learning_rate)
+        for constant, number in zip(self._constants, adam.constants(variant), strict=True):
+            constant.assign(number)
 
     def train_epoch(self, order: NDArray[np.int64]) -> float:
         return float(self._train_epoch(tf.constant(order)))
@@ -75,27 +81,43 @@ class _Network:
         """Take one Adam step on the images of these indices, ``(b,) int64``; return the sum of their losses."""
         labels = tf.gather(self._labels, batch)
         with tf.GradientTape() as tape:
-            losses = tf.nn.sparse_softmax_cross_entropy_with_logits(
-                labels, self._forward(tf.gather(self._images, batch))
-            )
+            logits = self._forward(tf.gather(self._images, batch))
+            if self._softmax == "output":
+                logits = tf.math.log(tf.clip_by_value(tf.nn.softmax(logits), CLIP, 1 - CLIP))
+            losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
             mean_loss = tf.reduce_mean(losses)
         self._step.assign_add(1)
         step = tf.cast(self._step, tf.float32)
+        powers = tf.pow(self._constants.beta_1, step), tf.pow(self._constants.beta_2, step)
+        apply = self._apply_tensorflow if self._adam == "tensorflow" else self._apply_keras
         gradients = tape.gradient(mean_loss, self._weights)
         for weight, mean, square, gradient in zip(self._weights, self._means, self._squares, gradients, strict=True):
-            tf.raw_ops.ResourceApplyAdam(
-                var=weight.handle,
-                m=mean.handle,
-                v=square.handle,
-                beta1_power=tf.pow(BETA_1, step),
-                beta2_power=tf.pow(BETA_2, step),
-                lr=self._learning_rate,
-                beta1=BETA_1,
-                beta2=BETA_2,
-                epsilon=EPSILON,
-                grad=gradient,
-            )
+            apply((weight, mean, square), gradient, powers)
         return tf.reduce_sum(losses)
+
+    def _apply_tensorflow(self, state: _Moments, gradient: tf.Tensor, powers: tuple[tf.Tensor, tf.Tensor]) -> None:
+        """TensorFlow's own operation."""
+        weight, mean, square = state
+        tf.raw_ops.ResourceApplyAdam(
+            var=weight.handle,
+            m=mean.handle,
+            v=square.handle,
+            beta1_power=powers[0],
+            beta2_power=powers[1],
+            lr=self._constants.learning_rate,
+            beta1=self._constants.beta_1,
+            beta2=self._constants.beta_2,
+            epsilon=self._constants.epsilon,
+            grad=gradient,
+        )
+
+    def _apply_keras(self, state: _Moments, gradient: tf.Tensor, powers: tuple[tf.Tensor, tf.Tensor]) -> None:
+        """The same, with Keras' constants: the operation has no argument for what it takes 1 less beta to be."""
+        weight, mean, square = state
+        rate = self._constants.learning_rate * tf.sqrt(1 - powers[1]) / (1 - powers[0])
+        new_mean = mean.assign_add((gradient - mean) * self._constants.rest_1)
+        new_square = square.assign_add((tf.square(gradient) - square) * self._constants.rest_2)
+        weight.assign_sub(new_mean * rate / (tf.sqrt(new_square) + self._constants.epsilon))
 
 
 class GraphEngine(StepwiseEngine):
@@ -106,12 +128,12 @@ class GraphEngine(StepwiseEngine):
     def __init__(self, digits: Digits) -> None:
         super().__init__(digits)
         self._tensors = tf.constant(digits.features), tf.constant(digits.labels)
-        self._networks: dict[tuple[tuple[int, ...], int], _Network] = {}
+        self._networks: dict[tuple[object, ...], _Network] = {}
 
     def _begin(self, variant: Variant) -> _Network:
-        shape = (variant.layers, variant.batch_size)
-        if shape not in self._networks:
-            self._networks[shape] = _Network(*shape, *self._tensors)
-        network = self._networks[shape]
+        alike = (variant.layers, variant.batch_size, variant.softmax, variant.adam)
+        if alike not in self._networks:
+            self._networks[alike] = _Network(variant, *self._tensors)
+        network = self._networks[alike]
         network.reset(variant)
         return network

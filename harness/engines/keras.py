@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import keras
 import numpy as np
 from numpy.typing import NDArray
@@ -13,15 +15,35 @@ from harness.streams import initial_weights
 from harness.variant import Variant
 
 
+class _OnProbabilities(keras.losses.SparseCategoricalCrossentropy):  # type: ignore[misc] # Keras has no types
+    """Cross-entropy on the probabilities that the model gives out.
+
+    Keras looks behind a softmax layer for its logits and would take these instead, so that where the softmax stands
+    would change nothing: behind a reshape, even to the shape that there is, it does not look.
+    """
+
+    def call(self, y_true: Any, y_pred: Any) -> Any:  # noqa: ANN401 - Keras' own signature
+        return super().call(y_true, keras.ops.reshape(y_pred, keras.ops.shape(y_pred)))
+
+
+def _optimizer(variant: Variant) -> keras.optimizers.Adam:
+    """Keras' Adam; betas that are rounded to ``float32`` beforehand give it TensorFlow's constants, exactly."""
+    betas = variant.beta_1, variant.beta_2
+    if variant.adam == "tensorflow":
+        betas = float(np.float32(betas[0])), float(np.float32(betas[1]))
+    return keras.optimizers.Adam(variant.learning_rate, *betas, epsilon=variant.epsilon)
+
+
 class _Network:
     def __init__(self, digits: Digits, variant: Variant) -> None:
         self._features, self._labels = digits.features, digits.labels
         self._batch_size = variant.batch_size
-        self._model = build(variant.layers)
-        self._model.compile(
-            loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-            optimizer=keras.optimizers.Adam(learning_rate=variant.learning_rate),
-        )
+        self._model = build(variant.layers, variant.softmax)
+        in_loss = variant.softmax == "logits"
+        loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True) if in_loss else _OnProbabilities()
+        self._model.compile(loss=loss, optimizer=_optimizer(variant))
+        last_dense = self._model.layers[len(variant.layers) - 1]
+        self._to_logits = keras.Model(self._model.inputs[0], last_dense.output)
         self._model.set_weights(initial_weights(variant))
 
     def train_epoch(self, order: NDArray[np.int64]) -> float:
@@ -37,7 +59,7 @@ class _Network:
         return float(history.history["loss"][0])
 
     def logits(self) -> NDArray[np.float32]:
-        logits: NDArray[np.float32] = self._model(self._features, training=False).numpy()
+        logits: NDArray[np.float32] = self._to_logits(self._features, training=False).numpy()
         return logits
 
     def weights(self) -> tuple[NDArray[np.float32], ...]:

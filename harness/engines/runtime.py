@@ -7,19 +7,22 @@ import os
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 _log = logging.getLogger(__name__)
 
 
-def start() -> None:
+def start(*, with_keras: bool = True) -> None:
     """Load TensorFlow with one thread an operation, so that a variant's results do not depend on the cores.
 
     Variables of the environment that are already set are left as they are, but for Keras' backend.
+
+    Args:
+        with_keras: let TensorFlow load Keras too, and what Keras loads: nearly half of the time.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ["KERAS_BACKEND"] = "tensorflow"  # a ~/.keras/keras.json may name another
-    with _quiet_stderr():
+    with _quiet_stderr(), nullcontext() if with_keras else _without_keras():
         import tensorflow as tf
 
     try:
@@ -28,6 +31,21 @@ def start() -> None:
     except RuntimeError:
         # Such as in a notebook that has used TensorFlow before: worth knowing, not worth stopping for.
         _log.warning("TensorFlow runs already, with threads of its own: last digits may differ from other runs")
+
+
+@contextmanager
+def _without_keras() -> Iterator[None]:
+    """Have TensorFlow look for the old Keras, which is not installed, in place of the one that is."""
+    name = "TF_USE_LEGACY_KERAS"
+    before = os.environ.get(name)
+    os.environ[name] = "1"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[name]
+        else:
+            os.environ[name] = before
 
 
 @contextmanager

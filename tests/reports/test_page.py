@@ -11,6 +11,7 @@ import matplotlib as mpl
 import pytest
 
 from harness.tracking import RunRecord, StudyRecord
+from harness.variant import Variant
 from reports import charts, frames, page
 
 CHECK = {"max_abs_diff": 2e-7, "max_ulp": 60, "argmax_differs": 0, "row_sum_error": 1e-7, "overflow_rows": 3}
@@ -19,6 +20,7 @@ CHECK = {"max_abs_diff": 2e-7, "max_ulp": 60, "argmax_differs": 0, "row_sum_erro
 def run(
     trial: int, *, rate: float = 0.001, seed: int = 1234, errors: tuple[int, ...] = (9, 4, 0), loss: float = 0.1
 ) -> RunRecord:
+    variant = Variant(epochs=len(errors), learning_rate=rate, seed=seed)
     first = next((epoch for epoch, count in enumerate(errors, start=1) if count == 0), None)
     metrics = {"final_errors": float(errors[-1]), "final_loss": loss, "duration_s": 1.0, "shared_by": 1.0}
     metrics |= {f"softmax_{name}": float(value) for name, value in CHECK.items()}
@@ -27,11 +29,7 @@ def run(
         name=f"lr {rate:g}, {len(errors)} epochs, seed {seed}",
         status="FINISHED",
         params={
-            "epochs": str(len(errors)),
-            "learning_rate": str(rate),
-            "seed": str(seed),
-            "layers": "25-15-10",
-            "batch_size": "32",
+            **{name: str(value) for name, value in variant.settings().items()},
             "engine": "graph",
             "dataset": "optdigits-5000",
         },
@@ -143,6 +141,21 @@ def test_batch_sizes_are_not_pooled() -> None:
     cells = frames.by_epochs_and_rate(frames.runs(ODD["two batch sizes"]))
     assert cells["rate"].tolist() == ["0.001, batch 32", "0.001, batch 64"]
     assert cells["n"].tolist() == [1, 1]
+
+
+def test_softmax_places_are_not_pooled() -> None:
+    other = replace(run(1), params={**run(1).params, "softmax": "output"})
+    frame = frames.runs(study(run(0), other))
+    assert frames.by_epochs_and_rate(frame)["rate"].tolist() == ["0.001, softmax logits", "0.001, softmax output"]
+    assert len(frames.trainings(frame)) == 2
+    assert len(frames.baseline(frame)) == 1
+
+
+def test_the_baseline_of_keras_has_keras_adam() -> None:
+    own = replace(run(0), params={**run(0).params, "engine": "keras", "adam": "keras"})
+    assert len(frames.baseline(frames.runs(study(own)))) == 1
+    not_its_own = replace(own, params={**own.params, "adam": "tensorflow"})
+    assert frames.baseline(frames.runs(study(not_its_own))).empty
 
 
 def test_a_half_written_run_is_named_and_not_counted(tmp_path: Path) -> None:

@@ -1,0 +1,278 @@
+"""Many variants at once: an epoch of training compiled by XLA, with a leading axis for the variants.
+
+The gradients are written by hand, units come before examples in every array, and a lane of the leading axis never
+sees the others: what a variant gives does not depend, to the last bit, on what else is in the call.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
+
+from harness.digits import Digits
+from harness.engines import WIDTHS, adam
+from harness.engines.contract import EpochReport, OnEpoch, wanted_epochs
+from harness.streams import batch_orders, initial_weights
+from harness.trajectory import Snapshot, Trajectory
+from harness.variant import N_CLASSES, N_FEATURES, N_IMAGES, Shape, SoftmaxPlace, Variant
+
+CLIP = 1e-7  # Keras' own distance of a probability from 0 and 1
+
+
+class _State(NamedTuple):
+    """The networks of a call; kernels ``(lanes, units, fan_in)``, biases ``(lanes, units)``, steps ``(lanes,)``."""
+
+    weights: tuple[Any, ...]
+    means: tuple[Any, ...]
+    squares: tuple[Any, ...]
+    step: Any
+
+
+@dataclass
+class _Lane:
+    """A variant in training."""
+
+    index: int
+    variant: Variant
+    orders: Iterator[NDArray[np.int64]]
+    wanted: frozenset[int]
+    losses: list[float] = field(default_factory=list)
+    errors: list[int] = field(default_factory=list)
+    snapshots: dict[int, Snapshot] = field(default_factory=dict)
+    duration_s: float = 0.0
+
+    @property
+    def is_done(self) -> bool:
+        return len(self.losses) == self.variant.epochs
+
+    def trajectory(self) -> Trajectory:
+        losses, errors = np.array(self.losses), np.array(self.errors)
+        return Trajectory(self.variant, losses, errors, self.snapshots, self.duration_s)
+
+
+class XlaEngine:
+    """Trains up to ``WIDTHS["xla"]`` variants a call; see :class:`harness.engines.contract.Engine`.
+
+    A call takes variants of the same layers, batch size and place of softmax. One that ends makes room for the next
+    that waits. A training's duration is its share of the calls that it was in.
+    """
+
+    name = "xla"
+
+    def __init__(self, digits: Digits) -> None:
+        self._images = tf.constant(digits.features)
+        self._labels = tf.constant(digits.labels.astype(np.int32))
+        self._epochs: dict[Shape, Callable[..., Any]] = {}
+
+    def train(
+        self, variants: Sequence[Variant], *, snapshots: Collection[int] = (), on_epoch: OnEpoch | None = None
+    ) -> list[Trajectory]:
+        """Train every variant; see :class:`harness.engines.contract.Engine`."""
+        groups: dict[Shape, list[_Lane]] = {}
+        for index, variant in enumerate(variants):
+            lane = _Lane(index, variant, iter(()), wanted_epochs(variant, snapshots))
+            groups.setdefault(variant.shape, []).append(lane)
+        for shape, lanes in groups.items():
+            self._train_alike(shape, lanes, on_epoch)
+        ended = sorted((lane for lanes in groups.values() for lane in lanes), key=lambda lane: lane.index)
+        return [lane.trajectory() for lane in ended]
+
+    def _train_alike(self, shape: Shape, lanes: list[_Lane], on_epoch: OnEpoch | None) -> None:
+        """Train variants of one shape: the longest first, so that few lanes are idle at the end."""
+        train_epoch = self._epochs.setdefault(shape, _compiled(shape))
+        waiting = deque(sorted(lanes, key=lambda lane: -lane.variant.epochs))
+        width = min(WIDTHS[self.name], _power_of_2(len(lanes)))
+        active: dict[int, _Lane] = {}
+        state, constants = _empty(shape.layers, width), np.ones((len(adam.Adam._fields), width), np.float32)
+        orders = np.zeros((width, N_IMAGES), np.int32)
+        while waiting or active:
+            while waiting and len(active) < width:
+                place = next(place for place in range(width) if place not in active)
+                active[place] = lane = waiting.popleft()
+                state = _put(state, place, initial_weights(lane.variant))
+                constants[:, place] = adam.constants(lane.variant)
+                lane.orders = batch_orders(lane.variant)
+            started = time.perf_counter()
+            for place, lane in active.items():
+                orders[place] = next(lane.orders)
+            *new, losses, errors, logits = train_epoch(state, orders, adam.Adam(*constants), self._images, self._labels)
+            state = _State(*new)
+            losses, errors = losses.numpy(), errors.numpy()
+            share_s = (time.perf_counter() - started) / len(active)
+            for place, lane in list(active.items()):
+                lane.duration_s += share_s
+                lane.losses.append(float(losses[place]))
+                lane.errors.append(int(errors[place]))
+                epoch = len(lane.losses)
+                if epoch in lane.wanted:
+                    lane.snapshots[epoch] = _snapshot(state, logits, place)
+                if on_epoch is not None:
+                    on_epoch(EpochReport(lane.variant, epoch, lane.losses[-1], lane.errors[-1], share_s))
+                if lane.is_done:
+                    del active[place]
+
+
+def _power_of_2(count: int) -> int:
+    """The least power of two that is at least ``count``: calls of few widths are few compilations."""
+    return 1 << (count - 1).bit_length()
+
+
+def _empty(layers: tuple[int, ...], width: int) -> _State:
+    shapes: list[tuple[int, ...]] = []
+    for fan_in, units in zip((N_FEATURES, *layers), layers, strict=False):
+        shapes += [(width, units, fan_in), (width, units)]
+    zeros = tuple(np.zeros(shape, np.float32) for shape in shapes)
+    return _State(zeros, zeros, zeros, np.zeros(width, np.float32))
+
+
+def _put(state: _State, place: int, weights: Sequence[NDArray[np.float32]]) -> _State:
+    """The state with another network, untrained, in this place."""
+
+    def replaced(old: Any, new: NDArray[np.float32] | float) -> NDArray[np.float32]:  # noqa: ANN401 - array or tensor
+        array = np.array(old)
+        array[place] = new
+        return array
+
+    return _State(
+        tuple(replaced(old, new.T) for old, new in zip(state.weights, weights, strict=True)),
+        tuple(replaced(old, 0) for old in state.means),
+        tuple(replaced(old, 0) for old in state.squares),
+        replaced(state.step, 0),
+    )
+
+
+def _snapshot(state: _State, logits: tf.Tensor, place: int) -> Snapshot:
+    weights = tuple(np.ascontiguousarray(weight[place].numpy().T) for weight in state.weights)
+    return Snapshot(weights, np.ascontiguousarray(logits[place].numpy().T))
+
+
+def _compiled(shape: Shape) -> Callable[..., Any]:
+    """An epoch for networks of this shape; it is compiled once for each number of lanes that it is called with."""
+    n_full, rest = divmod(N_IMAGES, shape.batch_size)
+
+    def train_epoch(
+        state: _State, orders: tf.Tensor, constants: adam.Adam, images: tf.Tensor, labels: tf.Tensor
+    ) -> tuple[Any, ...]:
+        def train_batch(start: tf.Tensor, size: int, state: _State, total: tf.Tensor) -> tuple[_State, tf.Tensor]:
+            batch = tf.slice(orders, [0, start], [orders.shape[0], size])
+            losses, gradients = _gradients(shape, state.weights, tf.gather(images, batch), tf.gather(labels, batch))
+            return _adam_step(state, gradients, constants), total + tf.reduce_sum(losses, axis=1)
+
+        def train_full_batch(index: tf.Tensor, state: _State, total: tf.Tensor) -> tuple[tf.Tensor, _State, tf.Tensor]:
+            return index + 1, *train_batch(index * shape.batch_size, shape.batch_size, state, total)
+
+        begin = (tf.constant(0), state, tf.zeros_like(state.step))
+        _, state, total = tf.while_loop(lambda index, *_: index < n_full, train_full_batch, begin)
+        if rest:
+            state, total = train_batch(tf.constant(n_full * shape.batch_size), rest, state, total)
+        logits = _logits(state.weights, images)
+        return *state, total / N_IMAGES, _errors(logits, labels), logits
+
+    return tf.function(train_epoch, autograph=False, jit_compile=True)  # type: ignore[no-any-return]
+
+
+def _errors(logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
+    """Images that are wrong, ``(lanes,)``; as :func:`harness.trajectory.wrong_images` counts them."""
+    is_right = (tf.argmax(logits, axis=1, output_type=tf.int32) == labels) & tf.reduce_all(
+        tf.math.is_finite(logits), axis=1
+    )
+    return N_IMAGES - tf.reduce_sum(tf.cast(is_right, tf.int32), axis=1)
+
+
+def _logits(weights: Sequence[tf.Tensor], images: tf.Tensor) -> tf.Tensor:
+    """The logits of every network for every image, ``(lanes, 10, 5000)``."""
+    units, fan_in = weights[0].shape[1:]
+    # One product for all lanes: in this order of its factors, images last, a row's sums do not depend on the others.
+    sums = tf.matmul(tf.reshape(weights[0], [-1, fan_in]), images, transpose_b=True)
+    activations = tf.reshape(sums, [-1, units, N_IMAGES]) + weights[1][:, :, None]
+    for kernel, bias in zip(weights[2::2], weights[3::2], strict=True):
+        activations = tf.matmul(kernel, _relu(activations)) + bias[:, :, None]
+    return activations
+
+
+def _relu(values: tf.Tensor) -> tf.Tensor:
+    # Not tf.nn.relu: compiled for a CPU it makes a NaN zero, and a network that has diverged would look alive.
+    return tf.where(values <= 0, 0.0, values)
+
+
+def _gradients(
+    shape: Shape, weights: Sequence[tf.Tensor], images: tf.Tensor, labels: tf.Tensor
+) -> tuple[tf.Tensor, list[tf.Tensor]]:
+    """Losses of a batch, ``(lanes, b)``, and the gradients of their mean.
+
+    Args:
+        shape: of the networks.
+        weights: of the networks.
+        images: ``(lanes, b, 400)``.
+        labels: ``(lanes, b)``.
+    """
+    kernels, biases = weights[::2], weights[1::2]
+    sums = [tf.matmul(kernels[0], images, transpose_b=True) + biases[0][:, :, None]]
+    inputs: list[tf.Tensor] = []
+    for kernel, bias in zip(kernels[1:], biases[1:], strict=True):
+        inputs.append(_relu(sums[-1]))
+        sums.append(tf.matmul(kernel, inputs[-1]) + bias[:, :, None])
+    is_label = tf.cast(labels[:, None, :] == tf.range(N_CLASSES)[None, :, None], tf.float32)
+    losses, delta = _LOSSES[shape.softmax](sums[-1], is_label)
+    delta *= np.float32(1 / images.shape[1])
+    gradients: list[tf.Tensor] = []
+    for layer in reversed(range(1, len(kernels))):
+        gradients = [tf.matmul(delta, inputs[layer - 1], transpose_b=True), tf.reduce_sum(delta, axis=2), *gradients]
+        delta = tf.where(sums[layer - 1] > 0, tf.matmul(kernels[layer], delta, transpose_a=True), 0.0)
+    return losses, [tf.matmul(delta, images), tf.reduce_sum(delta, axis=2), *gradients]
+
+
+def _softmax_in_loss(logits: tf.Tensor, is_label: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Cross-entropy of logits, ``(lanes, b)``, and its derivative by them; arguments ``(lanes, 10, b)``."""
+    shifted = logits - tf.reduce_max(logits, axis=1, keepdims=True)
+    powers = tf.exp(shifted)
+    total = tf.reduce_sum(powers, axis=1, keepdims=True)
+    losses = tf.math.log(total[:, 0]) - tf.reduce_sum(shifted * is_label, axis=1)
+    return losses, powers / total - is_label
+
+
+def _softmax_in_output(logits: tf.Tensor, is_label: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Cross-entropy of clipped probabilities as Keras computes it: their logarithms are taken for logits again."""
+    powers = tf.exp(logits - tf.reduce_max(logits, axis=1, keepdims=True))
+    probabilities = powers / tf.reduce_sum(powers, axis=1, keepdims=True)
+    clipped = tf.clip_by_value(probabilities, CLIP, 1 - CLIP)
+    losses, by_logarithm = _softmax_in_loss(tf.math.log(clipped), is_label)
+    is_clipped = (probabilities < CLIP) | (probabilities > 1 - CLIP)
+    by_probability = tf.where(is_clipped, 0.0, by_logarithm / clipped)
+    mean = tf.reduce_sum(by_probability * probabilities, axis=1, keepdims=True)
+    return losses, probabilities * (by_probability - mean)
+
+
+_LOSSES: dict[SoftmaxPlace, Callable[[tf.Tensor, tf.Tensor], tuple[tf.Tensor, tf.Tensor]]] = {
+    "logits": _softmax_in_loss,
+    "output": _softmax_in_output,
+}
+
+
+def _adam_step(state: _State, gradients: Sequence[tf.Tensor], constants: adam.Adam) -> _State:
+    """One step in every lane, in the order of operations of ``ResourceApplyAdam``."""
+    step = state.step + 1
+    rate = (
+        constants.learning_rate
+        * tf.sqrt(1 - tf.pow(constants.beta_2, step))
+        / (1 - tf.pow(constants.beta_1, step))
+    )  # fmt: skip
+
+    def over(values: tf.Tensor, other: tf.Tensor) -> tf.Tensor:
+        """A value a lane, in the rank of another array."""
+        return tf.reshape(values, [-1] + [1] * (len(other.shape) - 1))
+
+    weights, means, squares = [], [], []
+    for weight, mean, square, gradient in zip(state.weights, state.means, state.squares, gradients, strict=True):
+        means.append(mean + (gradient - mean) * over(constants.rest_1, mean))
+        squares.append(square + (gradient * gradient - square) * over(constants.rest_2, square))
+        divisor = tf.sqrt(squares[-1]) + over(constants.epsilon, square)
+        weights.append(weight - means[-1] * over(rate, mean) / divisor)
+    return _State(tuple(weights), tuple(means), tuple(squares), step)
