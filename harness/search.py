@@ -195,7 +195,7 @@ class Search:
         one more each, of a sampler one in all, because what waits was proposed without knowing what is recorded now.
         """
         if isinstance(self._plan.design, Sampled):
-            jobs, in_flight = self._sampled_jobs(self._plan.design), workers.count + 1
+            jobs, in_flight = self._sampled_jobs(self._plan.design, workers.count), workers.count + 1
         else:
             jobs, in_flight = self._grid_jobs(workers.count), 2 * workers.count
         running: dict[Future[list[Outcome]], _Job] = {}
@@ -248,9 +248,9 @@ class Search:
         }
         trainings = by_training([variant for variant, _ in points.values()])
         trainings.sort(key=lambda training: training[0].shape)  # one call takes one shape
-        width = min(engines.WIDTHS[self._plan.engine], max(1, len(trainings) // n_workers))
-        for first in range(0, len(trainings), width):
-            chunk = [variant for training in trainings[first : first + width] for variant in training]
+        together = self._together(len(trainings), 1, n_workers)
+        for first in range(0, len(trainings), together):
+            chunk = [variant for training in trainings[first : first + together] for variant in training]
             asked = [self._ask((variant,), points[variant.key][1]) for variant in chunk]
             if trials := tuple(trial for trial in asked if trial is not None):
                 yield _Job(trials)
@@ -269,13 +269,23 @@ class Search:
         self._progress.adopted()
         return None
 
-    def _sampled_jobs(self, design: Sampled) -> Iterator[_Job]:
-        """A sampler's trials, one at a time, each trained with every seed."""
-        for _ in range(design.trials - len(self._done())):
-            asked = self._study.ask(self._distributions)
-            variants = tuple(self._plan.variant({**asked.params, "seed": seed}) for seed in design.seeds)
-            if trial := self._claim(asked, variants):
-                yield _Job((trial,))
+    def _sampled_jobs(self, design: Sampled, n_workers: int) -> Iterator[_Job]:
+        """A sampler's trials, each trained with every seed, as many together as the engine takes at once."""
+        n_left = design.trials - len(self._done())
+        together = self._together(n_left, len(design.seeds), n_workers)
+        while n_left > 0:
+            proposed = [self._propose(design) for _ in range(min(together, n_left))]
+            n_left -= len(proposed)
+            if trials := tuple(trial for trial in proposed if trial is not None):
+                yield _Job(trials)
+
+    def _propose(self, design: Sampled) -> _Trial | None:
+        asked = self._study.ask(self._distributions)
+        return self._claim(asked, tuple(self._plan.variant({**asked.params, "seed": seed}) for seed in design.seeds))
+
+    def _together(self, n_units: int, trainings_each: int, n_workers: int) -> int:
+        """How many units of so many trainings go to a worker at a time, so that its engine and all workers are busy."""
+        return max(1, min(engines.WIDTHS[self._plan.engine] // trainings_each, n_units // n_workers))
 
     # What was done
 

@@ -164,6 +164,8 @@ def test_the_gate_says_a_line_a_check_and_passes(harness: Harness) -> None:
     assert done.returncode == 0
     lines = done.stdout.splitlines()
     assert [line.split(":")[0] for line in lines] == [
+        "PASS     zero, xla",
+        "PASS     log, xla",
         "PASS     zero, graph",
         "PASS     log, graph",
         "PASS     zero, keras",

@@ -58,18 +58,24 @@ class _Lane:
 
 
 class XlaEngine:
-    """Trains up to ``WIDTHS["xla"]`` variants a call; see :class:`harness.engines.contract.Engine`.
+    """Trains several variants a call; see :class:`harness.engines.contract.Engine`.
 
     A call takes variants of the same layers, batch size and place of softmax. One that ends makes room for the next
     that waits. A training's duration is its share of the calls that it was in.
+
+    Args:
+        digits: the images.
+        width: the lanes of a call. Fewer variants leave lanes idle: XLA compiles another width to other operations,
+            whose last bits are others too.
     """
 
     name = "xla"
 
-    def __init__(self, digits: Digits) -> None:
+    def __init__(self, digits: Digits, width: int = WIDTHS["xla"]) -> None:
+        self._width = width
         self._images = tf.constant(digits.features)
         self._labels = tf.constant(digits.labels.astype(np.int32))
-        self._epochs: dict[Shape, Callable[..., Any]] = {}
+        self._epochs: dict[Shape, tf.types.experimental.PolymorphicFunction] = {}
 
     def train(
         self, variants: Sequence[Variant], *, snapshots: Collection[int] = (), on_epoch: OnEpoch | None = None
@@ -88,7 +94,7 @@ class XlaEngine:
         """Train variants of one shape: the longest first, so that few lanes are idle at the end."""
         train_epoch = self._epochs.setdefault(shape, _compiled(shape))
         waiting = deque(sorted(lanes, key=lambda lane: -lane.variant.epochs))
-        width = min(WIDTHS[self.name], _power_of_2(len(lanes)))
+        width = self._width
         active: dict[int, _Lane] = {}
         state, constants = _empty(shape.layers, width), np.ones((len(adam.Adam._fields), width), np.float32)
         orders = np.zeros((width, N_IMAGES), np.int32)
@@ -117,11 +123,6 @@ class XlaEngine:
                     on_epoch(EpochReport(lane.variant, epoch, lane.losses[-1], lane.errors[-1], share_s))
                 if lane.is_done:
                     del active[place]
-
-
-def _power_of_2(count: int) -> int:
-    """The least power of two that is at least ``count``: calls of few widths are few compilations."""
-    return 1 << (count - 1).bit_length()
 
 
 def _empty(layers: tuple[int, ...], width: int) -> _State:
@@ -153,8 +154,8 @@ def _snapshot(state: _State, logits: tf.Tensor, place: int) -> Snapshot:
     return Snapshot(weights, np.ascontiguousarray(logits[place].numpy().T))
 
 
-def _compiled(shape: Shape) -> Callable[..., Any]:
-    """An epoch for networks of this shape; it is compiled once for each number of lanes that it is called with."""
+def _compiled(shape: Shape) -> tf.types.experimental.PolymorphicFunction:
+    """An epoch for networks of this shape, compiled when it is first called."""
     n_full, rest = divmod(N_IMAGES, shape.batch_size)
 
     def train_epoch(
@@ -175,7 +176,7 @@ def _compiled(shape: Shape) -> Callable[..., Any]:
         logits = _logits(state.weights, images)
         return *state, total / N_IMAGES, _errors(logits, labels), logits
 
-    return tf.function(train_epoch, autograph=False, jit_compile=True)  # type: ignore[no-any-return]
+    return tf.function(train_epoch, autograph=False, jit_compile=True)
 
 
 def _errors(logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
