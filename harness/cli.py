@@ -6,6 +6,7 @@ import logging
 import signal
 import sys
 import time
+from dataclasses import asdict
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any, NoReturn, get_args
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
 
 OUT = Path("out")
 DEFAULT_STUDY = "variants"
+
+# By which choice images are had again that need no file.
+_CHOICES = {digits_module.LAB_NAME: digits_module.LAB, digits_module.OPTDIGITS_NAME: digits_module.OPTDIGITS}
 
 _err = Console(stderr=True, highlight=False, soft_wrap=True)
 
@@ -190,8 +194,9 @@ def study() -> None:
 @click.option("--workers", type=click.IntRange(min=1), help="Processes that train; by default one a core.")
 @click.option("--storage", metavar="URL", help="Optuna's storage; by default a journal file beside the report.")
 @_data
+@_json
 @_quiet
-def study_run(name: str, workers: int | None, storage: str | None, data: str, quiet: bool) -> int:
+def study_run(name: str, workers: int | None, storage: str | None, data: str, json_to: str | None, quiet: bool) -> int:
     """Run a study, or go on with it, and write its report.
 
     Studies that come with the project: variants (the default) and search; or the path of a study file.
@@ -207,6 +212,8 @@ def study_run(name: str, workers: int | None, storage: str | None, data: str, qu
     from harness.progress import StudyProgress
     from harness.workers import Workers, default_count
 
+    if json_to is not None:
+        check_destination(json_to)
     folder = OUT / plan.name
     started_s = time.monotonic()
     with sole_runner(folder), Workers(workers or default_count(), plan.engine) as pool:
@@ -223,8 +230,14 @@ def study_run(name: str, workers: int | None, storage: str | None, data: str, qu
     if not result.trained and not result.failed:
         _err.print(f"nothing to train: all {result.before} trials are done")
     else:
-        _err.print(f"{result.trained} trials done, {result.failed} failed, {time.monotonic() - started_s:.0f} s")
-    _report(tracker, plan.name, folder)
+        _err.print(
+            f"{result.trained} trials done, {result.failed} failed, {time.monotonic() - started_s:.0f} s; "
+            f"workers busy {result.busy_share:.0%} of the time"
+        )
+    written = _report(tracker, plan.name, folder)
+    _say(f"report: {written}", json_to)
+    if json_to is not None:
+        write_json(json_to, {"study": plan.name, **asdict(result), "report": str(written)})
     return ExitStatus.NEGATIVE if result.failed else ExitStatus.OK
 
 
@@ -234,19 +247,17 @@ def _as_it_began(tracker: Tracker, name: str, data: str) -> str | None:
     if last is None:
         return None
     began_with = last.tags["harness.dataset"]
-    choices = {digits_module.LAB_NAME: digits_module.LAB, digits_module.OPTDIGITS_NAME: digits_module.OPTDIGITS}
-    if began_with not in choices:
+    if began_with not in _CHOICES:
         remedy = f"Go on with them, or begin anew with others, by --data; {digits_module.OPTDIGITS} is always there."
         raise UsageError(f"the study {name} began with the images {began_with}", remedy)
-    return choices[began_with]
+    return _CHOICES[began_with]
 
 
-def _report(tracker: Tracker, name: str | None, folder: Path | None) -> None:
+def _report(tracker: Tracker, name: str | None, folder: Path | None) -> Path:
     from reports import page
 
     record = tracker.study(name)
-    written = page.write(record, folder or OUT / record.parent.tags["harness.study"])
-    click.echo(f"report: {written.absolute()}")
+    return page.write(record, folder or OUT / record.parent.tags["harness.study"]).absolute()
 
 
 @cli.command()
@@ -256,7 +267,7 @@ def report(name: str | None, folder: Path | None) -> None:
     """Write a study's report from MLflow's records alone; where none is named, that of the study run last."""
     from harness.tracking import Tracker
 
-    _report(Tracker(create=False), name, folder)
+    click.echo(f"report: {_report(Tracker(create=False), name, folder)}")
 
 
 @cli.group()
@@ -282,6 +293,32 @@ def gate_run(data: str, quiet: bool) -> int:
     good = bool(checks) and all(check.passed is not False for check in checks)
     click.echo("PASS" if good else "FAIL")
     return ExitStatus.OK if good else ExitStatus.NEGATIVE
+
+
+@cli.command()
+@click.option(
+    "--part",
+    "parts",
+    type=click.Choice(("speed", "study", "growth")),
+    multiple=True,
+    help="What to measure, all by default: training, the default study, or how studies grow. May be repeated.",
+)
+@click.option("--rounds", type=click.IntRange(min=1), default=5, show_default=True, help="How often each trains.")
+@click.option("--rivals", metavar="PYTHON", default=sys.executable, help="The Python that has JAX and PyTorch.")
+@_data
+@_json
+def bench(parts: tuple[str, ...], rounds: int, rivals: str, data: str, json_to: str | None) -> None:
+    """Measure speed and memory against what a user would do instead; minutes, on a machine that should be idle."""
+    from benchmarks import table
+
+    if json_to is not None:
+        check_destination(json_to)
+    digits = _load(data)
+    chosen = _CHOICES.get(digits.name) or str(Path(data).absolute())
+    results = table.measure(digits, chosen, parts or table.PARTS, rounds, rivals)
+    table.show(results, Console(stderr=json_to == "-", highlight=False))
+    if json_to is not None:
+        write_json(json_to, results)
 
 
 @cli.command()

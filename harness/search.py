@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import time
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
@@ -31,7 +32,7 @@ from harness.plan import FloatRange, IntRange, Plan, Sampled, Value
 from harness.tracking import StudyHandle, Tracker
 from harness.trials import Outcome, by_training
 from harness.variant import TRACE_VERSION, SoftmaxPlace, Variant
-from harness.workers import Workers
+from harness.workers import Batch, Workers
 
 _log = logging.getLogger(__name__)
 
@@ -51,11 +52,50 @@ class Progress(Protocol):
 
 @dataclass(frozen=True)
 class Result:
-    """How a study ended: trials that were done before, trained now, and failed now."""
+    """How a study ended.
+
+    Attributes:
+        before: trials that were done before.
+        trained: trials that were trained now.
+        failed: trials that failed now.
+        mlflow_s: seconds that recording them in MLflow took this process.
+        optuna_s: seconds that asking for them and telling of them took this process.
+        busy_share: of the workers' time from the first batch's start to the last one's end, the share in which they
+            trained; 0 where nothing was trained.
+    """
 
     before: int
     trained: int
     failed: int
+    mlflow_s: float
+    optuna_s: float
+    busy_share: float
+
+
+class _Costs:
+    """Where the time of a study goes."""
+
+    def __init__(self) -> None:
+        self.spent_s = {"mlflow": 0.0, "optuna": 0.0}
+        self._batches: list[tuple[float, float]] = []
+
+    @contextmanager
+    def of(self, what: str) -> Iterator[None]:
+        """Count the time that is spent in this context."""
+        started_s = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.spent_s[what] += time.perf_counter() - started_s
+
+    def trained(self, batch: Batch) -> None:
+        self._batches.append((batch.began_s, batch.ended_s))
+
+    def busy_share(self, n_workers: int) -> float:
+        if not self._batches:
+            return 0.0
+        whole_s = max(ended for _, ended in self._batches) - min(began for began, _ in self._batches)
+        return sum(ended - began for began, ended in self._batches) / (n_workers * whole_s)
 
 
 @dataclass(frozen=True)
@@ -161,6 +201,7 @@ class Search:
             variant: (run.metrics["final_errors"], int(run.params["epochs"])) for variant, run in recorded.items()
         }
         self._adopted = 0
+        self._costs = _Costs()
 
     def run(self, workers: Workers) -> Result:
         """Train what is not trained yet, recording each trial as it ends.
@@ -186,9 +227,10 @@ class Search:
                 before += self._adopted
                 ended = {"finished": before + counts[True], "failed": counts[False]}
                 self._tracker.end_study(self._handle.run_id, status, ended)
-        return Result(before, counts[True], counts[False])
+        spent_s, busy_share = self._costs.spent_s, self._costs.busy_share(workers.count)
+        return Result(before, counts[True], counts[False], spent_s["mlflow"], spent_s["optuna"], busy_share)
 
-    def _trained(self, workers: Workers) -> Iterator[tuple[_Job, Future[list[Outcome]]]]:
+    def _trained(self, workers: Workers) -> Iterator[tuple[_Job, Future[Batch]]]:
         """Each job with its future, as they are done, while the next ones train.
 
         More jobs are handed out than there are workers, so that none waits while this process records: of a grid
@@ -198,7 +240,7 @@ class Search:
             jobs, in_flight = self._sampled_jobs(self._plan.design, workers.count), workers.count + 1
         else:
             jobs, in_flight = self._grid_jobs(workers.count), 2 * workers.count
-        running: dict[Future[list[Outcome]], _Job] = {}
+        running: dict[Future[Batch], _Job] = {}
         while True:
             while len(running) < in_flight and (job := next(jobs, None)) is not None:
                 running[workers.submit(job.variants)] = job
@@ -257,8 +299,9 @@ class Search:
 
     def _ask(self, variants: tuple[Variant, ...], point: dict[str, Value]) -> _Trial | None:
         """Ask for the trial at a point of the space; None if records complete it without training."""
-        self._study.enqueue_trial(point)
-        return self._claim(self._study.ask(self._distributions), variants)
+        with self._costs.of("optuna"):
+            self._study.enqueue_trial(point)
+            return self._claim(self._study.ask(self._distributions), variants)
 
     def _claim(self, trial: optuna.Trial, variants: tuple[Variant, ...]) -> _Trial | None:
         keys = " ".join(variant.key for variant in variants)
@@ -280,8 +323,10 @@ class Search:
                 yield _Job(trials)
 
     def _propose(self, design: Sampled) -> _Trial | None:
-        asked = self._study.ask(self._distributions)
-        return self._claim(asked, tuple(self._plan.variant({**asked.params, "seed": seed}) for seed in design.seeds))
+        with self._costs.of("optuna"):
+            asked = self._study.ask(self._distributions)
+            variants = tuple(self._plan.variant({**asked.params, "seed": seed}) for seed in design.seeds)
+            return self._claim(asked, variants)
 
     def _together(self, n_units: int, trainings_each: int, n_workers: int) -> int:
         """How many units of so many trainings go to a worker at a time, so that its engine and all workers are busy."""
@@ -289,10 +334,14 @@ class Search:
 
     # What was done
 
-    def _record(self, job: _Job, future: Future[list[Outcome]]) -> Iterator[bool]:
+    def _record(self, job: _Job, future: Future[Batch]) -> Iterator[bool]:
         """Log a job's trials to MLflow, then tell Optuna, so that what is told is logged; yield how each ended."""
         error = future.exception()
-        outcomes = deque(future.result() if error is None else [])
+        outcomes: deque[Outcome] = deque()
+        if error is None:
+            batch = future.result()
+            self._costs.trained(batch)
+            outcomes.extend(batch.outcomes)
         for trial in job.trials:
             if error is None:
                 own = [outcomes.popleft() for _ in trial.variants]
@@ -305,13 +354,15 @@ class Search:
 
     def _log_trial(self, trial: _Trial, outcomes: Sequence[Outcome]) -> None:
         values = self._values([outcome.final_errors for outcome in outcomes], trial.variants[0].epochs)
-        parent = self._trial_run(trial, dict(zip(self._plan.objectives, values, strict=True)))
-        for outcome in outcomes:
-            self._tracker.log_outcome(self._handle, parent, trial.number, outcome)
-            self._recorded[outcome.variant.key] = (outcome.final_errors, outcome.variant.epochs)
-        if parent != self._handle.run_id:
-            self._tracker.end_trial(parent)
-        self._study.tell(trial.number, values)
+        with self._costs.of("mlflow"):
+            parent = self._trial_run(trial, dict(zip(self._plan.objectives, values, strict=True)))
+            for outcome in outcomes:
+                self._tracker.log_outcome(self._handle, parent, trial.number, outcome)
+                self._recorded[outcome.variant.key] = (outcome.final_errors, outcome.variant.epochs)
+            if parent != self._handle.run_id:
+                self._tracker.end_trial(parent)
+        with self._costs.of("optuna"):
+            self._study.tell(trial.number, values)
 
     def _log_failed(self, trial: _Trial, reason: str) -> None:
         _log.error("trial %d failed: %s", trial.number, reason)

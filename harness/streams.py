@@ -35,24 +35,37 @@ def initial_weights(variant: Variant) -> tuple[NDArray[np.float32], ...]:
     return tuple(weights)
 
 
-def _shuffled(_: tf.Tensor) -> tf.Tensor:
-    return tf.random.shuffle(tf.range(N_IMAGES, dtype=tf.int64))
-
-
-def batch_orders(variant: Variant) -> Iterator[NDArray[np.int64]]:
+def batch_orders(*variants: Variant) -> Iterator[NDArray[np.int32]]:
     """The order in which each epoch takes the images; batches are cut from it from the left.
 
-    The first epochs do not depend on how many follow.
+    The first epochs do not depend on how many follow, nor on what other variants are asked for at the same time:
+    that is only cheaper than to ask for each.
 
     Returns:
-        for each epoch in turn ``(5000,)``, ``int64``, a permutation of the image indices.
+        for each epoch of the longest variant in turn ``(variants, 5000)``, ``int32``, permutations of the image
+        indices.
     """
-    tf.random.set_seed(variant.seed)
-    epochs = tf.data.Dataset.range(1).repeat(variant.epochs)
-    orders = epochs.map(tf.autograph.experimental.do_not_convert(_shuffled))
+    seeds = [variant.seed for variant in variants]
+
+    def shuffled(_: tf.Tensor) -> tf.Tensor:
+        # The operation keeps a state of its own, so each is called once an epoch and goes on where it was.
+        images = tf.range(N_IMAGES)
+        return tf.stack([tf.raw_ops.RandomShuffle(value=images, **_operation_seeds(seed)) for seed in seeds])
+
+    epochs = tf.data.Dataset.range(1).repeat(max(variant.epochs for variant in variants))
+    orders = epochs.map(tf.autograph.experimental.do_not_convert(shuffled))
     # There is nothing to tune, and an iterator that is let go of would wait seconds for the thread that does it.
     options = tf.data.Options()
     options.autotune.enabled = False
     orders = orders.with_options(options)
-    drawn: Iterator[NDArray[np.int64]] = orders.as_numpy_iterator()
+    drawn: Iterator[NDArray[np.int32]] = orders.as_numpy_iterator()
     return drawn
+
+
+def _operation_seeds(seed: int) -> dict[str, int]:
+    """What ``tf.random.set_seed(seed)`` gives to the first random operation of a function.
+
+    Source: ``get_seed`` in ``tensorflow/python/framework/random_seed.py``: two zeros would mean a seed by chance.
+    """
+    seed %= 2**31 - 1
+    return {"seed": seed, "seed2": 0 if seed else 2**31 - 1}

@@ -7,9 +7,11 @@ import os
 import pickle
 import signal
 import tempfile
+import time
 from collections.abc import Sequence
 from concurrent.futures import Future
 from contextlib import suppress
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from types import TracebackType
@@ -50,12 +52,22 @@ def _made(engine: str, images: Path) -> tuple[Engine, Digits]:
     return engines.make(engine, digits), digits
 
 
-def _train(engine: str, images: Path, variants: Sequence[Variant]) -> list[Outcome]:
+@dataclass(frozen=True)
+class Batch:
+    """What a worker trained, and when it was at it, seconds since 1970."""
+
+    outcomes: list[Outcome]
+    began_s: float
+    ended_s: float
+
+
+def _train(engine: str, images: Path, variants: Sequence[Variant]) -> Batch:
+    began_s = time.time()
     try:
         made = _made(engine, images)
     except Exception as error:
         raise WorkerError(f"engine {engine} cannot be made: {type(error).__name__}: {error}") from error
-    return trials.run(*made, variants)
+    return Batch(trials.run(*made, variants), began_s, time.time())
 
 
 class Workers:
@@ -86,16 +98,14 @@ class Workers:
         """Leave the images where every worker finds them."""
         self._images.write_bytes(pickle.dumps(digits))
 
-    def submit(self, variants: Sequence[Variant]) -> Future[list[Outcome]]:
+    def submit(self, variants: Sequence[Variant]) -> Future[Batch]:
         """Train a batch as soon as a worker is free; its outcomes come in order.
 
         Raises:
             StoppedError: the processes cannot be started, or cannot be reached any more.
         """
         try:
-            future: Future[list[Outcome]] = self._pool.schedule(
-                _train, args=(self._engine, self._images, list(variants))
-            )
+            future: Future[Batch] = self._pool.schedule(_train, args=(self._engine, self._images, list(variants)))
         except RuntimeError as error:
             raise StoppedError(f"the workers broke down: {error}", "Run again; what was recorded is kept.") from error
         return future

@@ -14,7 +14,7 @@ Harness = Callable[..., subprocess.CompletedProcess[str]]
 
 SMALL_STUDY = """
 description = "Eight trials from four trainings."
-engine = "graph"
+engine = "xla"
 objectives = ["errors"]
 
 [space]
@@ -28,7 +28,7 @@ kind = "factorial"
 
 SMALL_SEARCH = """
 description = "Three trials of two seeds."
-engine = "graph"
+engine = "xla"
 objectives = ["errors", "epochs"]
 
 [space]

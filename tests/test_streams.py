@@ -15,8 +15,23 @@ FIRST_KERNEL = ["0.009039", "-0.032171", "0.019398"]
 FIRST_ORDERS = [[3992, 4434, 4763, 3961, 4453], [4429, 2207, 291, 4215, 2741]]
 
 
-def orders(variant: Variant) -> NDArray[np.int64]:
-    return np.stack(list(batch_orders(variant)))
+def orders(variant: Variant) -> NDArray[np.int32]:
+    return np.concatenate(list(batch_orders(variant)))
+
+
+@pytest.mark.parametrize("seed", [0, 1, 1234, 2**31 - 1])
+def test_an_order_is_what_tensorflow_shuffles_after_its_seed_was_set(seed: int) -> None:
+    tf.random.set_seed(seed)
+    shuffled = tf.data.Dataset.range(1).repeat(3).map(lambda _: tf.random.shuffle(tf.range(5000, dtype=tf.int64)))
+    assert (orders(Variant(epochs=3, seed=seed)) == np.stack(list(shuffled.as_numpy_iterator()))).all()
+
+
+def test_orders_that_are_drawn_together_are_those_that_are_drawn_alone() -> None:
+    variants = [Variant(epochs=3, seed=5), Variant(epochs=2, seed=6), Variant(epochs=3, seed=5, learning_rate=0.1)]
+    together = np.stack(list(batch_orders(*variants)), axis=1)
+    assert together.shape == (3, 3, 5000)
+    for variant, drawn in zip(variants, together, strict=True):
+        assert (drawn[: variant.epochs] == orders(variant)).all()
 
 
 def test_the_first_epochs_do_not_depend_on_how_many_follow() -> None:

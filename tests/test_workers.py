@@ -25,7 +25,7 @@ def test_workers_give_what_this_process_gives(graph: Engine, digits: Digits) -> 
     with Workers(2, "graph") as workers:
         workers.load(digits)
         futures = [workers.submit([variant]) for variant in variants]
-        outcomes = [future.result(timeout=120)[0] for future in futures]
+        outcomes = [future.result(timeout=120).outcomes[0] for future in futures]
     for outcome, expected in zip(outcomes, trials.run(graph, digits, variants), strict=True):
         assert np.array_equal(outcome.losses, expected.losses)
         assert np.array_equal(outcome.errors, expected.errors)
@@ -43,7 +43,7 @@ def test_a_worker_that_is_killed_fails_its_own_batch_alone(digits: Digits) -> No
         assert worker.pid is not None
         os.kill(worker.pid, signal.SIGKILL)
         assert isinstance(doomed.exception(timeout=60), ProcessExpired)
-        assert next_one.result(timeout=120)[0].final_errors > 0
+        assert next_one.result(timeout=120).outcomes[0].final_errors > 0
 
 
 def test_ctrl_c_is_not_a_workers_to_handle(digits: Digits) -> None:
@@ -54,7 +54,7 @@ def test_ctrl_c_is_not_a_workers_to_handle(digits: Digits) -> None:
         [worker] = multiprocessing.active_children()
         assert worker.pid is not None
         os.kill(worker.pid, signal.SIGINT)
-        assert len(running.result(timeout=120)[0].errors) == 20
+        assert len(running.result(timeout=120).outcomes[0].errors) == 20
 
 
 def test_leaving_by_an_error_stops_the_workers(digits: Digits) -> None:

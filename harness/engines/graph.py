@@ -44,7 +44,7 @@ class _Network:
         for constant, number in zip(self._constants, adam.constants(variant), strict=True):
             constant.assign(number)
 
-    def train_epoch(self, order: NDArray[np.int64]) -> float:
+    def train_epoch(self, order: NDArray[np.int32]) -> float:
         return float(self._train_epoch(tf.constant(order)))
 
     def logits(self) -> NDArray[np.float32]:
@@ -78,7 +78,7 @@ class _Network:
         return tf.matmul(activations, self._weights[-2]) + self._weights[-1]
 
     def _train_batch(self, batch: tf.Tensor) -> tf.Tensor:
-        """Take one Adam step on the images of these indices, ``(b,) int64``; return the sum of their losses."""
+        """Take one Adam step on the images of these indices, ``(b,) int32``; return the sum of their losses."""
         labels = tf.gather(self._labels, batch)
         with tf.GradientTape() as tape:
             logits = self._forward(tf.gather(self._images, batch))

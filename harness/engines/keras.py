@@ -46,7 +46,7 @@ class _Network:
         self._to_logits = keras.Model(self._model.inputs[0], last_dense.output)
         self._model.set_weights(initial_weights(variant))
 
-    def train_epoch(self, order: NDArray[np.int64]) -> float:
+    def train_epoch(self, order: NDArray[np.int32]) -> float:
         # One fit an epoch, on arrays in the epoch's order: with shuffle off, fit cuts its batches from the left.
         history = self._model.fit(
             self._features[order],

@@ -20,7 +20,7 @@ from harness.variant import Variant
 class Network(Protocol):
     """A network in training."""
 
-    def train_epoch(self, order: NDArray[np.int64]) -> float:
+    def train_epoch(self, order: NDArray[np.int32]) -> float:
         """Train on every image once, in this order, ``(5000,)``; return the mean loss of the epoch's examples."""
         ...
 
@@ -57,7 +57,7 @@ class StepwiseEngine(ABC):
         losses: list[float] = []
         errors: list[int] = []
         snapshots: dict[int, Snapshot] = {}
-        for epoch, order in enumerate(batch_orders(variant), start=1):
+        for epoch, [order] in enumerate(batch_orders(variant), start=1):
             epoch_started = time.perf_counter()
             losses.append(network.train_epoch(order))
             logits = network.logits()

@@ -41,12 +41,12 @@ class _Lane:
 
     index: int
     variant: Variant
-    orders: Iterator[NDArray[np.int64]]
     wanted: frozenset[int]
     losses: list[float] = field(default_factory=list)
     errors: list[int] = field(default_factory=list)
     snapshots: dict[int, Snapshot] = field(default_factory=dict)
     duration_s: float = 0.0
+    place: int = -1
 
     @property
     def is_done(self) -> bool:
@@ -83,7 +83,7 @@ class XlaEngine:
         """Train every variant; see :class:`harness.engines.contract.Engine`."""
         groups: dict[Shape, list[_Lane]] = {}
         for index, variant in enumerate(variants):
-            lane = _Lane(index, variant, iter(()), wanted_epochs(variant, snapshots))
+            lane = _Lane(index, variant, wanted_epochs(variant, snapshots))
             groups.setdefault(variant.shape, []).append(lane)
         for shape, lanes in groups.items():
             self._train_alike(shape, lanes, on_epoch)
@@ -94,35 +94,56 @@ class XlaEngine:
         """Train variants of one shape: the longest first, so that few lanes are idle at the end."""
         train_epoch = self._epochs.setdefault(shape, _compiled(shape))
         waiting = deque(sorted(lanes, key=lambda lane: -lane.variant.epochs))
-        width = self._width
-        active: dict[int, _Lane] = {}
-        state, constants = _empty(shape.layers, width), np.ones((len(adam.Adam._fields), width), np.float32)
-        orders = np.zeros((width, N_IMAGES), np.int32)
+        state, constants = _empty(shape.layers, self._width), np.ones((len(adam.Adam._fields), self._width), np.float32)
+        active: list[_Lane] = []
+        orders = _Orders(self._width)
         while waiting or active:
-            while waiting and len(active) < width:
-                place = next(place for place in range(width) if place not in active)
-                active[place] = lane = waiting.popleft()
+            free = sorted(set(range(self._width)) - {lane.place for lane in active})
+            arrived = [waiting.popleft() for _ in range(min(len(free), len(waiting)))]
+            for place, lane in zip(free, arrived, strict=False):
+                lane.place = place
                 state = _put(state, place, initial_weights(lane.variant))
                 constants[:, place] = adam.constants(lane.variant)
-                lane.orders = batch_orders(lane.variant)
+            orders.add(arrived)
+            active += arrived
             started = time.perf_counter()
-            for place, lane in active.items():
-                orders[place] = next(lane.orders)
-            *new, losses, errors, logits = train_epoch(state, orders, adam.Adam(*constants), self._images, self._labels)
+            inputs = (orders.draw(), adam.Adam(*constants), self._images, self._labels)
+            *new, losses, errors, logits = train_epoch(state, *inputs)
             state = _State(*new)
             losses, errors = losses.numpy(), errors.numpy()
             share_s = (time.perf_counter() - started) / len(active)
-            for place, lane in list(active.items()):
+            for lane in active:
                 lane.duration_s += share_s
-                lane.losses.append(float(losses[place]))
-                lane.errors.append(int(errors[place]))
+                lane.losses.append(float(losses[lane.place]))
+                lane.errors.append(int(errors[lane.place]))
                 epoch = len(lane.losses)
                 if epoch in lane.wanted:
-                    lane.snapshots[epoch] = _snapshot(state, logits, place)
+                    lane.snapshots[epoch] = _snapshot(state, logits, lane.place)
                 if on_epoch is not None:
                     on_epoch(EpochReport(lane.variant, epoch, lane.losses[-1], lane.errors[-1], share_s))
-                if lane.is_done:
-                    del active[place]
+            active = [lane for lane in active if not lane.is_done]
+
+
+class _Orders:
+    """The batch orders of all lanes; those of lanes that came together are drawn together."""
+
+    def __init__(self, width: int) -> None:
+        self._orders = np.zeros((width, N_IMAGES), np.int32)
+        self._streams: list[tuple[list[_Lane], Iterator[NDArray[np.int32]]]] = []
+
+    def add(self, lanes: list[_Lane]) -> None:
+        """Take in lanes whose first epoch is the next one."""
+        if lanes:
+            self._streams.append((lanes, batch_orders(*(lane.variant for lane in lanes))))
+
+    def draw(self) -> NDArray[np.int32]:
+        """The next epoch's orders, ``(lanes, 5000)``; an idle lane has any."""
+        self._streams = [(lanes, stream) for lanes, stream in self._streams if not all(lane.is_done for lane in lanes)]
+        for lanes, stream in self._streams:
+            for lane, order in zip(lanes, next(stream), strict=True):
+                if not lane.is_done:
+                    self._orders[lane.place] = order
+        return self._orders
 
 
 def _empty(layers: tuple[int, ...], width: int) -> _State:

@@ -33,7 +33,7 @@ def reference(variant: Variant, digits: Digits, *, drop_remainder: bool = False)
     means, squares = ([np.zeros_like(weight) for weight in weights] for _ in range(2))
     x, y = digits.features.astype(np.float64), digits.labels
     losses, step = [], 0
-    for order in batch_orders(variant):
+    for [order] in batch_orders(variant):
         total = 0.0
         for start in range(0, 5000, variant.batch_size):
             batch = order[start : start + variant.batch_size]

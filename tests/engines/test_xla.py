@@ -52,7 +52,7 @@ def test_workers_any_number_of_them_give_what_this_process_gives(xla: XlaEngine,
         with Workers(count, "xla") as workers:
             workers.load(digits)
             futures = [workers.submit(chunk) for chunk in chunks]
-            outcomes = [outcome for future in futures for outcome in future.result(timeout=120)]
+            outcomes = [outcome for future in futures for outcome in future.result(timeout=120).outcomes]
         for outcome, other in zip(outcomes, expected, strict=True):
             assert np.array_equal(outcome.losses, other.losses)
             assert np.array_equal(outcome.errors, other.errors)

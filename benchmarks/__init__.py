@@ -1,0 +1,1 @@
+"""How fast the project is, against what a user would do instead."""

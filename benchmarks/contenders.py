@@ -1,0 +1,175 @@
+"""What trains the lab's network: this project's engines, and what a user would take instead.
+
+A script for a process of its own, so that no library disturbs another and each can have a Python of its own: it
+reads the name of a contender a line and answers with the seconds that one call of it took. Nothing of the project is
+imported where a contender does not need it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+import warnings
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Arrays = Mapping[str, NDArray[Any]]
+Call = Callable[[], object]
+
+
+def engine(name: str, width: int, work: Arrays) -> Call:
+    """An engine of this project, given as many variants as it has lanes."""
+    from harness import engines
+    from harness.digits import Digits
+    from harness.engines.contract import Engine
+    from harness.variant import Variant
+
+    digits = Digits(work["x"], work["y"], "benchmark", "benchmark", "", "")
+    trained: Engine = engines.make(name, digits)
+    if name == "xla":
+        from harness.engines.xla import XlaEngine
+
+        trained = XlaEngine(digits, width)
+    epochs = work["orders"].shape[1]
+    variants = [Variant(epochs=epochs, seed=seed, adam=engines.baseline(name).adam) for seed in range(width)]
+    return lambda: trained.train(variants)
+
+
+def sklearn(work: Arrays) -> Call:
+    """``MLPClassifier`` with the lab's settings; it cannot count errors after an epoch, and does not."""
+    from sklearn.neural_network import MLPClassifier
+
+    epochs = work["orders"].shape[1]
+    settings: dict[str, Any] = {"solver": "adam", "alpha": 0.0, "batch_size": 32, "learning_rate_init": 0.001}
+    classifier = MLPClassifier((25, 15), max_iter=epochs, n_iter_no_change=epochs + 1, random_state=1234, **settings)
+
+    def call() -> None:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # that it has not converged after so few epochs
+            classifier.fit(work["features"], work["labels"])
+
+    return call
+
+
+def torch(work: Arrays) -> Call:
+    """PyTorch as its tutorials write it, with the error count after each epoch."""
+    import torch as library
+
+    library.set_num_threads(1)
+    features, labels = (library.from_numpy(work[name]) for name in ("features", "labels"))
+    orders = library.from_numpy(work["orders"][0].astype(np.int64))
+
+    def call() -> list[int]:
+        layers = [library.nn.Linear(400, 25), library.nn.ReLU(), library.nn.Linear(25, 15), library.nn.ReLU()]
+        model = library.nn.Sequential(*layers, library.nn.Linear(15, 10))
+        optimizer = library.optim.Adam(model.parameters(), lr=0.001, eps=1e-7)
+        loss_of = library.nn.CrossEntropyLoss()
+        errors = []
+        for order in orders:
+            for batch in order.split(32):
+                optimizer.zero_grad()
+                loss_of(model(features[batch]), labels[batch]).backward()
+                optimizer.step()
+            with library.no_grad():
+                errors.append(int((model(features).argmax(1) != labels).sum()))
+        return errors
+
+    return call
+
+
+def jax(work: Arrays) -> Call:
+    """``vmap`` over eight variants of a scanned epoch with ``grad`` and Adam, compiled; with the error counts."""
+    import jax as library
+    import jax.numpy as jnp
+
+    features, labels = jnp.array(work["features"]), jnp.array(work["labels"])
+    orders = jnp.array(work["orders"][:8])
+
+    def logits_of(weights: list[Any], images: Any) -> Any:  # noqa: ANN401 - an array of JAX
+        for kernel, bias in zip(weights[:-2:2], weights[1:-2:2], strict=True):
+            images = library.nn.relu(images @ kernel + bias)
+        return images @ weights[-2] + weights[-1]
+
+    def loss_of(weights: list[Any], batch: Any) -> Any:  # noqa: ANN401 - the same
+        logarithms = library.nn.log_softmax(logits_of(weights, features[batch]))
+        return -jnp.take_along_axis(logarithms, labels[batch][:, None], 1).mean()
+
+    def train_batch(state: Any, batch: Any) -> tuple[Any, Any]:  # noqa: ANN401 - the same
+        weights, means, squares, step = state
+        loss, gradients = library.value_and_grad(loss_of)(weights, batch)
+        step += 1
+        rate = 0.001 * jnp.sqrt(1 - 0.999**step) / (1 - 0.9**step)
+        means = [mean + (gradient - mean) * 0.1 for mean, gradient in zip(means, gradients, strict=True)]
+        squares = [square + (gradient**2 - square) * 0.001 for square, gradient in zip(squares, gradients, strict=True)]
+        moved = zip(weights, means, squares, strict=True)
+        weights = [weight - rate * mean / (jnp.sqrt(square) + 1e-7) for weight, mean, square in moved]
+        return (weights, means, squares, step), loss
+
+    def train_epoch(state: Any, order: Any) -> tuple[Any, Any, Any]:  # noqa: ANN401 - the same
+        state, losses = library.lax.scan(train_batch, state, order[:4992].reshape(156, 32))
+        state, last = train_batch(state, order[4992:])
+        errors = (logits_of(state[0], features).argmax(1) != labels).sum()
+        return state, losses.mean() + last, errors
+
+    compiled = library.jit(library.vmap(train_epoch))
+
+    def call() -> list[Any]:
+        weights = [jnp.array(work[f"weights_{part}"][:8]) for part in range(6)]
+        zeros = [jnp.zeros_like(weight) for weight in weights]
+        state = (weights, zeros, zeros, jnp.zeros(8))
+        counted = []
+        for epoch in range(orders.shape[1]):
+            state, _, errors = compiled(state, orders[:, epoch])
+            counted.append(np.asarray(errors))
+        return counted
+
+    return call
+
+
+def sgemm(_work: Arrays) -> Call:
+    """NumPy's product of two ``float32`` matrices of 1024 by 1024: how fast this core is at the moment."""
+    matrix = np.random.default_rng(1).random((1024, 1024), np.float32)
+    return lambda: matrix @ matrix
+
+
+PREPARE: Mapping[str, Callable[[Arrays], Call]] = {"sklearn": sklearn, "torch": torch, "jax": jax, "sgemm": sgemm}
+
+
+def prepare(name: str, work: Arrays) -> Call:
+    """Everything that a contender does once, a first call among it: what is left is training."""
+    kind, _, width = name.partition(" ")
+    call = PREPARE[kind](work) if kind in PREPARE else engine(kind, int(width or 1), work)
+    call()
+    return call
+
+
+def main() -> None:
+    """Answer on what was the standard output; whatever a library prints goes to the other one."""
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})  # one core for everyone, whatever threads it starts
+    with np.load(sys.argv[1]) as file:
+        work = {key: file[key] for key in file.files}
+    ready: dict[str, Call] = {}
+    for line in sys.stdin:
+        name = line.strip()
+        answer: dict[str, object] = {}
+        try:
+            if name not in ready:
+                ready[name] = prepare(name, work)
+            started = time.perf_counter()
+            ready[name]()
+            answer["duration_s"] = time.perf_counter() - started
+        except ImportError as error:
+            answer["missing"] = str(error)
+        print(json.dumps(answer), file=answers, flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,136 @@
+"""How fast the network is trained: every contender on one core, in turns."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import numpy as np
+
+from harness.digits import Digits
+from harness.variant import BASELINE, Variant
+
+WIDTHS = (1, 2, 4, 8, 16, 32)
+EPOCHS = 40  # what times are stated for: the lab's own number
+TIMED_EPOCHS = 10
+
+_SCRIPT = Path(__file__).with_name("contenders.py")
+# Which process a contender runs in, and how many variants it trains a call.
+_OURS = {"sgemm": 1, "keras": 1, "graph": 1, **{f"xla {width}": width for width in WIDTHS}}
+_OTHERS = {"sklearn": 1}
+_RIVALS = {"jax": 8, "torch": 1}
+
+
+@dataclass(frozen=True)
+class Speed:
+    """What was measured of a contender; medians over the rounds, the ratio taken within each round.
+
+    Attributes:
+        name: of the contender.
+        variants: trained in one call.
+        variant_s: seconds for 40 epochs of one variant.
+        step_us: microseconds for one step of one variant, the error counts' share included.
+        least_us: the same in the best round.
+        times_keras: how many times faster a variant is than with ``keras`` in the same round.
+    """
+
+    name: str
+    variants: int
+    variant_s: float
+    step_us: float
+    least_us: float
+    times_keras: float
+
+
+@dataclass(frozen=True)
+class Speeds:
+    """The table, what this core did of matrix products meanwhile, and which contenders are not installed."""
+
+    speeds: list[Speed]
+    sgemm_gflop_per_s: float
+    missing: list[str]
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain values."""
+        return asdict(self)
+
+
+def save_work(digits: Digits, path: Path) -> None:
+    """Leave the images, and the weights and batch orders of as many seeds as the widest call has, in a file."""
+    from harness.engines import runtime
+
+    runtime.start()
+    from harness.streams import batch_orders, initial_weights
+
+    variants = [Variant(epochs=TIMED_EPOCHS, seed=seed) for seed in range(max(WIDTHS))]
+    work: dict[str, Any] = {"x": digits.x, "y": digits.y, "features": digits.features, "labels": digits.labels}
+    work["orders"] = np.stack(list(batch_orders(*variants)), axis=1)
+    for part, weights in enumerate(zip(*map(initial_weights, variants), strict=True)):
+        work[f"weights_{part}"] = np.stack(weights)
+    np.savez(path, allow_pickle=False, **work)
+
+
+class _Child:
+    """A process of contenders."""
+
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        self._process = process
+
+    def measure(self, name: str) -> float | None:
+        """Seconds of one call; None where the contender's library is not there."""
+        stdin, stdout = self._process.stdin, self._process.stdout
+        if stdin is None or stdout is None:
+            raise RuntimeError(name)
+        stdin.write(name + "\n")
+        stdin.flush()
+        duration_s: float | None = json.loads(stdout.readline()).get("duration_s")
+        return duration_s
+
+
+@contextmanager
+def _child(python: str, work: Path) -> Iterator[_Child]:
+    command = [python, str(_SCRIPT), str(work)]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True, cwd=_SCRIPT.parent.parent) as process:
+        yield _Child(process)
+
+
+def measure(work: Path, rounds: int, rivals_python: str) -> Speeds:
+    """Let every contender train in turns, so that what disturbs the machine disturbs all alike."""
+    taken_s: dict[str, list[float]] = {}
+    with ExitStack() as stack:
+        homes = [
+            (stack.enter_context(_child(sys.executable, work)), _OURS),
+            (stack.enter_context(_child(sys.executable, work)), _OTHERS),
+            (stack.enter_context(_child(rivals_python, work)), _RIVALS),
+        ]
+        for _ in range(rounds):
+            for child, names in homes:
+                for name in names:
+                    duration_s = child.measure(name)
+                    if duration_s is not None:
+                        taken_s.setdefault(name, []).append(duration_s)
+    contenders = {**_OURS, **_OTHERS, **_RIVALS}
+    speeds = [_speed(name, contenders[name], of, taken_s["keras"]) for name, of in taken_s.items() if name != "sgemm"]
+    gflop = 2 * 1024**3 / 1e9
+    return Speeds(speeds, gflop / median(taken_s["sgemm"]), [name for name in contenders if name not in taken_s])
+
+
+def _speed(name: str, variants: int, taken_s: Sequence[float], keras_s: Sequence[float]) -> Speed:
+    steps = BASELINE.steps_per_epoch * TIMED_EPOCHS * variants
+    middle_s = median(taken_s)
+    return Speed(
+        name,
+        variants,
+        variant_s=middle_s / variants * EPOCHS / TIMED_EPOCHS,
+        step_us=middle_s / steps * 1e6,
+        least_us=min(taken_s) / steps * 1e6,
+        times_keras=median(theirs / (ours / variants) for ours, theirs in zip(taken_s, keras_s, strict=True)),
+    )

@@ -1,0 +1,127 @@
+"""Everything that is measured, in one table for people and one JSON for programs."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks import speed, whole
+from harness import machine
+from harness.digits import Digits
+
+PARTS = ("speed", "study", "growth")
+
+
+def measure(digits: Digits, data: str, parts: tuple[str, ...], rounds: int, rivals_python: str) -> dict[str, Any]:
+    """Measure what is asked for; plain values by part, with the machine and its versions.
+
+    Args:
+        digits: the images.
+        data: what they were asked for by, for the studies' own processes.
+        parts: of :data:`PARTS`.
+        rounds: how often each contender trains; the default study is run up to three times.
+        rivals_python: the Python that has JAX and PyTorch, if any has.
+    """
+    results: dict[str, Any] = {
+        "machine": {"processor": machine.processor(), "cores": os.cpu_count()},
+        "versions": machine.versions(),
+        "dataset": digits.name,
+        "rounds": rounds,
+    }
+    with tempfile.TemporaryDirectory(prefix="bench-") as folder:
+        work = Path(folder) / "work.npz"
+        if {"speed", "study"} & set(parts):
+            speed.save_work(digits, work)
+        if "speed" in parts:
+            results["speed"] = speed.measure(work, rounds, rivals_python).as_json()
+        if "study" in parts:
+            runs = whole.cold(data, min(rounds, 3))
+            against = whole.naive(work)
+            results["study"] = {
+                "runs": [run.as_json() for run in runs],
+                "median_s": whole.middle(runs),
+                "naive": against.as_json(),
+                "times_naive": against.default_study_s / whole.middle(runs),
+                "by_sharing": against.default_study_s / against.as_shared_s,
+                "by_speed": against.as_shared_s / whole.middle(runs),
+            }
+        if "growth" in parts:
+            results["growth"] = [run.as_json() for run in whole.growing(data)]
+    return results
+
+
+def show(results: dict[str, Any], console: Console) -> None:
+    """Print the results of :func:`measure`."""
+    versions = ", ".join(f"{name} {version}" for name, version in results["versions"].items())
+    console.print(f"{results['machine']['cores']} cores of {results['machine']['processor']}; {results['dataset']}")
+    console.print(versions, soft_wrap=True)
+    if "speed" in results:
+        _show_speed(results["speed"], results["rounds"], console)
+    if "study" in results:
+        _show_study(results["study"], console)
+    if "growth" in results:
+        _show_growth(results["growth"], console)
+
+
+def _table(title: str, *columns: str) -> Table:
+    table = Table(title=title, title_justify="left")
+    for number, column in enumerate(columns):
+        table.add_column(column, justify="right" if number else "left")
+    return table
+
+
+def _show_speed(measured: dict[str, Any], rounds: int, console: Console) -> None:
+    title = f"training on one core, median of {rounds} rounds of {speed.TIMED_EPOCHS} epochs"
+    table = _table(title, "", "a call", "s per 40 epochs", "us per step", "best us", "times keras")
+    for of in sorted(measured["speeds"], key=lambda of: -of["variant_s"]):
+        numbers = f"{of['variant_s']:.3f}", f"{of['step_us']:.1f}", f"{of['least_us']:.1f}", f"{of['times_keras']:.1f}"
+        table.add_row(of["name"].split()[0], str(of["variants"]), *numbers)
+    console.print(table)
+    console.print(f"meanwhile NumPy multiplied matrices of 1024 x 1024 at {measured['sgemm_gflop_per_s']:.0f} GFLOP/s")
+    if measured["missing"]:
+        console.print(f"not installed: {', '.join(measured['missing'])}")
+
+
+def _show_study(measured: dict[str, Any], console: Console) -> None:
+    table = _table(
+        "the default study, from the command to its report, from nothing",
+        *("", "s", "MLflow ms a trial", "Optuna ms a trial", "workers busy", "coordinator MB", "worker MB"),
+    )
+    for number, run in enumerate(measured["runs"], start=1):
+        table.add_row(f"run {number}", *_study_columns(run))
+    console.print(table)
+    naive = measured["naive"]
+    console.print(
+        f"written naively, {naive['default_study_s']:.0f} s: extrapolated from {len(whole.NAIVE_EPOCHS) - 1} short "
+        f"trials, {naive['trial_s']:.2f} s a trial and {naive['epoch_s']:.3f} s an epoch, all cores allowed\n"
+        f"{measured['times_naive']:.0f} times faster: {measured['by_sharing']:.1f} by reading short trials off long "
+        f"trainings, {measured['by_speed']:.0f} by speed"
+    )
+
+
+def _study_columns(run: dict[str, Any]) -> list[str]:
+    said, trials = run["summary"], max(run["trials"], 1)
+    return [
+        f"{run['duration_s']:.1f}",
+        f"{said['mlflow_s'] / trials * 1000:.1f}",
+        f"{said['optuna_s'] / trials * 1000:.1f}",
+        f"{said['busy_share']:.0%}",
+        f"{run['coordinator_mb']:.0f}",
+        f"{run['worker_mb']:.0f}",
+    ]
+
+
+def _show_growth(runs: list[dict[str, Any]], console: Console) -> None:
+    table = _table(
+        "the same study with more and more seeds",
+        *("trials", "s", "MLflow ms a trial", "Optuna ms a trial", "workers busy", "coordinator MB", "worker MB"),
+        "ms a trial in all",
+    )
+    for run in runs:
+        table.add_row(str(run["trials"]), *_study_columns(run), f"{run['duration_s'] / run['trials'] * 1000:.0f}")
+    console.print(table)
