@@ -14,6 +14,8 @@ from benchmarks import speed, whole
 from harness import machine
 from harness.digits import Digits
 
+_STUDY_COLUMNS = ("MLflow", "Optuna", "workers busy", "MB", "MB, worker")
+
 PARTS = ("speed", "study", "growth")
 
 
@@ -89,8 +91,8 @@ def _show_speed(measured: dict[str, Any], rounds: int, console: Console) -> None
 
 def _show_study(measured: dict[str, Any], console: Console) -> None:
     table = _table(
-        "the default study, from the command to its report, from nothing",
-        *("", "s", "MLflow ms a trial", "Optuna ms a trial", "workers busy", "coordinator MB", "worker MB"),
+        "the default study, from the command to its report, from nothing; MLflow and Optuna in ms a trial",
+        *("", "s", *_STUDY_COLUMNS),
     )
     for number, run in enumerate(measured["runs"], start=1):
         table.add_row(f"run {number}", *_study_columns(run))
@@ -118,9 +120,8 @@ def _study_columns(run: dict[str, Any]) -> list[str]:
 
 def _show_growth(runs: list[dict[str, Any]], console: Console) -> None:
     table = _table(
-        "the same study with more and more seeds",
-        *("trials", "s", "MLflow ms a trial", "Optuna ms a trial", "workers busy", "coordinator MB", "worker MB"),
-        "ms a trial in all",
+        "the same study with more and more seeds; MLflow, Optuna and the whole in ms a trial",
+        *("trials", "s", *_STUDY_COLUMNS, "whole"),
     )
     for run in runs:
         table.add_row(str(run["trials"]), *_study_columns(run), f"{run['duration_s'] / run['trials'] * 1000:.0f}")

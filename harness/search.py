@@ -266,8 +266,6 @@ class Search:
     def _settle(self) -> None:
         """Settle what an interrupted run left: trials that were asked for, and runs that were half written."""
         self._tracker.close_orphans(self._handle.key)
-        for _ in self._study.get_trials(deepcopy=False, states=(TrialState.WAITING,)):
-            self._study.ask(self._distributions)
         for trial in self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
             if not self._adopt(trial.number, trial.user_attrs.get("variants", "")):
                 self._study.tell(trial.number, state=TrialState.FAIL)
@@ -298,16 +296,24 @@ class Search:
                 yield _Job(trials)
 
     def _ask(self, variants: tuple[Variant, ...], point: dict[str, Value]) -> _Trial | None:
-        """Ask for the trial at a point of the space; None if records complete it without training."""
+        """Begin the trial at a point of the space; None if records complete it without training."""
+        keys = _keys(variants)
         with self._costs.of("optuna"):
-            self._study.enqueue_trial(point)
-            return self._claim(self._study.ask(self._distributions), variants)
+            # Written whole, at once: to enqueue a point, ask for it and name its variant would be six writes.
+            begun = optuna.trial.create_trial(
+                state=TrialState.RUNNING,
+                params=dict(point),
+                distributions=self._distributions,
+                user_attrs={"variants": keys},
+            )
+            self._study.add_trial(begun)
+            number = self._study.get_trials(deepcopy=False)[-1].number
+            return self._begun(number, variants)
 
-    def _claim(self, trial: optuna.Trial, variants: tuple[Variant, ...]) -> _Trial | None:
-        keys = " ".join(variant.key for variant in variants)
-        trial.set_user_attr("variants", keys)
-        if not self._adopt(trial.number, keys):
-            return _Trial(trial.number, variants)
+    def _begun(self, number: int, variants: tuple[Variant, ...]) -> _Trial | None:
+        """The trial that was begun, unless its records are there already and complete it."""
+        if not self._adopt(number, _keys(variants)):
+            return _Trial(number, variants)
         self._adopted += 1
         self._progress.adopted()
         return None
@@ -326,7 +332,8 @@ class Search:
         with self._costs.of("optuna"):
             asked = self._study.ask(self._distributions)
             variants = tuple(self._plan.variant({**asked.params, "seed": seed}) for seed in design.seeds)
-            return self._claim(asked, variants)
+            asked.set_user_attr("variants", _keys(variants))
+            return self._begun(asked.number, variants)
 
     def _together(self, n_units: int, trainings_each: int, n_workers: int) -> int:
         """How many units of so many trainings go to a worker at a time, so that its engine and all workers are busy."""
@@ -382,6 +389,11 @@ class Search:
     def _values(self, errors: Sequence[float], epochs: float) -> list[float]:
         measured = {"errors": sum(errors) / len(errors), "epochs": float(epochs)}
         return [measured[objective] for objective in self._plan.objectives]
+
+
+def _keys(variants: tuple[Variant, ...]) -> str:
+    """What a trial trains, as Optuna keeps it."""
+    return " ".join(variant.key for variant in variants)
 
 
 def _sampler(plan: Plan, n_trials: int) -> optuna.samplers.BaseSampler:

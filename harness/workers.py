@@ -26,6 +26,9 @@ from harness.errors import StoppedError
 from harness.trials import Outcome
 from harness.variant import Variant
 
+# So much do workers yield to the process that hands them work and records what they did.
+_NICE = 5
+
 
 class WorkerError(Exception):
     """A worker that could not make its engine, and why."""
@@ -41,6 +44,7 @@ def default_count() -> int:
 def _start(engine: str) -> None:
     """Begin a worker's life: load what takes seconds; Ctrl-C is the coordinator's to handle."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    os.nice(_NICE)
     with suppress(Exception):  # it comes again with the first batch; the pool would only say that it broke
         engines.start(engine)
 
