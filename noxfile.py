@@ -11,7 +11,7 @@ from pathlib import Path
 import nox
 
 ROOT = Path(__file__).resolve().parent
-VENV = ROOT / ".venv"
+VENV, RIVALS = ROOT / ".venv", ROOT / ".venv-rivals"
 LOCKS = ROOT / "requirements"
 GROUPS = ("tests", "lint", "types", "build", "dev")
 PYTHONS = ((3, 11), (3, 13))
@@ -23,9 +23,9 @@ nox.options.sessions = ["lint", "types", "tests"]
 nox.options.error_on_external_run = False
 
 
-def _bin(name: str) -> str:
+def _bin(name: str, environment: Path = VENV) -> str:
     folder, suffix = ("Scripts", ".exe") if os.name == "nt" else ("bin", "")
-    return str(VENV / folder / f"{name}{suffix}")
+    return str(environment / folder / f"{name}{suffix}")
 
 
 def _fingerprint() -> list[str]:
@@ -90,6 +90,23 @@ def regression(session: nox.Session) -> None:
 def ui(session: nox.Session) -> None:
     """Browse the recorded runs in MLflow."""
     _run(session, "harness", "ui", *session.posargs)
+
+
+@nox.session
+def bench(session: nox.Session) -> None:
+    """Measure speed and memory against what a user would do instead; ten minutes and more."""
+    python = _bin("python", RIVALS)
+    rivals = ["--rivals", python] if Path(python).exists() else []
+    _run(session, "harness", "bench", *rivals, *session.posargs)
+
+
+@nox.session
+def rivals(session: nox.Session) -> None:
+    """Install JAX and PyTorch for the benchmark into an environment of their own, the newest there are."""
+    uv = _uv(session)
+    session.run(uv, "venv", "--quiet", "--clear", "--python", sys.executable, str(RIVALS))
+    chosen = ["--group", f"{ROOT / 'pyproject.toml'}:rivals"]
+    session.run(uv, "pip", "install", "--python", _bin("python", RIVALS), *chosen, *session.posargs)
 
 
 @nox.session

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median
@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from harness.digits import Digits
+from harness.errors import UsageError
 from harness.variant import BASELINE, Variant
 
 WIDTHS = (1, 2, 4, 8, 16, 32)
@@ -80,17 +81,21 @@ def save_work(digits: Digits, path: Path) -> None:
 class _Child:
     """A process of contenders."""
 
-    def __init__(self, process: subprocess.Popen[str]) -> None:
-        self._process = process
+    def __init__(self, python: str, process: subprocess.Popen[str]) -> None:
+        self._python, self._process = python, process
 
     def measure(self, name: str) -> float | None:
         """Seconds of one call; None where the contender's library is not there."""
         stdin, stdout = self._process.stdin, self._process.stdout
-        if stdin is None or stdout is None:
-            raise RuntimeError(name)
-        stdin.write(name + "\n")
-        stdin.flush()
-        duration_s: float | None = json.loads(stdout.readline()).get("duration_s")
+        answer = ""
+        if stdin is not None and stdout is not None:
+            with suppress(BrokenPipeError):
+                stdin.write(name + "\n")
+                stdin.flush()
+                answer = stdout.readline()
+        if not answer:
+            raise UsageError(f"{self._python} cannot measure {name}", "See what it says above; it must have NumPy.")
+        duration_s: float | None = json.loads(answer).get("duration_s")
         return duration_s
 
 
@@ -99,11 +104,21 @@ def _child(python: str, work: Path) -> Iterator[_Child]:
     command = [python, str(_SCRIPT), str(work)]
     pipe = subprocess.PIPE
     with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True, cwd=_SCRIPT.parent.parent) as process:
-        yield _Child(process)
+        yield _Child(python, process)
 
 
-def measure(work: Path, rounds: int, rivals_python: str) -> Speeds:
-    """Let every contender train in turns, so that what disturbs the machine disturbs all alike."""
+def measure(work: Path, rounds: int, rivals_python: str, tell: Callable[[str], None]) -> Speeds:
+    """Let every contender train in turns, so that what disturbs the machine disturbs all alike.
+
+    Args:
+        work: what :func:`save_work` left.
+        rounds: how often each trains.
+        rivals_python: the Python that has JAX and PyTorch, if any has.
+        tell: is told what is being measured.
+
+    Raises:
+        UsageError: a Python cannot run the contenders.
+    """
     taken_s: dict[str, list[float]] = {}
     with ExitStack() as stack:
         homes = [
@@ -111,9 +126,10 @@ def measure(work: Path, rounds: int, rivals_python: str) -> Speeds:
             (stack.enter_context(_child(sys.executable, work)), _OTHERS),
             (stack.enter_context(_child(rivals_python, work)), _RIVALS),
         ]
-        for _ in range(rounds):
+        for number in range(1, rounds + 1):
             for child, names in homes:
                 for name in names:
+                    tell(f"round {number} of {rounds}: {name}")
                     duration_s = child.measure(name)
                     if duration_s is not None:
                         taken_s.setdefault(name, []).append(duration_s)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,9 @@ _STUDY_COLUMNS = ("MLflow", "Optuna", "workers busy", "MB", "MB, worker")
 PARTS = ("speed", "study", "growth")
 
 
-def measure(digits: Digits, data: str, parts: tuple[str, ...], rounds: int, rivals_python: str) -> dict[str, Any]:
+def measure(
+    digits: Digits, data: str, parts: tuple[str, ...], rounds: int, rivals_python: str, tell: Callable[[str], None]
+) -> dict[str, Any]:
     """Measure what is asked for; plain values by part, with the machine and its versions.
 
     Args:
@@ -28,6 +31,11 @@ def measure(digits: Digits, data: str, parts: tuple[str, ...], rounds: int, riva
         parts: of :data:`PARTS`.
         rounds: how often each contender trains; the default study is run up to three times.
         rivals_python: the Python that has JAX and PyTorch, if any has.
+        tell: is told what is being measured.
+
+    Raises:
+        UsageError: a Python cannot run the contenders.
+        StoppedError: a study failed.
     """
     results: dict[str, Any] = {
         "machine": {"processor": machine.processor(), "cores": os.cpu_count()},
@@ -40,9 +48,10 @@ def measure(digits: Digits, data: str, parts: tuple[str, ...], rounds: int, riva
         if {"speed", "study"} & set(parts):
             speed.save_work(digits, work)
         if "speed" in parts:
-            results["speed"] = speed.measure(work, rounds, rivals_python).as_json()
+            results["speed"] = speed.measure(work, rounds, rivals_python, tell).as_json()
         if "study" in parts:
-            runs = whole.cold(data, min(rounds, 3))
+            runs = whole.cold(data, min(rounds, 3), tell)
+            tell("the default study written naively, a few trials")
             against = whole.naive(work)
             results["study"] = {
                 "runs": [run.as_json() for run in runs],
@@ -53,7 +62,7 @@ def measure(digits: Digits, data: str, parts: tuple[str, ...], rounds: int, riva
                 "by_speed": against.as_shared_s / whole.middle(runs),
             }
         if "growth" in parts:
-            results["growth"] = [run.as_json() for run in whole.growing(data)]
+            results["growth"] = [run.as_json() for run in whole.growing(data, tell)]
     return results
 
 

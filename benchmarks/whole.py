@@ -7,12 +7,15 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 import numpy as np
+
+from harness.errors import StoppedError
 
 # Trials that are few and short, and long enough apart for a line through their times.
 NAIVE_EPOCHS = (2, 4, 16, 4, 16)
@@ -58,7 +61,11 @@ class StudyRun:
 
 
 def run_study(name: str, data: str) -> StudyRun:
-    """Run a study in a new folder, in a new process, and watch it."""
+    """Run a study in a new folder, in a new process, and watch it.
+
+    Raises:
+        StoppedError: it failed.
+    """
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
         command = [str(Path(sys.executable).with_name("harness")), "study", "run", name, "--quiet", "--data", data]
         summary = Path(folder) / "summary.json"
@@ -71,7 +78,8 @@ def run_study(name: str, data: str) -> StudyRun:
                 time.sleep(_EVERY_S)
             duration_s = time.perf_counter() - started
         if process.returncode:
-            raise RuntimeError((Path(folder) / "log").read_text())
+            told = (Path(folder) / "log").read_text().strip()
+            raise StoppedError(f"the study {name} failed: {told}", "A time is of no use without its result.")
         said = json.loads(summary.read_text())
         others = [peak for pid, peak in peaks.items() if pid != process.pid]
         return StudyRun(said["trained"], duration_s, peaks.get(process.pid, 0.0), max(others, default=0.0), said)
@@ -90,16 +98,21 @@ def _note_peaks(pid: int, peaks: dict[int, float]) -> None:
         return  # it has just ended
 
 
-def cold(data: str, rounds: int) -> list[StudyRun]:
+def cold(data: str, rounds: int, tell: Callable[[str], None]) -> list[StudyRun]:
     """The default study, again and again, each time from nothing."""
-    return [run_study("variants", data) for _ in range(rounds)]
+    runs = []
+    for number in range(1, rounds + 1):
+        tell(f"the default study, run {number} of {rounds}")
+        runs.append(run_study("variants", data))
+    return runs
 
 
-def growing(data: str) -> list[StudyRun]:
+def growing(data: str, tell: Callable[[str], None]) -> list[StudyRun]:
     """The same study of 16, 160 and 1600 trials."""
     runs = []
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
         for size in SIZES:
+            tell(f"a study of {size} trials")
             file = Path(folder) / f"of-{size}-trials.toml"
             file.write_text(_GROWING.format(seeds=list(range(size // 16))))
             runs.append(run_study(str(file), data))

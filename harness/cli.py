@@ -216,7 +216,7 @@ def study_run(name: str, workers: int | None, storage: str | None, data: str, js
         check_destination(json_to)
     folder = OUT / plan.name
     started_s = time.monotonic()
-    with sole_runner(folder), Workers(workers or default_count(), plan.engine) as pool:
+    with sole_runner(folder), Workers(workers or default_count(), plan.engine, plan.first_shape) as pool:
         from harness.search import Search, open_storage
         from harness.tracking import Tracker
 
@@ -308,14 +308,14 @@ def gate_run(data: str, quiet: bool) -> int:
 @_data
 @_json
 def bench(parts: tuple[str, ...], rounds: int, rivals: str, data: str, json_to: str | None) -> None:
-    """Measure speed and memory against what a user would do instead; minutes, on a machine that should be idle."""
+    """Measure speed and memory against what a user would do instead: ten minutes and more, on an idle machine."""
     from benchmarks import table
 
     if json_to is not None:
         check_destination(json_to)
     digits = _load(data)
     chosen = _CHOICES.get(digits.name) or str(Path(data).absolute())
-    results = table.measure(digits, chosen, parts or table.PARTS, rounds, rivals)
+    results = table.measure(digits, chosen, parts or table.PARTS, rounds, rivals, _err.print)
     table.show(results, Console(stderr=json_to == "-", highlight=False))
     if json_to is not None:
         write_json(json_to, results)

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from harness import engines
-from harness.variant import BASELINE, AdamKind, SoftmaxPlace, Variant
+from harness.variant import BASELINE, AdamKind, Shape, SoftmaxPlace, Variant
 
 Value = int | float | str
 NAME_PATTERN = r"[a-z0-9][a-z0-9_-]{0,63}"
@@ -196,6 +196,11 @@ class Plan(_Part):
         varied = self.space.parameters()
         values: list[list[Value]] = [list(choices) for choices in varied.values() if isinstance(choices, list)]
         return [dict(zip(varied, point, strict=True)) for point in itertools.product(*values)]
+
+    @property
+    def first_shape(self) -> Shape:
+        """The shape of the variants that are trained first."""
+        return min(self.variant(corner).shape for corner in self._corners())
 
     @property
     def n_trials(self) -> int:

@@ -24,7 +24,7 @@ from harness.digits import Digits
 from harness.engines.contract import Engine
 from harness.errors import StoppedError
 from harness.trials import Outcome
-from harness.variant import Variant
+from harness.variant import BASELINE, Shape, Variant
 
 # So much do workers yield to the process that hands them work and records what they did.
 _NICE = 5
@@ -41,12 +41,12 @@ def default_count() -> int:
     return os.cpu_count() or 1
 
 
-def _start(engine: str) -> None:
+def _start(engine: str, shape: Shape) -> None:
     """Begin a worker's life: load what takes seconds; Ctrl-C is the coordinator's to handle."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     os.nice(_NICE)
     with suppress(Exception):  # it comes again with the first batch; the pool would only say that it broke
-        engines.start(engine)
+        engines.start(engine, shape)
 
 
 @cache
@@ -83,9 +83,10 @@ class Workers:
     Args:
         count: processes, each with one thread.
         engine: the name of the engine that trains.
+        shape: of the variants that come first: the engine makes itself ready for it.
     """
 
-    def __init__(self, count: int, engine: str) -> None:
+    def __init__(self, count: int, engine: str, shape: Shape = BASELINE.shape) -> None:
         self.count = count
         self._engine = engine
         self._folder = tempfile.TemporaryDirectory(prefix="harness-")
@@ -93,7 +94,7 @@ class Workers:
         self._pool = ProcessPool(
             max_workers=count,
             initializer=_start,
-            initargs=(engine,),
+            initargs=(engine, shape),
             context=multiprocessing.get_context("spawn"),
         )
         _ = self._pool.active  # asking is what starts the processes

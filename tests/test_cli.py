@@ -83,6 +83,20 @@ def test_train_in_json_on_the_standard_output_tells_people_on_the_other(harness:
     assert "errors out of 5000 images" in done.stderr
 
 
+def test_train_takes_the_softmax_and_the_optimizer_from_its_arguments(harness: Harness) -> None:
+    settings = ("--softmax", "output", "--adam", "keras", "--beta-1", "0.8", "--beta-2", "0.99", "--epsilon", "1e-5")
+    done = harness("train", "--engine", "xla", "--epochs", "1", *settings, "--json", "-", *OPTDIGITS)
+    variant = json.loads(done.stdout)["variant"]
+    assert (variant["softmax"], variant["adam"]) == ("output", "keras")
+    assert (variant["beta_1"], variant["beta_2"], variant["epsilon"]) == (0.8, 0.99, 1e-5)
+
+
+def test_an_engine_has_its_own_adam_unless_it_is_told(harness: Harness) -> None:
+    for engine, own in (("xla", "tensorflow"), ("keras", "keras")):
+        done = harness("train", "--engine", engine, "--epochs", "1", "--batch-size", "5000", "--json", "-", *OPTDIGITS)
+        assert json.loads(done.stdout)["variant"]["adam"] == own
+
+
 def test_train_can_be_quiet(harness: Harness) -> None:
     done = harness("train", "--epochs", "1", "--quiet", *OPTDIGITS)
     assert "Epoch" not in done.stdout
@@ -108,6 +122,11 @@ def test_a_training_that_diverges_is_a_result(harness: Harness) -> None:
         (("train", "--layers", "25,15,9"), "one a digit"),
         (("train", "--layers", "many"), "not a list of whole numbers"),
         (("train", "--engine", "abacus"), "abacus"),
+        (("train", "--softmax", "middle"), "middle"),
+        (("train", "--beta-1", "1"), "beta_1"),
+        (("train", "--epsilon", "0"), "epsilon"),
+        (("bench", "--part", "everything"), "everything"),
+        (("bench", "--rounds", "0"), "rounds"),
         (("train", "--colour", "red"), "--colour"),
         (("data", "--data", "nowhere.npz"), "nowhere.npz: no such file or folder"),
         (("data", "--data", "lab"), "its server does not answer"),
@@ -174,7 +193,8 @@ def test_the_gate_says_a_line_a_check_and_passes(harness: Harness) -> None:
 
 
 @pytest.mark.slow
-def test_the_labs_log_is_met_by_the_command(harness: Harness, mnist: Path) -> None:
-    arguments = ("--engine", "graph", "--epochs", "40", "--seed", "1234", "--learning-rate", "0.001")
+@pytest.mark.parametrize("engine", ["graph", "xla"])
+def test_the_labs_log_is_met_by_the_command(engine: str, harness: Harness, mnist: Path) -> None:
+    arguments = ("--engine", engine, "--epochs", "40", "--seed", "1234", "--learning-rate", "0.001")
     printed = re.findall(r"loss: (\S+)", harness("train", *arguments, "--data", str(mnist)).stdout)
     assert printed[:3] + printed[-3:] == ["1.7094", "0.7480", "0.4428", "0.0344", "0.0312", "0.0294"]

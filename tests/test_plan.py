@@ -45,9 +45,32 @@ def test_what_is_fixed_stands_in_every_variant() -> None:
     assert (variant.epochs, variant.learning_rate, variant.seed) == (2, 0.01, 3)
 
 
+def test_the_place_of_the_softmax_may_vary() -> None:
+    plan = Plan.model_validate({**FACTORIAL, "space": {"seed": [1, 2], "softmax": ["output", "logits"]}})
+    assert [plan.variant(point).softmax for point in plan.points()] == ["output", "logits"] * 2
+
+
+def test_the_first_shape_is_that_of_the_first_variants() -> None:
+    space = {"seed": [1, 2], "softmax": ["output", "logits"], "batch_size": [64, 32]}
+    plan = Plan.model_validate({**FACTORIAL, "space": space})
+    assert plan.first_shape == ((25, 15, 10), 32, "logits")
+
+
+@pytest.mark.parametrize(("engine", "own"), [("xla", "tensorflow"), ("graph", "tensorflow"), ("keras", "keras")])
+def test_a_study_has_its_engines_own_adam_unless_it_says_whose(engine: str, own: str) -> None:
+    plan = Plan.model_validate({**FACTORIAL, "engine": engine})
+    assert plan.variant(plan.points()[0]).adam == own
+    plan = Plan.model_validate({**FACTORIAL, "engine": engine, "fixed": {"adam": "tensorflow", "beta_1": 0.8}})
+    variant = plan.variant(plan.points()[0])
+    assert (variant.adam, variant.beta_1) == ("tensorflow", 0.8)
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
+        ({"space": {"softmax": ["middle"]}}, "space.softmax"),
+        ({"fixed": {"adam": "torch"}}, "fixed.adam"),
+        ({"fixed": {"beta_2": 1.0}}, "beta_2"),
         ({"colour": "red"}, "colour"),
         ({"engine": "abacus"}, "no engine is called 'abacus'"),
         ({"objectives": []}, "objectives"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import sqlite3
@@ -160,9 +161,26 @@ def test_a_complete_study_trains_nothing_and_still_reports(whole: Path, harness:
     assert [numbers(run) for run in recorded(whole).trainings] == before
 
 
+def test_a_study_may_vary_where_the_softmax_is(harness: Harness, tmp_path: Path) -> None:
+    write_study(tmp_path, SMALL_STUDY.replace("seed = [1234, 1]", 'softmax = ["output", "logits"]'))
+    assert harness("study", "run", "small.toml", "--workers", "1", *DATA).returncode == 0
+    runs = recorded(tmp_path).trainings
+    assert Counter(run.params["softmax"] for run in runs) == {"output": 4, "logits": 4}
+    assert Counter(trial.params["softmax"] for trial in optuna_trials(tmp_path)) == {"output": 4, "logits": 4}
+    # One place more or less is another grid of the same study, not another study.
+    write_study(tmp_path, SMALL_STUDY.replace("seed = [1234, 1]", 'softmax = ["output"]'))
+    assert "nothing to train" in harness("study", "run", "small.toml", "--workers", "1", *DATA).stderr
+
+
 def test_the_number_of_workers_changes_no_number(whole: Path, harness: Harness, tmp_path: Path) -> None:
     write_study(tmp_path)
-    assert harness("study", "run", "small.toml", "--workers", "1", "--quiet", *DATA).returncode == 0
+    arguments = ("study", "run", "small.toml", "--workers", "1", "--quiet", "--json", "-", *DATA)
+    told = json.loads(harness(*arguments).stdout)
+    assert (told["study"], told["before"], told["trained"], told["failed"]) == ("small", 0, 8, 0)
+    assert told["mlflow_s"] > 0
+    assert told["optuna_s"] > 0
+    assert 0 < told["busy_share"] <= 1
+    assert Path(told["report"]).is_file()
     assert sorted(map(str, map(numbers, recorded(tmp_path).trainings))) == sorted(
         map(str, map(numbers, recorded(whole).trainings))
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from harness.digits import Digits
 from harness.engines.contract import Engine
 from harness.errors import UsageError
-from harness.variant import BASELINE, Variant
+from harness.variant import BASELINE, Shape, Variant
 
 # Every engine's name, with how many trainings it is given at a time: the width that was measured to be fastest for
 # `xla`; the others train one after another, so what is done reaches the records soonest one by one.
@@ -18,11 +18,20 @@ def baseline(name: str) -> Variant:
     return BASELINE.model_copy(update={"adam": "keras"}) if name == "keras" else BASELINE
 
 
-def start(name: str) -> None:
-    """Load what this engine needs into this process: seconds of work for which no images are needed yet."""
+def start(name: str, shape: Shape | None = None) -> None:
+    """Load what this engine needs into this process: seconds of work for which no images are needed yet.
+
+    Args:
+        name: of the engine.
+        shape: of the variants that will be trained first, if it is known: what can be compiled for it now, is.
+    """
     from harness.engines import runtime
 
     runtime.start(with_keras=name == "keras")
+    if name == "xla" and shape is not None:
+        from harness.engines import xla
+
+        xla.warm(shape)
 
 
 def make(name: str, digits: Digits) -> Engine:

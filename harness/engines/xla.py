@@ -10,6 +10,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -75,7 +76,6 @@ class XlaEngine:
         self._width = width
         self._images = tf.constant(digits.features)
         self._labels = tf.constant(digits.labels.astype(np.int32))
-        self._epochs: dict[Shape, tf.types.experimental.PolymorphicFunction] = {}
 
     def train(
         self, variants: Sequence[Variant], *, snapshots: Collection[int] = (), on_epoch: OnEpoch | None = None
@@ -92,7 +92,7 @@ class XlaEngine:
 
     def _train_alike(self, shape: Shape, lanes: list[_Lane], on_epoch: OnEpoch | None) -> None:
         """Train variants of one shape: the longest first, so that few lanes are idle at the end."""
-        train_epoch = self._epochs.setdefault(shape, _compiled(shape))
+        train_epoch = _compiled(shape)
         waiting = deque(sorted(lanes, key=lambda lane: -lane.variant.epochs))
         state, constants = _empty(shape.layers, self._width), np.ones((len(adam.Adam._fields), self._width), np.float32)
         active: list[_Lane] = []
@@ -175,6 +175,16 @@ def _snapshot(state: _State, logits: tf.Tensor, place: int) -> Snapshot:
     return Snapshot(weights, np.ascontiguousarray(logits[place].numpy().T))
 
 
+def warm(shape: Shape) -> None:
+    """Compile what trains variants of this shape before there are images to train on."""
+    images, labels = np.zeros((N_IMAGES, N_FEATURES), np.float32), np.zeros(N_IMAGES, np.int32)
+    width = WIDTHS["xla"]
+    constants = adam.Adam(*np.ones((len(adam.Adam._fields), width), np.float32))
+    orders = np.zeros((width, N_IMAGES), np.int32)
+    _compiled(shape)(_empty(shape.layers, width), orders, constants, images, labels)
+
+
+@cache
 def _compiled(shape: Shape) -> tf.types.experimental.PolymorphicFunction:
     """An epoch for networks of this shape, compiled when it is first called."""
     n_full, rest = divmod(N_IMAGES, shape.batch_size)

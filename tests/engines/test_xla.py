@@ -6,6 +6,7 @@ import tensorflow as tf
 
 from harness import engines, trials
 from harness.digits import Digits
+from harness.engines import xla as xla_module
 from harness.engines.xla import XlaEngine, _softmax_in_output
 from harness.variant import Variant
 from harness.workers import Workers
@@ -60,13 +61,13 @@ def test_workers_any_number_of_them_give_what_this_process_gives(xla: XlaEngine,
             assert outcome.softmax == other.softmax
 
 
-def test_a_shape_is_compiled_once(digits: Digits) -> None:
-    engine = XlaEngine(digits)
+def test_a_shape_is_compiled_once_and_can_be_before_there_are_images(digits: Digits) -> None:
+    shape = Variant(layers=(9, 10)).shape
+    xla_module.warm(shape)
     for count in (1, 3, 8, 20):
-        rates = np.linspace(0.001, 0.01, count)
-        engine.train([Variant(epochs=1, seed=seed, learning_rate=float(rate)) for seed, rate in enumerate(rates)])
-    [epoch] = engine._epochs.values()
-    assert epoch.experimental_get_tracing_count() == 1
+        variants = [Variant(epochs=1, layers=(9, 10), seed=seed, learning_rate=0.001 + seed) for seed in range(count)]
+        XlaEngine(digits).train(variants)
+    assert xla_module._compiled(shape).experimental_get_tracing_count() == 1
 
 
 def test_a_training_takes_its_share_of_the_time(xla: XlaEngine) -> None:
