@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -19,8 +20,7 @@ from harness.errors import UsageError
 from harness.variant import BASELINE, Variant
 
 WIDTHS = (1, 2, 4, 8, 16, 32)
-EPOCHS = 40  # what times are stated for: the lab's own number
-TIMED_EPOCHS = 10
+EPOCHS = 40  # the lab's own number; all of them are timed, because Keras builds its model anew for each training
 
 _SCRIPT = Path(__file__).with_name("contenders.py")
 # Which process a contender runs in, and how many variants it trains a call.
@@ -52,11 +52,11 @@ class Speed:
 
 @dataclass(frozen=True)
 class Speeds:
-    """The table, what this core did of matrix products meanwhile, and which contenders are not installed."""
+    """The table, what this core did of matrix products meanwhile, and which contenders could not be had, and why."""
 
     speeds: list[Speed]
     sgemm_gflop_per_s: float
-    missing: list[str]
+    missing: dict[str, str]
 
     def as_json(self) -> dict[str, Any]:
         """Plain values."""
@@ -70,7 +70,7 @@ def save_work(digits: Digits, path: Path) -> None:
     runtime.start()
     from harness.streams import batch_orders, initial_weights
 
-    variants = [Variant(epochs=TIMED_EPOCHS, seed=seed) for seed in range(max(WIDTHS))]
+    variants = [Variant(epochs=EPOCHS, seed=seed) for seed in range(max(WIDTHS))]
     work: dict[str, Any] = {"x": digits.x, "y": digits.y, "features": digits.features, "labels": digits.labels}
     work["orders"] = np.stack(list(batch_orders(*variants)), axis=1)
     for part, weights in enumerate(zip(*map(initial_weights, variants), strict=True)):
@@ -83,9 +83,10 @@ class _Child:
 
     def __init__(self, python: str, process: subprocess.Popen[str]) -> None:
         self._python, self._process = python, process
+        self.missing: dict[str, str] = {}
 
     def measure(self, name: str) -> float | None:
-        """Seconds of one call; None where the contender's library is not there."""
+        """Seconds of one call; None where the contender cannot be had here, for the reason in ``missing``."""
         stdin, stdout = self._process.stdin, self._process.stdout
         answer = ""
         if stdin is not None and stdout is not None:
@@ -95,7 +96,9 @@ class _Child:
                 answer = stdout.readline()
         if not answer:
             raise UsageError(f"{self._python} cannot measure {name}", "See what it says above; it must have NumPy.")
-        duration_s: float | None = json.loads(answer).get("duration_s")
+        told = json.loads(answer)
+        self.missing.update({name: told["missing"]} if "missing" in told else {})
+        duration_s: float | None = told.get("duration_s")
         return duration_s
 
 
@@ -103,7 +106,8 @@ class _Child:
 def _child(python: str, work: Path) -> Iterator[_Child]:
     command = [python, str(_SCRIPT), str(work)]
     pipe = subprocess.PIPE
-    with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True, cwd=_SCRIPT.parent.parent) as process:
+    environment = {**os.environ, "PYTHONPATH": str(_SCRIPT.parent.parent)}
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True, env=environment, process_group=0) as process:
         yield _Child(python, process)
 
 
@@ -134,18 +138,19 @@ def measure(work: Path, rounds: int, rivals_python: str, tell: Callable[[str], N
                     if duration_s is not None:
                         taken_s.setdefault(name, []).append(duration_s)
     contenders = {**_OURS, **_OTHERS, **_RIVALS}
+    missing = {name: why for child, _ in homes for name, why in child.missing.items()}
     speeds = [_speed(name, contenders[name], of, taken_s["keras"]) for name, of in taken_s.items() if name != "sgemm"]
     gflop = 2 * 1024**3 / 1e9
-    return Speeds(speeds, gflop / median(taken_s["sgemm"]), [name for name in contenders if name not in taken_s])
+    return Speeds(speeds, gflop / median(taken_s["sgemm"]), missing)
 
 
 def _speed(name: str, variants: int, taken_s: Sequence[float], keras_s: Sequence[float]) -> Speed:
-    steps = BASELINE.steps_per_epoch * TIMED_EPOCHS * variants
+    steps = BASELINE.steps_per_epoch * EPOCHS * variants
     middle_s = median(taken_s)
     return Speed(
         name,
         variants,
-        variant_s=middle_s / variants * EPOCHS / TIMED_EPOCHS,
+        variant_s=middle_s / variants,
         step_us=middle_s / steps * 1e6,
         least_us=min(taken_s) / steps * 1e6,
         times_keras=median(theirs / (ours / variants) for ours, theirs in zip(taken_s, keras_s, strict=True)),

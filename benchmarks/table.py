@@ -87,15 +87,15 @@ def _table(title: str, *columns: str) -> Table:
 
 
 def _show_speed(measured: dict[str, Any], rounds: int, console: Console) -> None:
-    title = f"training on one core, median of {rounds} rounds of {speed.TIMED_EPOCHS} epochs"
-    table = _table(title, "", "a call", "s per 40 epochs", "us per step", "best us", "times keras")
+    title = f"training on one core, {speed.EPOCHS} epochs, median of {rounds} rounds"
+    table = _table(title, "", "a call", "s a variant", "us per step", "best us", "times keras")
     for of in sorted(measured["speeds"], key=lambda of: -of["variant_s"]):
         numbers = f"{of['variant_s']:.3f}", f"{of['step_us']:.1f}", f"{of['least_us']:.1f}", f"{of['times_keras']:.1f}"
         table.add_row(of["name"].split()[0], str(of["variants"]), *numbers)
     console.print(table)
     console.print(f"meanwhile NumPy multiplied matrices of 1024 x 1024 at {measured['sgemm_gflop_per_s']:.0f} GFLOP/s")
-    if measured["missing"]:
-        console.print(f"not installed: {', '.join(measured['missing'])}")
+    for name, why in measured["missing"].items():
+        console.print(f"not measured: {name} ({why})", markup=False)
 
 
 def _show_study(measured: dict[str, Any], console: Console) -> None:
@@ -129,7 +129,7 @@ def _study_columns(run: dict[str, Any]) -> list[str]:
 
 def _show_growth(runs: list[dict[str, Any]], console: Console) -> None:
     table = _table(
-        "the same study with more and more seeds; MLflow, Optuna and the whole in ms a trial",
+        "the same study with more and more seeds, one run each; MLflow, Optuna and the whole in ms a trial",
         *("trials", "s", *_STUDY_COLUMNS, "whole"),
     )
     for run in runs:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -20,6 +21,10 @@ from harness.errors import StoppedError
 # Trials that are few and short, and long enough apart for a line through their times.
 NAIVE_EPOCHS = (2, 4, 16, 4, 16)
 SIZES = (16, 160, 1600)
+# Of the default study: its trials, and their epochs where each is trained for itself and where those that differ in
+# nothing else share one training.
+TRIALS = 160
+EPOCHS = (9600, 3200)
 _EVERY_S = 0.1
 
 _GROWING = """
@@ -72,10 +77,15 @@ def run_study(name: str, data: str) -> StudyRun:
         peaks: dict[int, float] = {}
         with (Path(folder) / "log").open("w") as log:
             started = time.perf_counter()
-            process = subprocess.Popen([*command, "--json", str(summary)], cwd=folder, stdout=log, stderr=log)
-            while process.poll() is None:
-                _note_peaks(process.pid, peaks)
-                time.sleep(_EVERY_S)
+            command += ["--json", str(summary)]
+            process = subprocess.Popen(command, cwd=folder, stdout=log, stderr=log, env=_environment())
+            try:
+                while process.poll() is None:
+                    _note_peaks(process.pid, peaks)
+                    time.sleep(_EVERY_S)
+            finally:
+                process.terminate()
+                process.wait()
             duration_s = time.perf_counter() - started
         if process.returncode:
             told = (Path(folder) / "log").read_text().strip()
@@ -83,6 +93,11 @@ def run_study(name: str, data: str) -> StudyRun:
         said = json.loads(summary.read_text())
         others = [peak for pid, peak in peaks.items() if pid != process.pid]
         return StudyRun(said["trained"], duration_s, peaks.get(process.pid, 0.0), max(others, default=0.0), said)
+
+
+def _environment() -> dict[str, str]:
+    """This process' environment, but for the store that a user's own runs go to."""
+    return {name: value for name, value in os.environ.items() if name != "MLFLOW_TRACKING_URI"}
 
 
 def _note_peaks(pid: int, peaks: dict[int, float]) -> None:
@@ -126,8 +141,8 @@ class Naive:
     Attributes:
         trial_s: what a trial costs whatever its epochs.
         epoch_s: what an epoch costs.
-        default_study_s: 160 trials of 9600 epochs.
-        as_shared_s: 160 trials, but only the 3200 epochs that are trained where shorter trials are read off longer.
+        default_study_s: all its trials, each trained for itself.
+        as_shared_s: all its trials, but only the epochs that are left where shorter ones are read off longer ones.
     """
 
     trial_s: float
@@ -141,17 +156,23 @@ class Naive:
 
 
 def naive(work: Path) -> Naive:
-    """Time a few trials, all cores allowed; the first, which loads and traces, is left out."""
+    """Time a few trials once, all cores allowed; the first, which loads and traces, is left out.
+
+    Raises:
+        StoppedError: they failed.
+    """
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
         answer = Path(folder) / "answer.json"
         script = Path(__file__).with_name("naive.py")
         command = [sys.executable, str(script), str(work), str(answer), *map(str, NAIVE_EPOCHS)]
-        subprocess.run(command, cwd=folder, check=True, capture_output=True)
+        done = subprocess.run(command, cwd=folder, env=_environment(), capture_output=True, text=True, check=False)
+        if done.returncode:
+            last = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
+            raise StoppedError(f"the study written naively failed: {last}", "A time is of no use without its result.")
         durations_s = json.loads(answer.read_text())
     epoch_s, trial_s = map(float, np.polyfit(NAIVE_EPOCHS[1:], durations_s[1:], 1))
-    trainings = 4 * 8
-    whole_s = trainings * (5 * trial_s + (20 + 40 + 60 + 80 + 100) * epoch_s)
-    return Naive(trial_s, epoch_s, whole_s, trainings * (5 * trial_s + 100 * epoch_s))
+    all_trials_s, (apart, shared) = TRIALS * trial_s, EPOCHS
+    return Naive(trial_s, epoch_s, all_trials_s + apart * epoch_s, all_trials_s + shared * epoch_s)
 
 
 def middle(runs: list[StudyRun]) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shutil
 import signal
 import sys
 import time
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 OUT = Path("out")
 DEFAULT_STUDY = "variants"
+BENCH_PARTS = ("speed", "study", "growth")  # named here too: what measures them takes long to load
 
 # By which choice images are had again that need no file.
 _CHOICES = {digits_module.LAB_NAME: digits_module.LAB, digits_module.OPTDIGITS_NAME: digits_module.OPTDIGITS}
@@ -214,9 +216,9 @@ def study_run(name: str, workers: int | None, storage: str | None, data: str, js
 
     if json_to is not None:
         check_destination(json_to)
-    folder = OUT / plan.name
+    folder, count = OUT / plan.name, workers or default_count()
     started_s = time.monotonic()
-    with sole_runner(folder), Workers(workers or default_count(), plan.engine, plan.first_shape) as pool:
+    with sole_runner(folder), Workers(count, plan.engine, folder, plan.shape) as pool:
         from harness.search import Search, open_storage
         from harness.tracking import Tracker
 
@@ -299,7 +301,7 @@ def gate_run(data: str, quiet: bool) -> int:
 @click.option(
     "--part",
     "parts",
-    type=click.Choice(("speed", "study", "growth")),
+    type=click.Choice(BENCH_PARTS),
     multiple=True,
     help="What to measure, all by default: training, the default study, or how studies grow. May be repeated.",
 )
@@ -314,6 +316,7 @@ def bench(parts: tuple[str, ...], rounds: int, rivals: str, data: str, json_to: 
     if json_to is not None:
         check_destination(json_to)
     digits = _load(data)
+    rivals = shutil.which(rivals) or rivals
     chosen = _CHOICES.get(digits.name) or str(Path(data).absolute())
     results = table.measure(digits, chosen, parts or table.PARTS, rounds, rivals, _err.print)
     table.show(results, Console(stderr=json_to == "-", highlight=False))

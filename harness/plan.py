@@ -156,7 +156,9 @@ class Plan(_Part):
         for name, values in varied.items():
             if isinstance(self.design, Factorial) and not isinstance(values, list):
                 problems.append(f"space.{name}: a factorial design takes a list of values, not a range")
-            if isinstance(self.design, Sampled) and isinstance(values, list):
+            if isinstance(self.design, Sampled) and name == "softmax":
+                problems.append(f"space.{name}: only a factorial design can vary it")
+            elif isinstance(self.design, Sampled) and isinstance(values, list):
                 problems.append(f"space.{name}: a sampled design takes a range (low, high), not a list")
             if isinstance(values, list) and len(set(values)) < len(values):
                 problems.append(f"space.{name}: a value stands in the list twice")
@@ -198,9 +200,10 @@ class Plan(_Part):
         return [dict(zip(varied, point, strict=True)) for point in itertools.product(*values)]
 
     @property
-    def first_shape(self) -> Shape:
-        """The shape of the variants that are trained first."""
-        return min(self.variant(corner).shape for corner in self._corners())
+    def shape(self) -> Shape | None:
+        """The shape of all variants, if they have one."""
+        shapes = {self.variant(corner).shape for corner in self._corners()}
+        return shapes.pop() if len(shapes) == 1 else None
 
     @property
     def n_trials(self) -> int:

@@ -247,8 +247,9 @@ class Search:
             if not running:
                 return
             done, _ = wait(running, return_when=FIRST_COMPLETED)
-            for future in done:
-                yield running.pop(future), future
+            # One at a time, so that the next ones are handed out before another is recorded.
+            future = next(iter(done))
+            yield running.pop(future), future
 
     # What is left to do
 
@@ -307,8 +308,8 @@ class Search:
                 user_attrs={"variants": keys},
             )
             self._study.add_trial(begun)
-            number = self._study.get_trials(deepcopy=False)[-1].number
-            return self._begun(number, variants)
+            mine = (trial for trial in reversed(self._study.get_trials(deepcopy=False)) if _is_begun(trial, keys))
+            return self._begun(next(mine).number, variants)
 
     def _begun(self, number: int, variants: tuple[Variant, ...]) -> _Trial | None:
         """The trial that was begun, unless its records are there already and complete it."""
@@ -337,7 +338,7 @@ class Search:
 
     def _together(self, n_units: int, trainings_each: int, n_workers: int) -> int:
         """How many units of so many trainings go to a worker at a time, so that its engine and all workers are busy."""
-        return max(1, min(engines.WIDTHS[self._plan.engine] // trainings_each, n_units // n_workers))
+        return max(1, min(engines.WIDTHS[self._plan.engine] // trainings_each, -(-n_units // n_workers)))
 
     # What was done
 
@@ -389,6 +390,11 @@ class Search:
     def _values(self, errors: Sequence[float], epochs: float) -> list[float]:
         measured = {"errors": sum(errors) / len(errors), "epochs": float(epochs)}
         return [measured[objective] for objective in self._plan.objectives]
+
+
+def _is_begun(trial: optuna.trial.FrozenTrial, keys: str) -> bool:
+    """Whether this is the trial that was begun for these variants, should others write to the same storage."""
+    return trial.state == TrialState.RUNNING and trial.user_attrs.get("variants") == keys
 
 
 def _keys(variants: tuple[Variant, ...]) -> str:

@@ -314,7 +314,7 @@ class Tracker:
         with _failures():
             runs = self._search(f"tags.`harness.study_key` = '{key}' and tags.`harness.role` = '{TRAINING}'")
             records = [self._with_details(run) for run in runs]
-            finished = sorted((record for record in records if record.status == "FINISHED"), key=_epochs)
+            finished = sorted((record for record in records if record.status == "FINISHED"), key=_length)
             kept = set({_training(record): record.run_id for record in finished}.values())
             records = [self.with_histories(run) if run.run_id in kept else run for run in records]
         records.sort(key=lambda record: (int(record.tags["harness.trial"]), record.started_ms, record.name))
@@ -465,8 +465,9 @@ def _unclamped(value: float) -> float:
     return math.copysign(math.inf, value) if abs(value) == sys.float_info.max else value
 
 
-def _epochs(record: RunRecord) -> int:
-    return int(record.params.get("epochs", 0))
+def _length(record: RunRecord) -> tuple[int, int]:
+    """What the longest of several runs is told by: its epochs, and of equals the later trial."""
+    return int(record.params["epochs"]), int(record.tags["harness.trial"])
 
 
 def _training(record: RunRecord) -> frozenset[tuple[str, str]]:

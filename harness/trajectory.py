@@ -34,7 +34,7 @@ class Trajectory:
             was trained at. NaN and infinity are data.
         errors: ``(epochs,)``, ``int64``: images whose argmax is not their label, scored after the epoch.
         snapshots: by epoch (from 1); the last epoch is always among them.
-        duration_s: wall time of the training, seconds.
+        duration_s: wall time of the training, seconds; its share where several trained together.
     """
 
     variant: Variant

@@ -32,8 +32,10 @@ class Outcome:
         softmax: how each way of ``my_softmax`` compares with TensorFlow's on the final logits.
         wrong: indices (from 0) of the images that are wrong after the last epoch.
         logits_1015: ``(10,)``, the final logits of the lab's image of a two.
-        started_s: when the training began, seconds since 1970.
-        duration_s: wall time of the training that this was read off, seconds.
+        started_s: when the training began, seconds since 1970; of trainings that shared their time, as if they had
+            gone one after another.
+        duration_s: wall time of the training that this was read off, its share where several trained together,
+            seconds; what is compiled for the first epoch of a shape counts.
         shared_by: how many outcomes were read off that training.
     """
 

@@ -6,11 +6,10 @@ import multiprocessing
 import os
 import pickle
 import signal
-import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -23,8 +22,9 @@ from harness import engines, trials
 from harness.digits import Digits
 from harness.engines.contract import Engine
 from harness.errors import StoppedError
+from harness.output import write_bytes
 from harness.trials import Outcome
-from harness.variant import BASELINE, Shape, Variant
+from harness.variant import Shape, Variant
 
 # So much do workers yield to the process that hands them work and records what they did.
 _NICE = 5
@@ -41,11 +41,15 @@ def default_count() -> int:
     return os.cpu_count() or 1
 
 
-def _start(engine: str, shape: Shape) -> None:
-    """Begin a worker's life: load what takes seconds; Ctrl-C is the coordinator's to handle."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    os.nice(_NICE)
-    with suppress(Exception):  # it comes again with the first batch; the pool would only say that it broke
+def _start() -> None:
+    """Begin a worker's life. What takes long is a task: a pool gives up on a worker that dies here."""
+    if hasattr(os, "nice"):
+        os.nice(_NICE)
+
+
+def _warm(engine: str, shape: Shape | None) -> None:
+    """Load what takes seconds; whatever fails here fails again, and is told, with the first batch."""
+    with suppress(Exception):
         engines.start(engine, shape)
 
 
@@ -74,6 +78,28 @@ def _train(engine: str, images: Path, variants: Sequence[Variant]) -> Batch:
     return Batch(trials.run(*made, variants), began_s, time.time())
 
 
+@contextmanager
+def _broken() -> Iterator[None]:
+    """Turn a pool that cannot start or go on into one clear error."""
+    try:
+        yield
+    except (RuntimeError, OSError) as error:
+        raise StoppedError(f"the workers broke down: {error}", "Run again; what was recorded is kept.") from error
+
+
+@contextmanager
+def _without_interrupts() -> Iterator[None]:
+    """Start processes that Ctrl-C, which goes to a whole terminal, does not reach: it is this process' to handle."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 class Workers:
     """Worker processes that train batches of variants; one that dies fails its own batch alone.
 
@@ -83,37 +109,40 @@ class Workers:
     Args:
         count: processes, each with one thread.
         engine: the name of the engine that trains.
-        shape: of the variants that come first: the engine makes itself ready for it.
+        folder: where the images are left for them.
+        shape: of the variants that come first, if it is known: the engine makes itself ready for it.
+
+    Raises:
+        StoppedError: the processes cannot be started.
     """
 
-    def __init__(self, count: int, engine: str, shape: Shape = BASELINE.shape) -> None:
+    def __init__(self, count: int, engine: str, folder: Path, shape: Shape | None = None) -> None:
         self.count = count
         self._engine = engine
-        self._folder = tempfile.TemporaryDirectory(prefix="harness-")
-        self._images = Path(self._folder.name) / "images.pickle"
-        self._pool = ProcessPool(
-            max_workers=count,
-            initializer=_start,
-            initargs=(engine, shape),
-            context=multiprocessing.get_context("spawn"),
-        )
-        _ = self._pool.active  # asking is what starts the processes
+        self._images = folder / "images.pickle"
+        self._pool = ProcessPool(max_workers=count, initializer=_start, context=multiprocessing.get_context("spawn"))
+        with _broken(), _without_interrupts():
+            for _ in range(count):
+                self._pool.schedule(_warm, args=(engine, shape))
 
     def load(self, digits: Digits) -> None:
-        """Leave the images where every worker finds them."""
-        self._images.write_bytes(pickle.dumps(digits))
+        """Leave the images where every worker finds them.
+
+        Raises:
+            StoppedError: the folder cannot be written, or the disk is full.
+        """
+        write_bytes(self._images, pickle.dumps(digits))
 
     def submit(self, variants: Sequence[Variant]) -> Future[Batch]:
         """Train a batch as soon as a worker is free; its outcomes come in order.
 
         Raises:
-            StoppedError: the processes cannot be started, or cannot be reached any more.
+            StoppedError: the processes cannot be reached any more.
         """
-        try:
-            future: Future[Batch] = self._pool.schedule(_train, args=(self._engine, self._images, list(variants)))
-        except RuntimeError as error:
-            raise StoppedError(f"the workers broke down: {error}", "Run again; what was recorded is kept.") from error
-        return future
+        with _broken():
+            arguments = (self._engine, self._images, list(variants))
+            future: Future[Batch] = self._pool.schedule(_train, args=arguments)
+            return future
 
     def __enter__(self) -> Self:
         return self
@@ -123,4 +152,4 @@ class Workers:
     ) -> None:
         self._pool.stop()  # whoever leaves has all results, or wants no more
         self._pool.join()
-        self._folder.cleanup()
+        self._images.unlink(missing_ok=True)

@@ -55,7 +55,7 @@ def _row(run: RunRecord) -> dict[str, object]:
         "status": run.status,
         "trial": int(run.tags["harness.trial"]),
         "variant": run.tags["harness.variant"],
-        **{name: type(value)(params[name]) for name, value in BASELINE.settings().items()},
+        **{name: type(value)(params.get(name, value)) for name, value in BASELINE.settings().items()},
         "engine": params["engine"],
         "dataset": params["dataset"],
         "final_errors": metrics.get("final_errors", np.nan),
@@ -88,7 +88,7 @@ def finished(frame: pd.DataFrame) -> pd.DataFrame:
 def trainings(frame: pd.DataFrame) -> pd.DataFrame:
     """One row a training: the longest of the runs that were read off it, which is all that was observed of it."""
     same = ["learning_rate", "seed", *_SETTINGS]
-    return finished(frame).sort_values("epochs").drop_duplicates(same, keep="last").sort_values(same)
+    return finished(frame).sort_values(["epochs", "trial"]).drop_duplicates(same, keep="last").sort_values(same)
 
 
 def by_epochs_and_rate(frame: pd.DataFrame) -> pd.DataFrame:
@@ -133,11 +133,9 @@ def curves(record: StudyRecord, frame: pd.DataFrame) -> pd.DataFrame:
 
 def baseline(frame: pd.DataFrame) -> pd.DataFrame:
     """The runs of the baseline, one for each of its numbers of epochs."""
-    is_baseline = pd.Series(data=True, index=frame.index)
-    for engine, runs_of_one in frame.groupby("engine"):
-        settings = engines.baseline(str(engine)).settings()
-        for name in ("learning_rate", "seed", *_SETTINGS):
-            is_baseline[runs_of_one.index] &= runs_of_one[name] == settings[name]
+    settings = engines.baseline(frame["engine"].iloc[0]).settings()
+    names = ["learning_rate", "seed", *_SETTINGS]
+    is_baseline = (frame[names] == [settings[name] for name in names]).all(axis=1)
     return finished(frame[is_baseline]).sort_values("epochs")
 
 

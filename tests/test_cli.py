@@ -155,7 +155,7 @@ def test_a_mistake_is_one_clear_error(
         (("epochs = [1, 2]", "epoch = [1, 2]"), "study.toml: space.epoch: extra inputs are not permitted"),
         (("[1, 2]", "[1, 0]"), "epochs"),
         (("[design]", "[design"), "study.toml: not TOML: "),
-        (('"graph"', '"abacus"'), "no engine is called 'abacus'"),
+        (('"xla"', '"abacus"'), "no engine is called 'abacus'"),
         (("description", 'name = "other"\ndescription'), "a study is named by its file"),
     ],
 )

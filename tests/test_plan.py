@@ -50,10 +50,9 @@ def test_the_place_of_the_softmax_may_vary() -> None:
     assert [plan.variant(point).softmax for point in plan.points()] == ["output", "logits"] * 2
 
 
-def test_the_first_shape_is_that_of_the_first_variants() -> None:
-    space = {"seed": [1, 2], "softmax": ["output", "logits"], "batch_size": [64, 32]}
-    plan = Plan.model_validate({**FACTORIAL, "space": space})
-    assert plan.first_shape == ((25, 15, 10), 32, "logits")
+def test_a_study_has_a_shape_if_all_its_variants_have_it() -> None:
+    assert Plan.model_validate(FACTORIAL).shape == ((25, 15, 10), 32, "logits")
+    assert Plan.model_validate({**FACTORIAL, "space": {"batch_size": [64, 32]}}).shape is None
 
 
 @pytest.mark.parametrize(("engine", "own"), [("xla", "tensorflow"), ("graph", "tensorflow"), ("keras", "keras")])
@@ -103,6 +102,7 @@ def test_what_a_study_may_not_say_is_refused_by_its_place(changes: dict[str, Any
     ("changes", "message"),
     [
         ({"space": {"epochs": [1, 2]}}, "takes a range"),
+        ({"space": {"softmax": ["output"]}}, "only a factorial design can vary it"),
         ({"space": {"epochs": {"low": 0, "high": 5, "log": True}}}, "logarithmic scale begins at 1"),
         ({"space": {"epochs": {"low": 2, "high": 4, "colour": 1}}}, "space.epochs.colour"),
         ({"fixed": {"seed": 3}}, "design.seeds, not in fixed"),

@@ -23,7 +23,7 @@ def start(name: str, shape: Shape | None = None) -> None:
 
     Args:
         name: of the engine.
-        shape: of the variants that will be trained first, if it is known: what can be compiled for it now, is.
+        shape: of the variants that will be trained, if it is known: what can be compiled for it now, is.
     """
     from harness.engines import runtime
 

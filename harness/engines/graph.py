@@ -7,13 +7,10 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from harness.digits import Digits
-from harness.engines import adam
+from harness.engines.constants import CLIP, Adam, adam
 from harness.engines.stepwise import StepwiseEngine
 from harness.streams import initial_weights
 from harness.variant import N_FEATURES, N_IMAGES, Variant
-
-CLIP = 1e-7  # Keras' own distance of a probability from 0 and 1
-
 
 _Moments = tuple[tf.Variable, tf.Variable, tf.Variable]  # a weight, the mean of its gradients and of their squares
 
@@ -32,7 +29,7 @@ class _Network:
         self._means = [tf.Variable(tf.zeros(shape)) for shape in shapes]
         self._squares = [tf.Variable(tf.zeros(shape)) for shape in shapes]
         self._step = tf.Variable(0, dtype=tf.int64)
-        self._constants = adam.Adam(*(tf.Variable(value) for value in adam.constants(variant)))
+        self._constants = Adam(*(tf.Variable(value) for value in adam(variant)))
 
     def reset(self, variant: Variant) -> None:
         """Forget all training and begin as the variant does."""
@@ -41,7 +38,7 @@ class _Network:
         for moment in (*self._means, *self._squares):
             moment.assign(tf.zeros_like(moment))
         self._step.assign(0)
-        for constant, number in zip(self._constants, adam.constants(variant), strict=True):
+        for constant, number in zip(self._constants, adam(variant), strict=True):
             constant.assign(number)
 
     def train_epoch(self, order: NDArray[np.int32]) -> float:

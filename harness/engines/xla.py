@@ -18,13 +18,12 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from harness.digits import Digits
-from harness.engines import WIDTHS, adam
+from harness.engines import WIDTHS
+from harness.engines.constants import CLIP, Adam, adam
 from harness.engines.contract import EpochReport, OnEpoch, wanted_epochs
 from harness.streams import batch_orders, initial_weights
 from harness.trajectory import Snapshot, Trajectory
 from harness.variant import N_CLASSES, N_FEATURES, N_IMAGES, Shape, SoftmaxPlace, Variant
-
-CLIP = 1e-7  # Keras' own distance of a probability from 0 and 1
 
 
 class _State(NamedTuple):
@@ -94,7 +93,7 @@ class XlaEngine:
         """Train variants of one shape: the longest first, so that few lanes are idle at the end."""
         train_epoch = _compiled(shape)
         waiting = deque(sorted(lanes, key=lambda lane: -lane.variant.epochs))
-        state, constants = _empty(shape.layers, self._width), np.ones((len(adam.Adam._fields), self._width), np.float32)
+        state, constants = _empty(shape.layers, self._width), np.ones((len(Adam._fields), self._width), np.float32)
         active: list[_Lane] = []
         orders = _Orders(self._width)
         while waiting or active:
@@ -103,11 +102,11 @@ class XlaEngine:
             for place, lane in zip(free, arrived, strict=False):
                 lane.place = place
                 state = _put(state, place, initial_weights(lane.variant))
-                constants[:, place] = adam.constants(lane.variant)
+                constants[:, place] = adam(lane.variant)
             orders.add(arrived)
             active += arrived
             started = time.perf_counter()
-            inputs = (orders.draw(), adam.Adam(*constants), self._images, self._labels)
+            inputs = (orders.draw(), Adam(*constants), self._images, self._labels)
             *new, losses, errors, logits = train_epoch(state, *inputs)
             state = _State(*new)
             losses, errors = losses.numpy(), errors.numpy()
@@ -176,10 +175,10 @@ def _snapshot(state: _State, logits: tf.Tensor, place: int) -> Snapshot:
 
 
 def warm(shape: Shape) -> None:
-    """Compile what trains variants of this shape before there are images to train on."""
+    """Compile what trains variants of this shape, by an epoch on empty images: XLA compiles at the first call."""
     images, labels = np.zeros((N_IMAGES, N_FEATURES), np.float32), np.zeros(N_IMAGES, np.int32)
     width = WIDTHS["xla"]
-    constants = adam.Adam(*np.ones((len(adam.Adam._fields), width), np.float32))
+    constants = Adam(*np.ones((len(Adam._fields), width), np.float32))
     orders = np.zeros((width, N_IMAGES), np.int32)
     _compiled(shape)(_empty(shape.layers, width), orders, constants, images, labels)
 
@@ -190,7 +189,7 @@ def _compiled(shape: Shape) -> tf.types.experimental.PolymorphicFunction:
     n_full, rest = divmod(N_IMAGES, shape.batch_size)
 
     def train_epoch(
-        state: _State, orders: tf.Tensor, constants: adam.Adam, images: tf.Tensor, labels: tf.Tensor
+        state: _State, orders: tf.Tensor, constants: Adam, images: tf.Tensor, labels: tf.Tensor
     ) -> tuple[Any, ...]:
         def train_batch(start: tf.Tensor, size: int, state: _State, total: tf.Tensor) -> tuple[_State, tf.Tensor]:
             batch = tf.slice(orders, [0, start], [orders.shape[0], size])
@@ -288,7 +287,7 @@ _LOSSES: dict[SoftmaxPlace, Callable[[tf.Tensor, tf.Tensor], tuple[tf.Tensor, tf
 }
 
 
-def _adam_step(state: _State, gradients: Sequence[tf.Tensor], constants: adam.Adam) -> _State:
+def _adam_step(state: _State, gradients: Sequence[tf.Tensor], constants: Adam) -> _State:
     """One step in every lane, in the order of operations of ``ResourceApplyAdam``."""
     step = state.step + 1
     rate = (

@@ -24,7 +24,7 @@ def work(digits: Digits, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_the_work_is_the_weights_and_orders_of_the_widest_calls_seeds(work: Path, digits: Digits) -> None:
-    variant = Variant(seed=31, epochs=speed.TIMED_EPOCHS)
+    variant = Variant(seed=31, epochs=speed.EPOCHS)
     with np.load(work) as file:
         assert (file["orders"][31] == np.concatenate(list(batch_orders(variant)))).all()
         assert (file["weights_2"][31] == initial_weights(variant)[2]).all()
@@ -37,9 +37,9 @@ def test_a_contender_answers_with_its_time_and_one_that_is_not_installed_is_told
         assert product_s is not None
         assert graph_s is not None
         assert sklearn_s is not None
-        assert product_s < graph_s < sklearn_s * 5  # a matrix product, and trainings of ten epochs
+        assert product_s < graph_s < sklearn_s * 5  # a matrix product, and two trainings
         for rival in ("jax", "torch"):
-            assert (child.measure(rival) is None) == (find_spec(rival) is None)
+            assert (child.measure(rival) is None) == (find_spec(rival) is None) == (rival in child.missing)
 
 
 def test_a_python_that_cannot_measure_is_one_clear_error(work: Path) -> None:
@@ -49,7 +49,7 @@ def test_a_python_that_cannot_measure_is_one_clear_error(work: Path) -> None:
 
 def test_a_speed_is_a_median_and_its_ratio_is_taken_within_each_round() -> None:
     found = speed._speed("xla 8", 8, [8.0, 16.0, 4.0], [100.0, 400.0, 10.0])
-    assert found.variant_s == 8.0 / 8 * 4
-    assert found.step_us == pytest.approx(8.0 / (8 * 10 * 157) * 1e6)
-    assert found.least_us == pytest.approx(4.0 / (8 * 10 * 157) * 1e6)
+    assert found.variant_s == 8.0 / 8
+    assert found.step_us == pytest.approx(8.0 / (8 * 40 * 157) * 1e6)
+    assert found.least_us == pytest.approx(4.0 / (8 * 40 * 157) * 1e6)
     assert found.times_keras == 100.0  # of 100, 200 and 20

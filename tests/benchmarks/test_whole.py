@@ -8,6 +8,8 @@ import pytest
 from benchmarks import table, whole
 from harness.digits import Digits
 from harness.errors import StoppedError
+from harness.trials import by_training
+from studies import schema
 from tests.support import SMALL_STUDY
 
 pytestmark = pytest.mark.slow
@@ -21,6 +23,22 @@ def test_a_study_is_run_from_nothing_and_watched(tmp_path: Path) -> None:
     assert 0 < run.summary["busy_share"] <= 1
     assert 50 < run.coordinator_mb < 2000
     assert 200 < run.worker_mb < 4000
+
+
+def test_a_users_own_store_is_not_written_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "small.toml").write_text(SMALL_STUDY)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mine.db")
+    assert whole.run_study(str(tmp_path / "small.toml"), "optdigits").trials == 8
+    assert not (tmp_path / "mine.db").exists()
+
+
+def test_what_the_naive_way_is_told_of_the_default_study_is_so() -> None:
+    plan = schema.load("variants")
+    variants = [plan.variant(point) for point in plan.points()]
+    assert plan.n_trials == whole.TRIALS
+    apart = sum(variant.epochs for variant in variants)
+    shared = sum(max(variant.epochs for variant in group) for group in by_training(variants))
+    assert (apart, shared) == whole.EPOCHS
 
 
 def test_a_study_that_fails_is_no_measurement(tmp_path: Path) -> None:
@@ -50,7 +68,7 @@ def test_everything_that_was_measured_is_shown(capsys: pytest.CaptureFixture[str
         "versions": {"python": "3.11"},
         "dataset": "lab-5000",
         "rounds": 5,
-        "speed": {"speeds": [of], "sgemm_gflop_per_s": 99.0, "missing": ["jax"]},
+        "speed": {"speeds": [of], "sgemm_gflop_per_s": 99.0, "missing": {"jax": "No module named jax"}},
         "study": {
             "runs": [run],
             "naive": {"trial_s": 2.0, "epoch_s": 0.3, "default_study_s": 3200.0, "as_shared_s": 1280.0},
@@ -62,7 +80,18 @@ def test_everything_that_was_measured_is_shown(capsys: pytest.CaptureFixture[str
     }
     table.show(results, Console(width=100))
     shown = capsys.readouterr().out
-    for text in ("Abacus", "0.400", "64.0", "48.5", "99 GFLOP/s", "not installed: jax", "12.5", "20.0", "1.0", "97%"):
+    for text in (
+        "Abacus",
+        "0.400",
+        "64.0",
+        "48.5",
+        "99 GFLOP/s",
+        "not measured: jax (No module",
+        "12.5",
+        "20.0",
+        "1.0",
+        "97%",
+    ):
         assert text in shown
     assert "100 times faster: 2.5 by reading short trials off long trainings, 40 by speed" in shown
     assert "781" in shown  # ms a trial in all

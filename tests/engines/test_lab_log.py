@@ -44,11 +44,17 @@ def test_xla_and_graph_print_the_same_and_count_the_same_errors(adam: AdamKind, 
 
 
 @pytest.mark.slow
-def test_with_keras_constants_xla_prints_and_counts_what_keras_does(lab: Digits) -> None:
+@pytest.mark.parametrize(
     # Keras multiplies by 0.1 where TensorFlow's op takes 1 - float32(0.9): the last epochs differ in two digits.
-    variant = Variant(epochs=40, adam="keras")
+    ("adam", "last"),
+    [("keras", ["0.0343", "0.0313", "0.0296"]), ("tensorflow", ["0.0344", "0.0312", "0.0294"])],
+)
+def test_with_the_same_constants_xla_prints_and_counts_what_keras_does(
+    adam: AdamKind, last: list[str], lab: Digits
+) -> None:
+    variant = Variant(epochs=40, adam=adam)
     [ours], [theirs] = (engines.make(name, lab).train([variant]) for name in ("xla", "keras"))
-    assert list(printed(theirs).values()) == ["1.7094", "0.7480", "0.4428", "0.0343", "0.0313", "0.0296"]
+    assert list(printed(theirs).values()) == ["1.7094", "0.7480", "0.4428", *last]
     assert [f"{loss:.4f}" for loss in ours.losses] == [f"{loss:.4f}" for loss in theirs.losses]
     assert ours.errors.tolist() == theirs.errors.tolist()
 

@@ -151,6 +151,16 @@ def test_softmax_places_are_not_pooled() -> None:
     assert len(frames.baseline(frame)) == 1
 
 
+def test_a_record_from_before_a_setting_was_there_has_the_baselines() -> None:
+    old = replace(run(0), params={name: value for name, value in run(0).params.items() if name != "softmax"})
+    assert frames.runs(study(old))["softmax"].tolist() == ["logits"]
+
+
+def test_of_equal_runs_the_one_whose_history_was_read_is_shown() -> None:
+    record = study(replace(run(0), losses=(), errors=()), run(1))
+    assert len(frames.curves(record, frames.runs(record))) == 3
+
+
 def test_the_baseline_of_keras_has_keras_adam() -> None:
     own = replace(run(0), params={**run(0).params, "engine": "keras", "adam": "keras"})
     assert len(frames.baseline(frames.runs(study(own)))) == 1

@@ -1,4 +1,4 @@
-"""Adam's constants as ``float32`` arithmetic takes them: the one place where two engines could come to differ."""
+"""Numbers that `graph` and `xla` must share to the last bit; Keras has its own of the same value."""
 
 from __future__ import annotations
 
@@ -20,7 +20,10 @@ class Adam(NamedTuple):
     epsilon: Any
 
 
-def constants(variant: Variant) -> Adam:
+CLIP = 1e-7  # Keras' own distance of a probability from 0 and 1
+
+
+def adam(variant: Variant) -> Adam:
     """The constants of a variant's Adam; see :class:`harness.variant.Variant` for the two kinds of ``rest``."""
     beta_1, beta_2 = np.float32(variant.beta_1), np.float32(variant.beta_2)
     rest_1, rest_2 = np.float32(1) - beta_1, np.float32(1) - beta_2

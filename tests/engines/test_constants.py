@@ -2,12 +2,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from harness.engines import adam
+from harness.engines.constants import adam
 from harness.variant import Variant
 
 
 def test_tensorflow_rounds_before_it_subtracts_and_keras_after() -> None:
-    of_tensorflow, of_keras = (adam.constants(Variant(adam=kind)) for kind in ("tensorflow", "keras"))
+    of_tensorflow, of_keras = (adam(Variant(adam=kind)) for kind in ("tensorflow", "keras"))
     assert f"{of_tensorflow.rest_1:.8f}" == "0.10000002"
     assert of_keras.rest_1 == np.float32(0.1)
     assert f"{of_tensorflow.rest_2:.8f}" == "0.00099999"
