@@ -1,4 +1,4 @@
-"""Every task of the project, in one environment that is made once from the lock: ``nox -s study``, ``nox -s tests``."""
+"""Every task of the project, in an environment that is made once from the lock: ``nox -s study``, ``nox -s tests``."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ def bench(session: nox.Session) -> None:
 
 @nox.session
 def rivals(session: nox.Session) -> None:
-    """Install JAX and PyTorch for the benchmark into an environment of their own, the newest there are."""
+    """Install JAX and PyTorch for the benchmark into an environment of their own, the newest there are; network."""
     uv = _uv(session)
     session.run(uv, "venv", "--quiet", "--clear", "--python", sys.executable, str(RIVALS))
     chosen = ["--group", f"{ROOT / 'pyproject.toml'}:rivals"]
@@ -130,7 +130,7 @@ def types(session: nox.Session) -> None:
 
 @nox.session
 def lock(session: nox.Session) -> None:
-    """Make the locks anew from pyproject.toml: the one task that needs the network after the set-up."""
+    """Make the locks anew from pyproject.toml; needs the network."""
     uv = _uv(session)
     for group in ("runtime", *GROUPS):
         chosen = ["--group", group] if group != "runtime" else []

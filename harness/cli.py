@@ -8,7 +8,9 @@ import signal
 import sys
 import time
 from dataclasses import asdict
+from importlib import import_module
 from pathlib import Path
+from threading import Thread
 from types import FrameType
 from typing import TYPE_CHECKING, Any, NoReturn, get_args
 
@@ -226,6 +228,8 @@ def study_run(name: str, workers: int | None, storage: str | None, data: str, js
         began_with = _as_it_began(tracker, plan.name, data)
         digits = _load(began_with or data, began_with and "with which the study began")
         pool.load(digits)
+        # The report's own packages are loaded while the workers train.
+        Thread(target=import_module, args=("reports.page",), daemon=True).start()
         with StudyProgress(_err, quiet=quiet) as progress:
             search = Search(plan, digits, tracker, open_storage(storage, folder / "optuna.journal"), progress)
             result = search.run(pool)
