@@ -52,6 +52,13 @@ class _Lane:
     def is_done(self) -> bool:
         return len(self.losses) == self.variant.epochs
 
+    def note(self, losses: NDArray[np.float32], errors: NDArray[np.int32], duration_s: float) -> EpochReport:
+        """Keep what this lane's part of an epoch came to."""
+        self.losses.append(float(losses[self.place]))
+        self.errors.append(int(errors[self.place]))
+        self.duration_s += duration_s
+        return EpochReport(self.variant, len(self.losses), self.losses[-1], self.errors[-1], duration_s)
+
     def trajectory(self) -> Trajectory:
         losses, errors = np.array(self.losses), np.array(self.errors)
         return Trajectory(self.variant, losses, errors, self.snapshots, self.duration_s)
@@ -108,18 +115,14 @@ class XlaEngine:
             started = time.perf_counter()
             inputs = (orders.draw(), Adam(*constants), self._images, self._labels)
             *new, losses, errors, logits = train_epoch(state, *inputs)
-            state = _State(*new)
-            losses, errors = losses.numpy(), errors.numpy()
+            state, scores = _State(*new), (losses.numpy(), errors.numpy())
             share_s = (time.perf_counter() - started) / len(active)
             for lane in active:
-                lane.duration_s += share_s
-                lane.losses.append(float(losses[lane.place]))
-                lane.errors.append(int(errors[lane.place]))
-                epoch = len(lane.losses)
-                if epoch in lane.wanted:
-                    lane.snapshots[epoch] = _snapshot(state, logits, lane.place)
+                report = lane.note(*scores, share_s)
+                if report.epoch in lane.wanted:
+                    lane.snapshots[report.epoch] = _snapshot(state, logits, lane.place)
                 if on_epoch is not None:
-                    on_epoch(EpochReport(lane.variant, epoch, lane.losses[-1], lane.errors[-1], share_s))
+                    on_epoch(report)
             active = [lane for lane in active if not lane.is_done]
 
 
