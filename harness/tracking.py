@@ -131,7 +131,7 @@ class Tracker:
         if not create and path is not None and not path.is_file():
             raise UsageError(f"nothing was recorded yet: {path} does not exist", _RUN_ONE)
         sqlalchemy.event.listen(sqlalchemy.Engine, "connect", _tune_sqlite)
-        with _failures(), _alone(path):
+        with _failures(), _alone(path), _whole(path):
             if path is not None and path.is_file():
                 _check_database(path)
             self._client = MlflowClient(uri)
@@ -371,6 +371,28 @@ def _alone(path: Path | None) -> Iterator[None]:
         return
     with FileLock(f"{path}.lock"):
         yield
+
+
+@contextmanager
+def _whole(path: Path | None) -> Iterator[None]:
+    """Make a new database whole or not at all: one that a process was stopped in the making of is made anew.
+
+    MLflow brings a new database to its schema in some hundred steps, and would refuse what only some have reached.
+    Nothing is recorded before they are done.
+    """
+    if path is None:
+        yield
+        return
+    making = path.with_name(f"{path.name}.making")
+    if making.exists():
+        for part in ("", "-wal", "-shm"):
+            path.with_name(path.name + part).unlink(missing_ok=True)
+    is_new = not path.is_file()
+    if is_new:
+        making.touch()
+    yield
+    if is_new:
+        making.unlink()
 
 
 def _check_database(path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -108,3 +109,20 @@ def test_a_database_of_another_age_is_one_error(tmp_path: Path, monkeypatch: pyt
     monkeypatch.chdir(copy)
     with pytest.raises(StoppedError, match="schema"):
         Tracker()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("wait_s", [0.0, 0.3, 0.8])
+def test_a_database_that_was_half_made_is_made_anew(
+    wait_s: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code = "from harness.tracking import Tracker; Tracker()"
+    started = subprocess.Popen([sys.executable, "-c", code], cwd=tmp_path)
+    while not (tmp_path / "mlflow.db.making").exists():
+        time.sleep(0.01)
+    time.sleep(wait_s)
+    started.kill()
+    started.wait()
+    monkeypatch.chdir(tmp_path)
+    assert Tracker().newest_study() is None
+    assert not (tmp_path / "mlflow.db.making").exists()
