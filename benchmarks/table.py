@@ -17,8 +17,6 @@ from harness.digits import Digits
 
 _STUDY_COLUMNS = ("MLflow", "Optuna", "workers busy", "MB", "MB, worker")
 
-PARTS = ("speed", "study", "growth")
-
 
 def measure(
     digits: Digits, data: str, parts: tuple[str, ...], rounds: int, rivals_python: str, tell: Callable[[str], None]
@@ -28,7 +26,7 @@ def measure(
     Args:
         digits: the images.
         data: what they were asked for by, for the studies' own processes.
-        parts: of :data:`PARTS`.
+        parts: ``speed``, ``study``, ``growth``.
         rounds: how often each contender trains; the default study is run up to three times.
         rivals_python: the Python that has JAX and PyTorch, if any has.
         tell: is told what is being measured.

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 OUT = Path("out")
 DEFAULT_STUDY = "variants"
-BENCH_PARTS = ("speed", "study", "growth")  # named here too: what measures them takes long to load
+BENCH_PARTS = ("speed", "study", "growth")
 
 # By which choice images are had again that need no file.
 _CHOICES = {digits_module.LAB_NAME: digits_module.LAB, digits_module.OPTDIGITS_NAME: digits_module.OPTDIGITS}
@@ -322,7 +322,7 @@ def bench(parts: tuple[str, ...], rounds: int, rivals: str, data: str, json_to: 
     digits = _load(data)
     rivals = shutil.which(rivals) or rivals
     chosen = _CHOICES.get(digits.name) or str(Path(data).absolute())
-    results = table.measure(digits, chosen, parts or table.PARTS, rounds, rivals, _err.print)
+    results = table.measure(digits, chosen, parts or BENCH_PARTS, rounds, rivals, _err.print)
     table.show(results, Console(stderr=json_to == "-", highlight=False))
     if json_to is not None:
         write_json(json_to, results)

@@ -44,7 +44,7 @@ class IntRange(_Part):
 
 
 class FloatRange(_Part):
-    """Values from ``low`` to ``high``, both included, on a linear or logarithmic scale."""
+    """Numbers from ``low`` to ``high``, both included, on a linear or logarithmic scale."""
 
     low: Annotated[float, Field(allow_inf_nan=False)]
     high: Annotated[float, Field(allow_inf_nan=False)]
