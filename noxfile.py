@@ -5,8 +5,10 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+import signal
 import sys
 from pathlib import Path
+from types import FrameType
 
 import nox
 
@@ -15,8 +17,6 @@ VENV, RIVALS = ROOT / ".venv", ROOT / ".venv-rivals"
 LOCKS = ROOT / "requirements"
 GROUPS = ("tests", "lint", "types", "build", "dev")
 PYTHONS = ((3, 11), (3, 13))
-# A stopped study finishes what it is writing; only then may nox end it by force.
-PATIENCE_S = 60.0
 
 nox.options.default_venv_backend = "none"
 nox.options.sessions = ["lint", "types", "tests"]
@@ -63,9 +63,19 @@ def _prepare(session: nox.Session) -> None:
     stamp.write_text("\n".join(_fingerprint()))
 
 
+def _interrupted(number: int, _frame: FrameType | None) -> None:
+    """Leave Ctrl-C to the command, which the terminal sends it to as well; pass on what came to nox alone."""
+    if number == signal.SIGTERM or not sys.stdin.isatty():
+        raise KeyboardInterrupt
+
+
 def _run(session: nox.Session, *command: str) -> None:
+    """Run a command of the environment, and wait for it however long it takes to end well when it is interrupted."""
     _prepare(session)
-    session.run(_bin(command[0]), *command[1:], interrupt_timeout=PATIENCE_S, terminate_timeout=PATIENCE_S)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _interrupted)
+    # nox passes an interrupt on by SIGTERM, at once, and then waits without a limit.
+    session.run(_bin(command[0]), *command[1:], interrupt_timeout=0, terminate_timeout=None)
 
 
 @nox.session
@@ -113,6 +123,12 @@ def rivals(session: nox.Session) -> None:
 def tests(session: nox.Session) -> None:
     """Run the tests; -- -m 'not slow' leaves the slow ones out."""
     _run(session, "pytest", *session.posargs)
+
+
+@nox.session
+def torture(session: nox.Session) -> None:
+    """Kill studies some hundred times, see that nothing is lost or done twice, write docs/torture.md; an hour."""
+    _run(session, "python", "-m", "tests.torture", *session.posargs)
 
 
 @nox.session

@@ -3,47 +3,45 @@
 from __future__ import annotations
 
 import logging
+import os
+import shlex
 import shutil
 import signal
 import sys
 import time
 from dataclasses import asdict
+from datetime import timedelta
 from importlib import import_module
 from pathlib import Path
 from threading import Thread
-from types import FrameType
-from typing import TYPE_CHECKING, Any, NoReturn, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 import click
 from rich.console import Console
 from rich.logging import RichHandler
+from rich.table import Table
 
 from harness import digits as digits_module
 from harness import engines, machine
 from harness.digits import Digits
 from harness.errors import ExitStatus, HarnessError, UsageError
+from harness.interrupts import Stop, TerminatedError, terminate
 from harness.output import check_destination, masked, write_bytes, write_json
 from harness.variant import BASELINE, AdamKind, SoftmaxPlace, Variant
 
 if TYPE_CHECKING:
-    from harness.tracking import Tracker
+    from harness.plan import Plan
+    from harness.records import Records
 
 OUT = Path("out")
 DEFAULT_STUDY = "variants"
+REPORT_FILES = ("report.html", "report.md", "runs.csv", "figures")
 BENCH_PARTS = ("speed", "study", "growth")
 
 # By which choice images are had again that need no file.
 _CHOICES = {digits_module.LAB_NAME: digits_module.LAB, digits_module.OPTDIGITS_NAME: digits_module.OPTDIGITS}
 
 _err = Console(stderr=True, highlight=False, soft_wrap=True)
-
-
-class _TerminatedError(BaseException):
-    """SIGTERM or SIGHUP: unwinds like Ctrl-C, so that everything is closed on the way out."""
-
-
-def _terminate(_signal: int, _frame: FrameType | None) -> NoReturn:
-    raise _TerminatedError
 
 
 _data = click.option(
@@ -57,23 +55,30 @@ _data = click.option(
 _quiet = click.option("--quiet", is_flag=True, help="Show no progress.")
 _json = click.option("--json", "json_to", metavar="FILE", help="Write JSON to a file, or - for standard output.")
 _engine = click.option(
-    "--engine", type=click.Choice(engines.NAMES), default="graph", show_default=True, help="What trains."
+    "--engine",
+    default="graph",
+    show_default=True,
+    help=f"What trains: {', '.join(engines.NAMES)}, or an installed one.",
 )
+_study = click.argument("name", default=DEFAULT_STUDY, metavar="[NAME|FILE]")
+_storage = click.option("--storage", metavar="URL", help="Optuna's storage; by default a journal beside the report.")
+_workers = click.option("--workers", type=click.IntRange(min=1), help="Processes that train; by default one a core.")
+_trials = click.option("--trials", type=click.IntRange(min=1), help="Of a search: how many trials in all.")
+_new_name = click.option("--new-name", metavar="NAME", help="Run it as a study of this name, beside the old one.")
 
 
 def main() -> None:
     """Run the command line; every way out has its exit status."""
     handler = RichHandler(console=_err, show_time=False, show_path=False, markup=False)
     logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=[handler])
-    signal.signal(signal.SIGTERM, _terminate)
+    signal.signal(signal.SIGTERM, terminate)
     if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
-        signal.signal(signal.SIGHUP, _terminate)  # the terminal was closed, and nohup did not say to go on
+        signal.signal(signal.SIGHUP, terminate)  # the terminal was closed, and nohup did not say to go on
     sys.exit(_run())
 
 
 def _run() -> int:
-    is_study = sys.argv[1:3] == ["study", "run"]
-    kept = "What was recorded is kept; the same command goes on from there." if is_study else ""
+    kept = f"What was recorded is kept; go on with: {_again()}" if sys.argv[1:3] == ["study", "run"] else ""
     try:
         return int(cli(standalone_mode=False) or ExitStatus.OK)
     except HarnessError as error:
@@ -89,9 +94,16 @@ def _run() -> int:
     except (KeyboardInterrupt, click.Abort):
         _err.print(f"interrupted. {kept}".rstrip())
         return ExitStatus.INTERRUPTED
-    except _TerminatedError:
+    except TerminatedError:
         _err.print(f"terminated. {kept}".rstrip())
         return ExitStatus.TERMINATED
+
+
+def _again() -> str:
+    """The command that was typed, by which a study is gone on with."""
+    if os.environ.get("NOX_CURRENT_SESSION") == "study":
+        return shlex.join(["nox", "-s", "study", *(["--", *sys.argv[3:]] if sys.argv[3:] else [])])
+    return shlex.join(["harness", *sys.argv[1:]])
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -173,6 +185,7 @@ def train(engine: str, data: str, json_to: str | None, quiet: bool, **fields: An
     from harness import trials
     from harness.progress import EpochLines
 
+    engines.check(engine)
     fields["adam"] = fields["adam"] or engines.baseline(engine).adam
     variant = Variant.create(**fields)
     if json_to is not None:
@@ -190,49 +203,78 @@ def train(engine: str, data: str, json_to: str | None, quiet: bool, **fields: An
 
 @cli.group()
 def study() -> None:
-    """Run studies."""
+    """Run studies, and look at them."""
 
 
-@study.command("run")
-@click.argument("name", default=DEFAULT_STUDY, metavar="[NAME|FILE]")
-@click.option("--workers", type=click.IntRange(min=1), help="Processes that train; by default one a core.")
-@click.option("--storage", metavar="URL", help="Optuna's storage; by default a journal file beside the report.")
-@_data
-@_json
-@_quiet
-def study_run(name: str, workers: int | None, storage: str | None, data: str, json_to: str | None, quiet: bool) -> int:
-    """Run a study, or go on with it, and write its report.
-
-    Studies that come with the project: variants (the default) and search; or the path of a study file.
-    """
+def _plan(name: str, trials: int | None, new_name: str | None) -> Plan:
     from studies import schema
 
     plan = schema.load(name)
+    return schema.changed(plan, trials=trials, name=new_name)
+
+
+@study.command("run")
+@_study
+@_workers
+@_storage
+@_trials
+@_new_name
+@click.option("--fresh", is_flag=True, help="Put the study's records aside, deleting none, and begin anew.")
+@_data
+@_json
+@_quiet
+def study_run(  # noqa: PLR0913, PLR0917 - an option each
+    name: str,
+    workers: int | None,
+    storage: str | None,
+    trials: int | None,
+    new_name: str | None,
+    fresh: bool,
+    data: str,
+    json_to: str | None,
+    quiet: bool,
+) -> int:
+    """Run a study, or go on with it, and write its report.
+
+    Studies that come with the project: variants (the default) and search; or the path of a study file. The first
+    Ctrl-C records what is being trained and stops, the second stops at once; the same command goes on.
+    """
+    plan = _plan(name, trials, new_name)
     if not quiet:
         _err.print(f"study: {plan.name}, {plan.n_trials} trials, engine {plan.engine}", markup=False)
     # Only now: these take seconds to load, and a mistake in a name or a file should not cost them. What the workers
     # load takes longer still, so they begin before MLflow and Optuna are loaded here.
     from harness.lock import sole_runner
     from harness.progress import StudyProgress
+    from harness.runner import Runner
     from harness.workers import Workers, default_count
 
     if json_to is not None:
         check_destination(json_to)
-    folder, count = OUT / plan.name, workers or default_count()
+    me, folder, count = Runner.me(), OUT / plan.name, workers or default_count()
     started_s = time.monotonic()
-    with sole_runner(folder), Workers(count, plan.engine, folder, plan.shape) as pool:
-        from harness.search import Search, open_storage
+    with sole_runner(folder, me), Workers(count, plan.engine, folder, plan.shape) as pool:
+        from harness.ledger import Ledger, default_journal, open_storage
+        from harness.search import Search
         from harness.tracking import Tracker
 
         tracker = Tracker()
+        if fresh:
+            tracker.archive(plan.name, lambda key: _put_aside(folder, key))
         began_with = _as_it_began(tracker, plan.name, data)
         digits = _load(began_with or data, began_with and "with which the study began")
         pool.load(digits)
         # The report's own packages are loaded while the workers train.
         Thread(target=import_module, args=("reports.page",), daemon=True).start()
-        with StudyProgress(_err, quiet=quiet) as progress:
-            search = Search(plan, digits, tracker, open_storage(storage, folder / "optuna.journal"), progress)
-            result = search.run(pool)
+        with StudyProgress(_err, quiet=quiet) as progress, Stop() as stop:
+            journal = default_journal(folder)
+            search = Search(
+                plan, digits, tracker, lambda key: Ledger(plan, key, open_storage(storage, journal)), me, progress
+            )
+            result = search.run(pool, stop)
+    if stop.asked is not None and result.before + result.trained + result.failed < result.total:
+        _err.print(f"{result.before + result.trained} of {result.total} trials are done")
+        raise stop.asked
     if not result.trained and not result.failed:
         _err.print(f"nothing to train: all {result.before} trials are done")
     else:
@@ -247,22 +289,122 @@ def study_run(name: str, workers: int | None, storage: str | None, data: str, js
     return ExitStatus.NEGATIVE if result.failed else ExitStatus.OK
 
 
-def _as_it_began(tracker: Tracker, name: str, data: str) -> str | None:
+def _as_it_began(records: Records, name: str, data: str) -> str | None:
     """Where it is left open which images to take, those that the study of this name was last run with."""
-    last = tracker.newest_study(name) if data in {"", digits_module.AUTO} else None
+    last = records.newest_study(name) if data in {"", digits_module.AUTO} else None
     if last is None:
         return None
     began_with = last.tags["harness.dataset"]
     if began_with not in _CHOICES:
-        remedy = f"Go on with them, or begin anew with others, by --data; {digits_module.OPTDIGITS} is always there."
+        remedy = "Go on with them by --data PATH, or begin anew with others by --fresh --data."
         raise UsageError(f"the study {name} began with the images {began_with}", remedy)
     return _CHOICES[began_with]
 
 
-def _report(tracker: Tracker, name: str | None, folder: Path | None) -> Path:
+def _put_aside(folder: Path, key: str) -> None:
+    """Keep the report of a study that is put aside: the next one's would take its place."""
+    kept = folder / "archive" / key
+    for part in REPORT_FILES:
+        if (folder / part).exists():
+            kept.mkdir(parents=True, exist_ok=True)
+            (folder / part).replace(kept / part)
+
+
+@study.command("list")
+@_json
+def study_list(json_to: str | None) -> None:
+    """List the recorded studies, and how each stands."""
+    from harness import overview
+    from harness.records import Records
+
+    found = overview.standings(Records())
+    table = Table("study", "state", "trials", "failed", "images", "engine", "last run", box=None, pad_edge=False)
+    for one in found:
+        state = f"running ({one.runner})" if one.runner else one.state
+        trials = f"{one.finished} of {one.total}"
+        table.add_row(one.name, state, trials, str(one.failed), one.dataset, one.engine, one.last_run)
+    Console(stderr=json_to == "-", highlight=False).print(table if found else "no study was recorded")
+    if json_to is not None:
+        write_json(json_to, {"studies": [asdict(one) for one in found]})
+
+
+@study.command("show")
+@click.argument("name")
+@_json
+def study_show(name: str, json_to: str | None) -> None:
+    """Show how the recorded study of a name stands, and what failed in it and why."""
+    from harness import overview
+    from harness.records import Records
+
+    found = overview.standings(Records(), name)
+    if not found:
+        raise UsageError(f"no study called {name!r} was recorded", "harness study list shows those that were.")
+    for one in found:
+        _say(f"{one.name}: {one.state}, last run {one.last_run}", json_to)
+        _say(f"  trials: {one.finished} of {one.total} recorded; {one.failed} runs failed", json_to)
+        _say(f"  images {one.dataset}, engine {one.engine}", json_to)
+        if one.runner:
+            _say(f"  run by {one.runner}", json_to)
+        for reason, count in one.failures.items():
+            _say(f"  {count} failed: {reason}", json_to)
+        report = OUT / one.name / REPORT_FILES[0]
+        if one.state != "archived" and report.is_file():
+            _say(f"  report: {report.absolute()}", json_to)
+    if json_to is not None:
+        write_json(json_to, {"studies": [asdict(one) for one in found]})
+
+
+@study.command("check")
+@_study
+@_workers
+@_storage
+@_trials
+@_new_name
+@_data
+@_json
+def study_check(
+    name: str,
+    workers: int | None,
+    storage: str | None,
+    trials: int | None,
+    new_name: str | None,
+    data: str,
+    json_to: str | None,
+) -> int:
+    """Say what `study run` would do now, and about how long it would take, without doing any of it."""
+    from harness import overview
+    from harness.ledger import default_journal
+    from harness.records import Records
+    from harness.store import database_path, tracking_uri
+    from harness.workers import default_count
+
+    plan = _plan(name, trials, new_name)
+    path = database_path(tracking_uri())
+    records = Records() if path is None or path.is_file() else None
+    began_with = None if records is None else _as_it_began(records, plan.name, data)
+    digits = _load(began_with or data, began_with and "with which the study began")
+    where = (storage, default_journal(OUT / plan.name))
+    found = overview.forecast(plan, digits, records, where, workers or default_count())
+    for line in found.refused:
+        _say(f"would be refused: {line}", json_to)
+    for line in found.settled:
+        _say(f"would be put right: {line}", json_to)
+    _say(f"{plan.name}: {found.done} of {found.total} trials are done", json_to)
+    if found.trainings:
+        _say(f"to train: {found.trainings} trainings, {found.epochs} epochs in all", json_to)
+        about = timedelta(seconds=round(found.duration_s))
+        _say(f"about {about} of training, told by {found.told_by}", json_to)
+    else:
+        _say("nothing to train", json_to)
+    if json_to is not None:
+        write_json(json_to, {"study": plan.name, **asdict(found)})
+    return ExitStatus.USAGE if found.refused else ExitStatus.OK
+
+
+def _report(records: Records, name: str | None, folder: Path | None) -> Path:
     from reports import page
 
-    record = tracker.study(name)
+    record = records.study(name)
     return page.write(record, folder or OUT / record.parent.tags["harness.study"]).absolute()
 
 
@@ -271,9 +413,9 @@ def _report(tracker: Tracker, name: str | None, folder: Path | None) -> Path:
 @click.option("--out", "folder", type=click.Path(path_type=Path), help="The folder; by default out/<study>.")
 def report(name: str | None, folder: Path | None) -> None:
     """Write a study's report from MLflow's records alone; where none is named, that of the study run last."""
-    from harness.tracking import Tracker
+    from harness.records import Records
 
-    click.echo(f"report: {_report(Tracker(create=False), name, folder)}")
+    click.echo(f"report: {_report(Records(), name, folder)}")
 
 
 @cli.group()
@@ -332,11 +474,11 @@ def bench(parts: tuple[str, ...], rounds: int, rivals: str, data: str, json_to: 
 @click.option("--port", type=click.IntRange(1, 65535), help="The port; by default 5000 or the next free one.")
 def ui(port: int | None) -> int:
     """Browse the recorded runs in MLflow, served to this machine alone."""
-    from harness import tracking
+    from harness import store
     from harness import ui as ui_module
 
     chosen = ui_module.free_port() if port is None else port
-    uri = tracking.tracking_uri()
+    uri = store.tracking_uri()
     ui_module.command(uri, chosen)
     _err.print(f"MLflow: http://127.0.0.1:{chosen}/ shows {masked(uri)}; Ctrl-C ends it", markup=False)
     return ui_module.serve(uri, chosen)

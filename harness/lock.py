@@ -1,4 +1,4 @@
-"""One runner a study."""
+"""One runner a study, as far as this machine's file systems reach."""
 
 from __future__ import annotations
 
@@ -9,26 +9,43 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from harness.errors import StoppedError
+from harness.output import write_text
+from harness.runner import Runner
+
+_LOCK, _HOLDER = "run.lock", "run.json"
 
 
 @contextmanager
-def sole_runner(folder: Path) -> Iterator[None]:
+def sole_runner(folder: Path, me: Runner) -> Iterator[None]:
     """Keep others from running the study of this folder; the system lets go of it however this process ends.
 
     Raises:
         StoppedError: another process is running the study, or the folder cannot be written.
     """
-    path = folder / "run.lock"
+    path = folder / _LOCK
     try:
         folder.mkdir(parents=True, exist_ok=True)
         lock = FileLock(path)
         lock.acquire(blocking=False)
     except Timeout:
-        cause = f"the study is being run by another process, which holds {path}"
+        who = holder(folder)
+        cause = f"the study is being run by {who or 'another process'}, which holds {path}"
         raise StoppedError(cause, "Wait until it ends, or stop it.") from None
     except OSError as error:
-        raise StoppedError(f"{path}: cannot be written ({error.strerror})", "Make the folder writable.") from error
+        cause = f"{folder}: cannot be written ({error.strerror or error})"
+        raise StoppedError(cause, "Make the folder writable, or run in another.") from error
     try:
+        write_text(folder / _HOLDER, me.text() + "\n")
         yield
     finally:
+        (folder / _HOLDER).unlink(missing_ok=True)
         lock.release()
+
+
+def holder(folder: Path) -> Runner | None:
+    """Who is running the study of this folder; None where nobody is, or has not said so yet."""
+    try:
+        runner = Runner.parse((folder / _HOLDER).read_text())
+    except OSError:
+        return None
+    return runner if runner is not None and runner.is_alive(0) else None

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from harness import engines
+from harness.errors import UsageError
 from harness.variant import BASELINE, AdamKind, Shape, SoftmaxPlace, Variant
 
 Value = int | float | str
@@ -137,14 +138,16 @@ class Plan(_Part):
         problems = [*self._engine_problems(), *self._space_problems(), *self._seed_problems()]
         if problems:
             raise ValueError("; ".join(problems))
-        for corner in self._corners():
+        for corner in self.corners():
             self.variant(corner)  # raises a ValueError that names the field
         return self
 
     def _engine_problems(self) -> list[str]:
-        if self.engine in engines.NAMES:
-            return []
-        return [f"engine: no engine is called {self.engine!r} (engines: {', '.join(engines.NAMES)})"]
+        try:
+            engines.check(self.engine)
+        except UsageError as error:
+            return [f"engine: {error.cause} ({error.remedy.rstrip('.')})"]
+        return []
 
     def _space_problems(self) -> list[str]:
         varied = self.space.parameters()
@@ -174,7 +177,7 @@ class Plan(_Part):
             problems.append("seed: a sampled design has its seeds in design.seeds, not in fixed or space")
         return problems
 
-    def _corners(self) -> list[dict[str, Value]]:
+    def corners(self) -> list[dict[str, Value]]:
         """Combinations that hold every extreme value, enough to find any value that a variant refuses."""
         extremes: dict[str, list[Value]] = {
             name: [min(values), max(values)] if isinstance(values, list) else [values.low, values.high]
@@ -202,7 +205,7 @@ class Plan(_Part):
     @property
     def shape(self) -> Shape | None:
         """The shape of all variants, if they have one."""
-        shapes = {self.variant(corner).shape for corner in self._corners()}
+        shapes = {self.variant(corner).shape for corner in self.corners()}
         return shapes.pop() if len(shapes) == 1 else None
 
     @property

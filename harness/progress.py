@@ -71,6 +71,16 @@ class StudyProgress:
     ) -> None:
         self._bar.stop()
 
+    def settled(self, line: str) -> None:
+        """Something that an interrupted run left was put right."""
+        if not self._quiet:
+            self._console.print(f"put right: {line}", markup=False)
+
+    def stopping(self, batches: int) -> None:
+        """No more is begun; so many batches are being trained still."""
+        what = "1 batch that is" if batches == 1 else f"{batches} batches that are"
+        self._console.print(f"stopping: recording the {what} being trained; once more stops at once", markup=False)
+
     def begin(self, done: int, total: int) -> None:
         """The study starts with so many of its trials done."""
         self._before = self._done = done
@@ -78,7 +88,7 @@ class StudyProgress:
         self._started_s = self._told_s = time.monotonic()
         self._bar.start_task(self._task)
         self._bar.update(self._task, completed=done, total=total)
-        if not self._live and not self._quiet:
+        if not self._live and not self._quiet and done < total:
             self._console.print(f"{done} of {total} trials are done; training {total - done}")
 
     def adopted(self) -> None:

@@ -1,44 +1,43 @@
-"""Ask, train, track, tell: the only module that imports Optuna."""
+"""Ask, train, track, tell: a study, continued from where its records stand."""
 
 from __future__ import annotations
 
-import hashlib
-import json
 import logging
 import time
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Protocol, get_args
-
-import numpy as np
-import optuna
-from filelock import FileLock
-from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
-from optuna.exceptions import OptunaError
-from optuna.storages import BaseStorage, JournalStorage
-from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
-from optuna.trial import TrialState
-from sqlalchemy.exc import SQLAlchemyError
+from itertools import chain
+from typing import Protocol
 
 from harness import engines
 from harness.digits import Digits
 from harness.errors import StoppedError
-from harness.output import masked
-from harness.plan import FloatRange, IntRange, Plan, Sampled, Value
-from harness.tracking import StudyHandle, Tracker
+from harness.interrupts import Stop
+from harness.ledger import Entry, Ledger
+from harness.plan import Plan, Sampled, Value
+from harness.reconcile import Recorded, Settlement, Unknown, settle
+from harness.records import TRAINING, TRIAL, Records
+from harness.runner import HEARTBEAT_S, Runner
+from harness.store import StoreError
+from harness.tracking import Tracker
 from harness.trials import Outcome, by_training
-from harness.variant import TRACE_VERSION, SoftmaxPlace, Variant
-from harness.workers import Batch, Workers
+from harness.variant import BASELINE, Variant
+from harness.workers import Batch, Pool
+
+# How long a request to stop may go unnoticed while workers train.
+_NOTICED_S = 0.5
 
 _log = logging.getLogger(__name__)
 
 
 class Progress(Protocol):
     """Is told how a study goes."""
+
+    def settled(self, line: str) -> None:
+        """Something that an interrupted run left was put right."""
 
     def begin(self, done: int, total: int) -> None:
         """The study starts with so many of its trials done."""
@@ -49,6 +48,9 @@ class Progress(Protocol):
     def trial(self, variants: Sequence[Variant], outcomes: Sequence[Outcome] | None) -> None:
         """A trial ended; with no outcomes, it failed."""
 
+    def stopping(self, batches: int) -> None:
+        """No more is begun; so many batches are being trained still."""
+
 
 @dataclass(frozen=True)
 class Result:
@@ -58,6 +60,7 @@ class Result:
         before: trials that were done before.
         trained: trials that were trained now.
         failed: trials that failed now.
+        total: trials that the study has when it is complete.
         mlflow_s: seconds that recording them in MLflow took this process.
         optuna_s: seconds that asking for them and telling of them took this process.
         busy_share: of the workers' time from the first batch's start to the last one's end, the share in which they
@@ -67,6 +70,7 @@ class Result:
     before: int
     trained: int
     failed: int
+    total: int
     mlflow_s: float
     optuna_s: float
     busy_share: float
@@ -77,7 +81,8 @@ class _Costs:
 
     def __init__(self) -> None:
         self.spent_s = {"mlflow": 0.0, "optuna": 0.0}
-        self._batches: list[tuple[float, float]] = []
+        self._trained_s = 0.0
+        self._first_s, self._last_s = float("inf"), 0.0
 
     @contextmanager
     def of(self, what: str) -> Iterator[None]:
@@ -89,13 +94,12 @@ class _Costs:
             self.spent_s[what] += time.perf_counter() - started_s
 
     def trained(self, batch: Batch) -> None:
-        self._batches.append((batch.began_s, batch.ended_s))
+        self._trained_s += batch.ended_s - batch.began_s
+        self._first_s, self._last_s = min(self._first_s, batch.began_s), max(self._last_s, batch.ended_s)
 
     def busy_share(self, n_workers: int) -> float:
-        if not self._batches:
-            return 0.0
-        whole_s = max(ended for _, ended in self._batches) - min(began for began, _ in self._batches)
-        return sum(ended - began for began, ended in self._batches) / (n_workers * whole_s)
+        whole_s = self._last_s - self._first_s
+        return self._trained_s / (n_workers * whole_s) if whole_s > 0 else 0.0
 
 
 @dataclass(frozen=True)
@@ -106,68 +110,23 @@ class _Trial:
 
 @dataclass(frozen=True)
 class _Job:
-    """The trials that go to a worker together."""
+    """The trials that go to a worker together, and what of them is not recorded yet."""
 
     trials: tuple[_Trial, ...]
-
-    @property
-    def variants(self) -> list[Variant]:
-        return [variant for trial in self.trials for variant in trial.variants]
+    missing: tuple[Variant, ...]
 
 
-def study_key(plan: Plan, digits: Digits) -> str:
-    """What must stay the same for two runs of a study to be one study: 12 hex digits.
-
-    The values of the space are not in it, so a study can grow; whatever gives a finished trial another meaning is.
-    """
-    varied = set(plan.space.parameters())
-    design = plan.design.model_dump(exclude={"trials"})
-    fixed = plan.variant({}).model_dump(exclude=varied, exclude_defaults=True)
-    content = [plan.name, digits.sha256_x, digits.sha256_y, plan.engine, fixed, plan.objectives, design, TRACE_VERSION]
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]
-
-
-@contextmanager
-def _failures(what: str) -> Iterator[None]:
-    """Turn what a storage throws into one clear error."""
-    try:
-        yield
-    except (OSError, ValueError, KeyError, ImportError, SQLAlchemyError, OptunaError) as error:
-        lines = str(error).strip().splitlines()
-        cause = masked(f"{what}: {lines[0] if lines else type(error).__name__}")
-        raise StoppedError(cause, "Give another by --storage, or move what is in the way; then run again.") from error
-
-
-def open_storage(url: str | None, journal: Path) -> BaseStorage:
-    """Open Optuna's storage: a database by its URL, else the journal file.
-
-    Raises:
-        StoppedError: it cannot be opened.
-    """
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    with _failures(f"Optuna's storage {url or journal} cannot be opened"):
-        if url is not None:
-            return optuna.storages.get_storage(url)
-        journal.parent.mkdir(parents=True, exist_ok=True)
-        return JournalStorage(JournalFileBackend(str(journal), _SystemLock(str(journal))))
-
-
-class _SystemLock(JournalFileOpenLock):
-    """A journal's lock that the system lets go of when its holder is killed.
-
-    Optuna's own locks are files that then stay behind: thirty seconds, or with a relative path for ever (5.0.0).
-    """
-
-    def __init__(self, journal: str) -> None:
-        super().__init__(journal)
-        self._lock = FileLock(f"{journal}.lock")
-
-    def acquire(self) -> bool:
-        self._lock.acquire()
-        return True
-
-    def release(self) -> None:
-        self._lock.release()
+def recorded(records: Records, plan: Plan, key: str) -> dict[str, Recorded]:
+    """The trainings of a study that MLflow has whole, by the keys of their variants; of equals the first."""
+    found: dict[str, Recorded] = {}
+    kinds = {name: type(getattr(BASELINE, name)) for name in plan.space.parameters()}
+    for run in records.runs(key, TRAINING):
+        if run.status == "FINISHED" and "final_errors" in run.metrics:
+            point: dict[str, Value] = {name: kind(run.params[name]) for name, kind in kinds.items()}
+            epochs, trial = int(run.params["epochs"]), int(run.tags["harness.trial"])
+            known = Recorded(run.run_id, trial, point, run.metrics["final_errors"], epochs)
+            found.setdefault(run.tags["harness.variant"], known)
+    return found
 
 
 class Search:
@@ -177,253 +136,315 @@ class Search:
         plan: the study.
         digits: the images.
         tracker: where runs are recorded.
-        storage: where Optuna keeps trials.
+        open_ledger: opens Optuna's trials of the study whose key it is given.
+        me: this process.
         progress: is told of every trial.
+
+    Raises:
+        StoppedError: another process runs the study, or a store fails.
+        UsageError: the study's finished trials meant something else.
     """
 
-    def __init__(self, plan: Plan, digits: Digits, tracker: Tracker, storage: BaseStorage, progress: Progress) -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        digits: Digits,
+        tracker: Tracker,
+        open_ledger: Callable[[str], Ledger],
+        me: Runner,
+        progress: Progress,
+    ) -> None:
         self._plan, self._tracker, self._progress = plan, tracker, progress
-        key = study_key(plan, digits)
-        with _failures("Optuna's storage cannot be used"):
-            self._study = optuna.create_study(
-                storage=storage,
-                study_name=f"{plan.name}-{key}",
-                directions=["minimize"] * len(plan.objectives),
-                load_if_exists=True,
-            )
-            # A sampler that began anew with the same seed would propose the same points anew.
-            self._study.sampler = _sampler(plan, len(self._study.get_trials(deepcopy=False)))
-        self._distributions = _distributions(plan)
-        run_id = tracker.begin_study(plan, digits, key)
-        self._handle = StudyHandle(run_id, plan.name, key, plan.engine, digits)
-        recorded = tracker.finished_trainings(key)
-        self._recorded = {
-            variant: (run.metrics["final_errors"], int(run.params["epochs"])) for variant, run in recorded.items()
-        }
+        self._handle = tracker.begin_study(plan, digits, me)
+        self._ledger = open_ledger(self._handle.key)
+        self._recorded = recorded(tracker, plan, self._handle.key)
+        self._trial_runs = {int(run.tags["harness.trial"]): run.run_id for run in tracker.runs(self._handle.key, TRIAL)}
+        self._followers: dict[tuple[str, ...], list[int]] = {}
         self._adopted = 0
+        self._heard_s = time.monotonic()
         self._costs = _Costs()
 
-    def run(self, workers: Workers) -> Result:
+    def run(self, pool: Pool, stop: Stop) -> Result:
         """Train what is not trained yet, recording each trial as it ends.
 
         Args:
-            workers: what trains.
+            pool: what trains.
+            stop: where an orderly end is asked for: what is being trained is recorded, and nothing more begun.
 
         Raises:
             StoppedError: a store failed; what was recorded is kept.
         """
-        with _failures("Optuna's storage failed"):
-            self._settle()
-            before = len(self._done())
+        counts = {True: 0, False: 0}
+        before, status = 0, "KILLED"
+        try:
+            settlement = self._settle()
+            before = len(settlement.done) + len(settlement.tell)
             self._progress.begin(before, self._plan.n_trials)
-            counts = {True: 0, False: 0}
-            status = "KILLED"
-            try:
-                for job, future in self._trained(workers):
-                    for ended_well in self._record(job, future):
-                        counts[ended_well] += 1
-                status = "FINISHED"
-            finally:
-                before += self._adopted
-                ended = {"finished": before + counts[True], "failed": counts[False]}
-                self._tracker.end_study(self._handle.run_id, status, ended)
-        spent_s, busy_share = self._costs.spent_s, self._costs.busy_share(workers.count)
-        return Result(before, counts[True], counts[False], spent_s["mlflow"], spent_s["optuna"], busy_share)
+            for job, future in self._trained(pool, settlement, stop):
+                for ended_well in self._record(job, future):
+                    counts[ended_well] += 1
+            status = "KILLED" if stop.asked else "FINISHED"
+        except StoreError:
+            raise  # there is nothing to say it to
+        except BaseException:
+            self._end(status, before, counts)
+            raise
+        self._end(status, before, counts)
+        spent_s, busy_share = self._costs.spent_s, self._costs.busy_share(pool.count)
+        done = before + self._adopted
+        ended = (done, counts[True], counts[False], self._plan.n_trials)
+        return Result(*ended, spent_s["mlflow"], spent_s["optuna"], busy_share)
 
-    def _trained(self, workers: Workers) -> Iterator[tuple[_Job, Future[Batch]]]:
+    def _end(self, status: str, before: int, counts: Mapping[bool, int]) -> None:
+        ended = {"finished": before + self._adopted + counts[True], "failed": counts[False]}
+        self._tracker.end_study(self._handle, status, ended)
+
+    def _trained(self, pool: Pool, settlement: Settlement, stop: Stop) -> Iterator[tuple[_Job, Future[Batch]]]:
         """Each job with its future, as they are done, while the next ones train.
 
         More jobs are handed out than there are workers, so that none waits while this process records: of a grid
         one more each, of a sampler one in all, because what waits was proposed without knowing what is recorded now.
         """
-        if isinstance(self._plan.design, Sampled):
-            jobs, in_flight = self._sampled_jobs(self._plan.design, workers.count), workers.count + 1
-        else:
-            jobs, in_flight = self._grid_jobs(workers.count), 2 * workers.count
+        jobs = self._jobs(settlement, pool)
         running: dict[Future[Batch], _Job] = {}
+        is_stopping = False
         while True:
-            while len(running) < in_flight and (job := next(jobs, None)) is not None:
-                running[workers.submit(job.variants)] = job
+            while not stop.asked and len(running) < self._most(pool) and (job := next(jobs, None)) is not None:
+                running[pool.submit(job.missing)] = job
+            if stop.asked and not is_stopping:
+                is_stopping = True
+                self._withdraw(pool, running)
             if not running:
                 return
-            done, _ = wait(running, return_when=FIRST_COMPLETED)
-            # One at a time, so that the next ones are handed out before another is recorded.
-            future = next(iter(done))
-            yield running.pop(future), future
+            done, _ = wait(running, timeout=_NOTICED_S, return_when=FIRST_COMPLETED)
+            self._heartbeat()
+            if done:
+                # One at a time, so that the next ones are handed out before another is recorded.
+                future = next(iter(done))
+                yield running.pop(future), future
+
+    def _most(self, pool: Pool) -> int:
+        return pool.count + 1 if isinstance(self._plan.design, Sampled) else 2 * pool.count
+
+    def _withdraw(self, pool: Pool, running: dict[Future[Batch], _Job]) -> None:
+        """Take back what no worker has begun; it waits for the next run of the study."""
+        for future in [future for future in running if pool.withdraw(future)]:
+            for trial in running.pop(future).trials:
+                for number in (trial.number, *self._followers.pop(_keys(trial.variants), ())):
+                    self._ledger.park(number)
+        self._progress.stopping(len(running))
+
+    def _heartbeat(self) -> None:
+        if time.monotonic() - self._heard_s > HEARTBEAT_S:
+            self._heard_s = time.monotonic()
+            self._tracker.heartbeat(self._handle)
+
+    # What an interrupted run left
+
+    def _settle(self) -> Settlement:
+        """Make Optuna and MLflow agree, and close what was left open."""
+        settlement = settle(self._plan, self._ledger.entries(), self._recorded)
+        for entry in settlement.tell:
+            self._adopt(entry.number, entry.variants)
+        for entry in settlement.give_up:
+            self._ledger.fail(entry.number)
+        for unknown in settlement.unknown:
+            self._enter(unknown, settlement)
+        closed = self._tracker.close_orphans(self._handle)
+        lines = settlement.lines()
+        if closed:
+            lines.append(f"{closed} {'run' if closed == 1 else 'runs'} left open in MLflow: closed as KILLED")
+        for line in lines:
+            self._progress.settled(line)
+        return settlement
+
+    def _enter(self, unknown: Unknown, settlement: Settlement) -> None:
+        """Enter a trial of which there are records into Optuna: as told, or as unfinished where some are missing."""
+        is_whole = self._is_recorded(unknown.variants)
+        if is_whole:
+            values = self._recorded_values(unknown.variants)
+            number = self._ledger.restore(unknown.number, unknown.point, unknown.variants, values)
+        else:
+            number = self._ledger.begin(unknown.point, unknown.variants)
+        if number is None:
+            return
+        for key in unknown.variants if number != unknown.number else ():
+            if key in self._recorded:
+                self._tracker.renumber(self._recorded[key].run_id, number)
+        if unknown.number in self._trial_runs and number != unknown.number:
+            self._trial_runs[number] = self._trial_runs.pop(unknown.number)
+            self._tracker.renumber(self._trial_runs[number], number)
+        entry = next(entry for entry in self._ledger.entries() if entry.number == number)
+        (settlement.done if is_whole else settlement.unfinished).append(entry)
+        self._finish_trial_run(number, unknown.variants)
+
+    def _is_recorded(self, keys: Sequence[str]) -> bool:
+        return all(key in self._recorded for key in keys)
+
+    def _adopt(self, number: int, keys: tuple[str, ...]) -> None:
+        """Tell a trial from its records, all of which are there."""
+        self._finish_trial_run(number, keys)
+        self._ledger.tell(number, self._recorded_values(keys))
+
+    def _finish_trial_run(self, number: int, keys: tuple[str, ...]) -> None:
+        """Close a trial's own run where it has one and all its trainings are recorded."""
+        if number in self._trial_runs and self._is_recorded(keys):
+            means = zip(self._plan.objectives, self._recorded_values(keys), strict=True)
+            self._tracker.end_trial(self._trial_runs[number], {str(name): value for name, value in means})
+
+    def _recorded_values(self, keys: Sequence[str]) -> list[float]:
+        runs = [self._recorded[key] for key in keys]
+        measured = {"errors": sum(run.errors for run in runs) / len(runs), "epochs": float(runs[0].epochs)}
+        return [measured[objective] for objective in self._plan.objectives]
 
     # What is left to do
 
-    def _done(self) -> set[str]:
-        """What the trials that are complete, recorded whole, and of this design have trained."""
-        trials = self._study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-        trained = {str(trial.user_attrs.get("variants", "")) for trial in trials}
+    def _jobs(self, settlement: Settlement, pool: Pool) -> Iterator[_Job]:
+        known = [*settlement.again, *settlement.unfinished]
         if not isinstance(self._plan.design, Sampled):
-            trained &= {self._plan.variant(point).key for point in self._plan.points()}
-        return {variants for variants in trained if self._is_recorded(variants)}
+            return self._grid_jobs(known, {entry.variants for entry in settlement.done + settlement.tell}, pool)
+        n_done = len(settlement.done) + len(settlement.tell)
+        design = self._plan.design
+        known = known[: max(0, design.trials - n_done)]
+        n_left = design.trials - n_done - len(known)
+        return chain(self._known_jobs(known, design.seeds, pool), self._sampled_jobs(design, n_left, pool))
 
-    def _is_recorded(self, variants: str) -> bool:
-        return bool(variants) and all(key in self._recorded for key in variants.split())
-
-    def _settle(self) -> None:
-        """Settle what an interrupted run left: trials that were asked for, and runs that were half written."""
-        self._tracker.close_orphans(self._handle.key)
-        for trial in self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
-            if not self._adopt(trial.number, trial.user_attrs.get("variants", "")):
-                self._study.tell(trial.number, state=TrialState.FAIL)
-
-    def _adopt(self, number: int, variants: str) -> bool:
-        """Complete a trial from its records, if all that it trains is recorded."""
-        if not self._is_recorded(variants):
-            return False
-        scores = [self._recorded[key] for key in variants.split()]
-        self._study.tell(number, self._values([errors for errors, _ in scores], scores[0][1]))
-        return True
-
-    def _grid_jobs(self, n_workers: int) -> Iterator[_Job]:
+    def _grid_jobs(self, known: list[Entry], done: set[tuple[str, ...]], pool: Pool) -> Iterator[_Job]:
         """A factorial's trials, as many trainings together as the engine takes at once and every worker has some."""
-        done = self._done()
+        numbers = {entry.variants: entry.number for entry in known}
         points = {
-            variant.key: (variant, point)
-            for point in self._plan.points()
-            if (variant := self._plan.variant(point)).key not in done
+            variant: point for point in self._plan.points() if ((variant := self._plan.variant(point)).key,) not in done
         }
-        trainings = by_training([variant for variant, _ in points.values()])
+        trainings = by_training(list(points))
         trainings.sort(key=lambda training: training[0].shape)  # one call takes one shape
-        together = self._together(len(trainings), 1, n_workers)
+        together = self._together(len(trainings), 1, pool)
         for first in range(0, len(trainings), together):
             chunk = [variant for training in trainings[first : first + together] for variant in training]
-            asked = [self._ask((variant,), points[variant.key][1]) for variant in chunk]
-            if trials := tuple(trial for trial in asked if trial is not None):
-                yield _Job(trials)
+            begun = [self._begun(numbers.get((variant.key,)), variant, points[variant]) for variant in chunk]
+            yield self._job(begun)
 
-    def _ask(self, variants: tuple[Variant, ...], point: dict[str, Value]) -> _Trial | None:
-        """Begin the trial at a point of the space; None if records complete it without training."""
-        keys = _keys(variants)
+    def _begun(self, number: int | None, variant: Variant, point: Mapping[str, Value]) -> _Trial:
         with self._costs.of("optuna"):
-            # Written whole, at once: to enqueue a point, ask for it and name its variant would be six writes.
-            begun = optuna.trial.create_trial(
-                state=TrialState.RUNNING,
-                params=dict(point),
-                distributions=self._distributions,
-                user_attrs={"variants": keys},
-            )
-            self._study.add_trial(begun)
-            mine = (trial for trial in reversed(self._study.get_trials(deepcopy=False)) if _is_begun(trial, keys))
-            return self._begun(next(mine).number, variants)
+            if number is None:
+                return _Trial(self._ledger.begin(point, (variant.key,)), (variant,))
+            self._ledger.take_up(number)
+            return _Trial(number, (variant,))
 
-    def _begun(self, number: int, variants: tuple[Variant, ...]) -> _Trial | None:
-        """The trial that was begun, unless its records are there already and complete it."""
-        if not self._adopt(number, _keys(variants)):
-            return _Trial(number, variants)
-        self._adopted += 1
-        self._progress.adopted()
-        return None
+    def _known_jobs(self, known: list[Entry], seeds: Sequence[int], pool: Pool) -> Iterator[_Job]:
+        """The trials of a sampled design that were asked for before."""
+        together = self._together(len(known), len(seeds), pool)
+        for first in range(0, len(known), together):
+            chunk = known[first : first + together]
+            for entry in chunk:
+                self._ledger.take_up(entry.number)
+            yield self._job([_Trial(entry.number, self._variants(entry.point, seeds)) for entry in chunk])
 
-    def _sampled_jobs(self, design: Sampled, n_workers: int) -> Iterator[_Job]:
+    def _sampled_jobs(self, design: Sampled, n_left: int, pool: Pool) -> Iterator[_Job]:
         """A sampler's trials, each trained with every seed, as many together as the engine takes at once."""
-        n_left = design.trials - len(self._done())
-        together = self._together(n_left, len(design.seeds), n_workers)
+        together = self._together(n_left, len(design.seeds), pool)
         while n_left > 0:
             proposed = [self._propose(design) for _ in range(min(together, n_left))]
             n_left -= len(proposed)
-            if trials := tuple(trial for trial in proposed if trial is not None):
-                yield _Job(trials)
+            if trials := [trial for trial in proposed if trial is not None]:
+                yield self._job(trials)
 
     def _propose(self, design: Sampled) -> _Trial | None:
+        """A new trial; None if it is one that is recorded or being trained, whose values it then has."""
         with self._costs.of("optuna"):
-            asked = self._study.ask(self._distributions)
-            variants = tuple(self._plan.variant({**asked.params, "seed": seed}) for seed in design.seeds)
-            asked.set_user_attr("variants", _keys(variants))
-            return self._begun(asked.number, variants)
+            asked = self._ledger.propose()
+            variants = self._variants(asked.point, design.seeds)
+            keys = _keys(variants)
+            self._ledger.enter(asked.number, keys)
+            if keys in self._followers:
+                self._followers[keys].append(asked.number)
+                return None
+            if self._is_recorded(keys):
+                self._follow(asked.number, keys)
+                return None
+        self._followers[keys] = []
+        return _Trial(asked.number, variants)
 
-    def _together(self, n_units: int, trainings_each: int, n_workers: int) -> int:
+    def _follow(self, number: int, keys: tuple[str, ...]) -> None:
+        self._ledger.tell(number, self._recorded_values(keys))
+        self._adopted += 1
+        self._progress.adopted()
+
+    def _variants(self, point: Mapping[str, Value], seeds: Sequence[int]) -> tuple[Variant, ...]:
+        return tuple(self._plan.variant({**point, "seed": seed}) for seed in seeds)
+
+    def _job(self, trials: Sequence[_Trial]) -> _Job:
+        missing = (variant for trial in trials for variant in trial.variants)
+        return _Job(tuple(trials), tuple(variant for variant in missing if variant.key not in self._recorded))
+
+    def _together(self, n_units: int, trainings_each: int, pool: Pool) -> int:
         """How many units of so many trainings go to a worker at a time, so that its engine and all workers are busy."""
-        return max(1, min(engines.WIDTHS[self._plan.engine] // trainings_each, -(-n_units // n_workers)))
+        return max(1, min(engines.width(self._plan.engine) // trainings_each, -(-n_units // pool.count)))
 
     # What was done
 
     def _record(self, job: _Job, future: Future[Batch]) -> Iterator[bool]:
         """Log a job's trials to MLflow, then tell Optuna, so that what is told is logged; yield how each ended."""
         error = future.exception()
+        if isinstance(error, StoppedError):
+            raise error
         outcomes: deque[Outcome] = deque()
         if error is None:
             batch = future.result()
             self._costs.trained(batch)
             outcomes.extend(batch.outcomes)
+        missing = {variant.key for variant in job.missing}
         for trial in job.trials:
             if error is None:
-                own = [outcomes.popleft() for _ in trial.variants]
+                own = [outcomes.popleft() for variant in trial.variants if variant.key in missing]
                 self._log_trial(trial, own)
                 self._progress.trial(trial.variants, own)
             else:
-                self._log_failed(trial, f"{type(error).__name__}: {error}")
+                self._log_failed(trial, missing, _reason(error))
                 self._progress.trial(trial.variants, None)
             yield error is None
 
     def _log_trial(self, trial: _Trial, outcomes: Sequence[Outcome]) -> None:
-        values = self._values([outcome.final_errors for outcome in outcomes], trial.variants[0].epochs)
+        keys = _keys(trial.variants)
         with self._costs.of("mlflow"):
-            parent = self._trial_run(trial, dict(zip(self._plan.objectives, values, strict=True)))
+            parent = self._parent_of(trial)
             for outcome in outcomes:
-                self._tracker.log_outcome(self._handle, parent, trial.number, outcome)
-                self._recorded[outcome.variant.key] = (outcome.final_errors, outcome.variant.epochs)
-            if parent != self._handle.run_id:
-                self._tracker.end_trial(parent)
+                variant = outcome.variant
+                run_id = self._tracker.log_outcome(self._handle, parent, trial.number, outcome)
+                errors, epochs = outcome.final_errors, variant.epochs
+                self._recorded[variant.key] = Recorded(run_id, trial.number, {}, errors, epochs)
+            self._finish_trial_run(trial.number, keys)
         with self._costs.of("optuna"):
-            self._study.tell(trial.number, values)
+            self._ledger.tell(trial.number, self._recorded_values(keys))
+        for number in self._followers.pop(keys, ()):
+            self._follow(number, keys)
 
-    def _log_failed(self, trial: _Trial, reason: str) -> None:
+    def _log_failed(self, trial: _Trial, missing: set[str], reason: str) -> None:
         _log.error("trial %d failed: %s", trial.number, reason)
-        parent = self._trial_run(trial, {})
+        parent = self._parent_of(trial)
         for variant in trial.variants:
-            self._tracker.log_failure(self._handle, parent, trial.number, variant, reason)
-        if parent != self._handle.run_id:
-            self._tracker.end_trial(parent, "FAILED")
-        self._study.tell(trial.number, state=TrialState.FAIL)
+            if variant.key in missing:
+                self._tracker.log_failure(self._handle, parent, trial.number, variant, reason)
+        if trial.number in self._trial_runs:
+            self._tracker.end_trial(self._trial_runs[trial.number], {}, "FAILED")
+        for number in (trial.number, *self._followers.pop(_keys(trial.variants), ())):
+            self._ledger.fail(number)
 
-    def _trial_run(self, trial: _Trial, values: Mapping[str, float]) -> str:
+    def _parent_of(self, trial: _Trial) -> str:
         """The run that a trial's trainings hang under: of its own where it has several, else the study's."""
         if not isinstance(self._plan.design, Sampled):
             return self._handle.run_id
-        return self._tracker.begin_trial(self._handle, trial.number, trial.variants[0], values)
-
-    def _values(self, errors: Sequence[float], epochs: float) -> list[float]:
-        measured = {"errors": sum(errors) / len(errors), "epochs": float(epochs)}
-        return [measured[objective] for objective in self._plan.objectives]
-
-
-def _is_begun(trial: optuna.trial.FrozenTrial, keys: str) -> bool:
-    """Whether this is the trial that was begun for these variants, should others write to the same storage."""
-    return trial.state == TrialState.RUNNING and trial.user_attrs.get("variants") == keys
-
-
-def _keys(variants: tuple[Variant, ...]) -> str:
-    """What a trial trains, as Optuna keeps it."""
-    return " ".join(variant.key for variant in variants)
-
-
-def _sampler(plan: Plan, n_trials: int) -> optuna.samplers.BaseSampler:
-    """The sampler of a study that has so many trials; of a factorial, one that is never asked."""
-    if not isinstance(plan.design, Sampled):
-        return optuna.samplers.RandomSampler()
-    seed = int(np.random.SeedSequence([plan.design.sampler_seed, n_trials]).generate_state(1)[0])
-    if plan.design.sampler == "tpe":
-        return optuna.samplers.TPESampler(seed=seed)
-    return optuna.samplers.RandomSampler(seed=seed)
-
-
-def _distributions(plan: Plan) -> dict[str, BaseDistribution]:
-    """The space as numbers wherever it can be: Optuna lets the range of a number grow, but not a set of choices."""
-    distributions: dict[str, BaseDistribution] = {}
-    for name, values in plan.space.parameters().items():
-        if isinstance(values, IntRange):
-            distributions[name] = IntDistribution(values.low, values.high, step=values.step, log=values.log)
-        elif isinstance(values, FloatRange):
-            distributions[name] = FloatDistribution(values.low, values.high, log=values.log)
-        elif name == "softmax":  # no number: all the places that there are, so that its choices never change
-            distributions[name] = CategoricalDistribution(get_args(SoftmaxPlace))
-        elif all(isinstance(value, int) for value in values):
-            distributions[name] = IntDistribution(int(min(values)), int(max(values)))
+        if trial.number in self._trial_runs:
+            self._tracker.take_up_trial(self._trial_runs[trial.number])
         else:
-            distributions[name] = FloatDistribution(float(min(values)), float(max(values)), log=True)
-    return distributions
+            run_id = self._tracker.begin_trial(self._handle, trial.number, trial.variants[0])
+            self._trial_runs[trial.number] = run_id
+        return self._trial_runs[trial.number]
+
+
+def _reason(error: BaseException) -> str:
+    return str(error) or type(error).__name__
+
+
+def _keys(variants: Sequence[Variant]) -> tuple[str, ...]:
+    """What a trial trains, as Optuna keeps it."""
+    return tuple(variant.key for variant in variants)

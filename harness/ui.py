@@ -9,7 +9,7 @@ import subprocess
 import sys
 
 from harness.errors import StoppedError, UsageError
-from harness.tracking import database_path
+from harness.store import database_path
 
 _FIRST_PORT = 5000
 _PORTS = 100

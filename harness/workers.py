@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+import logging
 import multiprocessing
 import os
 import pickle
 import signal
+import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
 from multiprocessing import resource_tracker
+from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
 from pathlib import Path
+from queue import SimpleQueue
 from types import TracebackType
-from typing import Self
-
-from pebble import ProcessPool
+from typing import Protocol, Self
 
 from harness import engines, trials
 from harness.digits import Digits
@@ -30,35 +33,18 @@ from harness.variant import Shape, Variant
 # So much do workers yield to the process that hands them work and records what they did.
 _NICE = 5
 
+# How often a batch whose worker died is trained again.
+RETRIES = 2
+
+_log = logging.getLogger(__name__)
+
 
 class WorkerError(Exception):
     """A worker that could not make its engine, and why."""
 
 
-def default_count() -> int:
-    """As many workers as cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
-def _start() -> None:
-    """Begin a worker's life. What takes long is a task: a pool gives up on a worker that dies here."""
-    if hasattr(os, "nice"):
-        os.nice(_NICE)
-
-
-def _warm(engine: str, shape: Shape | None) -> None:
-    """Load what takes seconds; whatever fails here fails again, and is told, with the first batch."""
-    with suppress(Exception):
-        engines.start(engine, shape)
-
-
-@cache
-def _made(engine: str, images: Path) -> tuple[Engine, Digits]:
-    """This worker's engine and images, made once for all its batches."""
-    digits = pickle.loads(images.read_bytes())  # noqa: S301 - written by the process that started this one
-    return engines.make(engine, digits), digits
+class WorkerLostError(Exception):
+    """A worker that died, again and again, while it trained a batch."""
 
 
 @dataclass(frozen=True)
@@ -70,6 +56,40 @@ class Batch:
     ended_s: float
 
 
+class Pool(Protocol):
+    """What trains batches, here or elsewhere."""
+
+    @property
+    def count(self) -> int:
+        """How many batches are trained at a time."""
+
+    def load(self, digits: Digits) -> None:
+        """Give every worker the images; before the first batch."""
+
+    def submit(self, variants: Sequence[Variant]) -> Future[Batch]:
+        """Train a batch as soon as a worker is free; its outcomes come in order."""
+
+    def withdraw(self, future: Future[Batch]) -> bool:
+        """Take back a batch that no worker has begun; False if one has, or if that cannot be known."""
+
+
+def default_count() -> int:
+    """As many workers as cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+# In a worker
+
+
+@cache
+def _made(engine: str, images: Path) -> tuple[Engine, Digits]:
+    """This worker's engine and images, made once for all its batches."""
+    digits = pickle.loads(images.read_bytes())  # noqa: S301 - written by the process that started this one
+    return engines.make(engine, digits), digits
+
+
 def _train(engine: str, images: Path, variants: Sequence[Variant]) -> Batch:
     began_s = time.time()
     try:
@@ -79,13 +99,41 @@ def _train(engine: str, images: Path, variants: Sequence[Variant]) -> Batch:
     return Batch(trials.run(*made, variants), began_s, time.time())
 
 
-@contextmanager
-def _broken() -> Iterator[None]:
-    """Turn a pool that cannot start or go on into one clear error."""
+def _work(connection: Connection, engine: str, images: Path, shape: Shape | None) -> None:
+    """A worker's life: load what takes seconds, then train what is sent until nothing more can be."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    if hasattr(os, "nice"):
+        os.nice(_NICE)
+    threading.Thread(target=_end_with_the_parent, daemon=True).start()
+    with suppress(Exception):  # whatever fails here fails again, and is told, with the first batch
+        engines.start(engine, shape)
+    with suppress(EOFError, BrokenPipeError, ConnectionResetError):
+        while True:
+            connection.send(_answer(engine, images, connection.recv()))
+
+
+def _answer(engine: str, images: Path, variants: Sequence[Variant]) -> Batch | BaseException:
     try:
-        yield
-    except (RuntimeError, OSError) as error:
-        raise StoppedError(f"the workers broke down: {error}", "Run again; what was recorded is kept.") from error
+        return _train(engine, images, variants)
+    except Exception as error:  # noqa: BLE001 - whatever it was, it is why these trials failed
+        return WorkerError(str(error)) if isinstance(error, WorkerError) else _plain(error)
+
+
+def _plain(error: Exception) -> WorkerError:
+    """The error as one that every process can read: some of TensorFlow's do not survive being sent."""
+    return WorkerError(f"{type(error).__name__}: {error}")
+
+
+def _end_with_the_parent() -> None:
+    """Do not train for a coordinator that was killed."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
+
+
+# In the process that hands out
 
 
 @contextmanager
@@ -102,8 +150,90 @@ def _without_interrupts() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
+@dataclass(frozen=True)
+class _Job:
+    variants: list[Variant]
+    future: Future[Batch]
+
+
+class _Worker:
+    """One process, and the thread that hands it batches and begins it anew when it dies.
+
+    A process has a pipe to itself, so that one which is killed at any moment, be it while it sends, harms nobody else.
+    """
+
+    def __init__(self, jobs: SimpleQueue[_Job | None], launch: Callable[[], tuple[BaseProcess, Connection]]) -> None:
+        self._jobs, self._launch = jobs, launch
+        self._ending = False
+        self._process, self._connection = launch()
+        self._thread = threading.Thread(target=self._serve, daemon=True)
+        self._thread.start()
+
+    def end(self) -> None:
+        """Stop the process, whatever it is at."""
+        self._ending = True
+        self._process.kill()
+
+    def join(self) -> None:
+        """Wait until the process and the thread have ended."""
+        self._thread.join()
+        self._process.join()
+        self._connection.close()
+
+    def _serve(self) -> None:
+        while (job := self._jobs.get()) is not None:
+            if not job.future.set_running_or_notify_cancel():
+                continue
+            try:
+                answer = self._trained(job.variants)
+            except OSError as error:
+                answer = StoppedError(f"no worker can be started: {error}", "Run again; what was recorded is kept.")
+            if isinstance(answer, BaseException):
+                job.future.set_exception(answer)
+            else:
+                job.future.set_result(answer)
+
+    def _trained(self, variants: list[Variant]) -> Batch | BaseException:
+        """What the process answers; one that dies is begun anew and asked again."""
+        if not self._process.is_alive():  # it died while it had nothing to do: that costs no try
+            self._begin_anew()
+        code: int | None = None
+        for attempt in range(1 + RETRIES):
+            if attempt:
+                _log.warning("%s; its %d variants are trained again", _death(code), len(variants))
+                self._begin_anew()
+            try:
+                self._connection.send(variants)
+                answer: Batch | BaseException = self._connection.recv()
+            except (EOFError, OSError):
+                self._process.join()
+                code = self._process.exitcode
+                if self._ending:
+                    break
+            else:
+                return answer
+        return WorkerLostError(f"{_death(code)}, {1 + RETRIES} times in a row while it trained these trials")
+
+    def _begin_anew(self) -> None:
+        self._process.kill()
+        self._process.join()
+        self._connection.close()
+        if not self._ending:
+            self._process, self._connection = self._launch()
+        if self._ending:  # it may have become so meanwhile
+            self._process.kill()
+
+
+def _death(code: int | None) -> str:
+    """How a worker ended, as far as its exit code says."""
+    if code is None or code >= 0:
+        return f"a worker ended by itself (exit code {code})"
+    hint = ", as the system does when memory runs out" if -code == signal.SIGKILL else ""
+    return f"a worker was killed by signal {-code}{hint}"
+
+
 class Workers:
-    """Worker processes that train batches of variants; one that dies fails its own batch alone.
+    """Worker processes that train batches of variants; one that dies costs its own batch alone, which is tried again.
 
     They start at once and load TensorFlow while this process has other things to do; the images come after, by
     :meth:`load`.
@@ -120,12 +250,27 @@ class Workers:
 
     def __init__(self, count: int, engine: str, folder: Path, shape: Shape | None = None) -> None:
         self.count = count
-        self._engine = engine
         self._images = folder / "images.pickle"
-        self._pool = ProcessPool(max_workers=count, initializer=_start, context=multiprocessing.get_context("spawn"))
-        with _broken(), _without_interrupts():
-            for _ in range(count):
-                self._pool.schedule(_warm, args=(engine, shape))
+        self._life = (engine, self._images, shape)
+        self._jobs: SimpleQueue[_Job | None] = SimpleQueue()
+        self._launching = threading.Lock()
+        self._workers: list[_Worker] = []
+        try:
+            with _without_interrupts():
+                for _ in range(count):
+                    self._workers.append(_Worker(self._jobs, self._launch))
+        except OSError as error:
+            self._end()
+            raise StoppedError(f"no worker can be started: {error}", "Run again, or with fewer --workers.") from error
+
+    def _launch(self) -> tuple[BaseProcess, Connection]:
+        context = multiprocessing.get_context("spawn")
+        with self._launching:  # one at a time: starting a process is not made for several threads
+            ours, its = context.Pipe()
+            process = context.Process(target=_work, args=(its, *self._life), daemon=True)
+            process.start()
+            its.close()  # so that its end of the pipe is closed when it ends
+        return process, ours
 
     def load(self, digits: Digits) -> None:
         """Leave the images where every worker finds them.
@@ -138,13 +283,23 @@ class Workers:
     def submit(self, variants: Sequence[Variant]) -> Future[Batch]:
         """Train a batch as soon as a worker is free; its outcomes come in order.
 
-        Raises:
-            StoppedError: the processes cannot be reached any more.
+        The future's exception is a :class:`WorkerError` where training failed, a :class:`WorkerLostError` where
+        workers died of it, a :class:`StoppedError` where no worker can be started any more.
         """
-        with _broken():
-            arguments = (self._engine, self._images, list(variants))
-            future: Future[Batch] = self._pool.schedule(_train, args=arguments)
-            return future
+        future: Future[Batch] = Future()
+        self._jobs.put(_Job(list(variants), future))
+        return future
+
+    def withdraw(self, future: Future[Batch]) -> bool:
+        """Take back a batch that no worker has begun; False if one has."""
+        return future.cancel()
+
+    def _end(self) -> None:
+        for worker in self._workers:
+            self._jobs.put(None)
+            worker.end()
+        for worker in self._workers:
+            worker.join()
 
     def __enter__(self) -> Self:
         return self
@@ -152,6 +307,5 @@ class Workers:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._pool.stop()  # whoever leaves has all results, or wants no more
-        self._pool.join()
+        self._end()  # whoever leaves has all results, or wants no more
         self._images.unlink(missing_ok=True)

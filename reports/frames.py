@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from harness import engines
-from harness.tracking import RunRecord, StudyRecord
+from harness.records import RunRecord, StudyRecord
 from harness.variant import BASELINE
 
 # A study of many learning rates, such as a search, is shown in this many groups of neighbouring ones.
@@ -14,6 +14,7 @@ _MOST_RATES = 6
 _RATE_GROUPS = 4
 _SETTINGS = [name for name in BASELINE.settings() if name not in {"epochs", "learning_rate", "seed"}]
 _IN_LABELS = {"batch_size": "batch"}
+_ENDED = ("FINISHED", "FAILED")
 _SOFTMAX_FIGURES = ("max_abs_diff", "max_ulp", "argmax_differs", "row_sum_error", "overflow_rows")
 
 
@@ -22,7 +23,7 @@ def runs(record: StudyRecord) -> pd.DataFrame:
 
     Numbers that a run does not have (a failed run has no score, not every training reaches zero) are NaN.
     """
-    frame = pd.DataFrame([_row(run) for run in record.trainings if run.params])
+    frame = pd.DataFrame([_row(run) for run in record.trainings if run.status in _ENDED])
     if frame.empty:
         return frame
     frame["rate"] = _group_labels(frame)
@@ -30,8 +31,8 @@ def runs(record: StudyRecord) -> pd.DataFrame:
 
 
 def half_written(record: StudyRecord) -> list[RunRecord]:
-    """The runs of which a process that was killed recorded no more than that it began them."""
-    return [run for run in record.trainings if not run.params]
+    """The runs that a process which was killed left half recorded."""
+    return [run for run in record.trainings if run.status not in _ENDED]
 
 
 def _group_labels(frame: pd.DataFrame) -> pd.Series[str]:

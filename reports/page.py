@@ -15,7 +15,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescap
 from matplotlib.figure import Figure
 
 from harness.output import write_bytes, write_text
-from harness.tracking import StudyRecord
+from harness.records import StudyRecord
 from harness.variant import BASELINE
 from reports import charts, frames
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from harness.errors import StudyFileError
-from harness.plan import NAME_PATTERN, Plan
+from harness.errors import StudyFileError, UsageError
+from harness.plan import NAME_PATTERN, Plan, Sampled
 from harness.variant import describe
 
 
@@ -42,6 +42,21 @@ def load(study: str) -> Plan:
     except OSError as error:
         raise StudyFileError(f"{path}: cannot be read ({error.strerror})", "Give the path of a study file.") from error
     return _parse(content, path.stem, str(path))
+
+
+def changed(plan: Plan, *, trials: int | None, name: str | None) -> Plan:
+    """The study with another number of trials in all, or under another name, where these are given.
+
+    Raises:
+        UsageError: it has no such number, or that is no name.
+    """
+    if trials is not None and not isinstance(plan.design, Sampled):
+        cause = f"--trials: the trials of {plan.name} are its grid, {plan.n_trials} in all"
+        raise UsageError(cause, "Only a sampled design has a number of trials; let the lists of the space grow.")
+    if name is not None and not re.fullmatch(NAME_PATTERN, name):
+        raise UsageError(f"--new-name: {name!r} is not a name for a study", "Use small letters, digits, - and _.")
+    design = plan.design.model_copy(update={} if trials is None else {"trials": trials})
+    return plan.model_copy(update={"name": name or plan.name, "design": design})
 
 
 def _parse(content: bytes, name: str, where: str) -> Plan:

@@ -14,7 +14,7 @@ from harness import engines
 from harness.digits import Digits
 from harness.engines import runtime
 from harness.engines.contract import Engine
-from tests.support import COMMAND, Harness
+from tests.support import COMMAND, STANDIN, Harness
 
 MNIST = "HARNESS_TEST_MNIST"
 
@@ -79,6 +79,12 @@ def engine(request: pytest.FixtureRequest, digits: Digits) -> Engine:
 def graph(digits: Digits) -> Engine:
     """The reference engine."""
     return engines.make("graph", digits)
+
+
+@pytest.fixture
+def standin(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let processes that the test starts find the engine that stands in for a real one."""
+    monkeypatch.setenv("PYTHONPATH", str(STANDIN))
 
 
 @pytest.fixture

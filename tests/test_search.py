@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import sqlite3
 import subprocess
 import time
@@ -15,14 +14,13 @@ from pathlib import Path
 import optuna
 import pandas as pd
 import pytest
+from optuna.storages.journal import JournalFileBackend
 
-from harness import tracking
 from harness.digits import Digits
-from harness.plan import Plan
-from harness.search import study_key
-from harness.tracking import RunRecord, StudyRecord, Tracker
+from harness.lock import sole_runner
+from harness.records import Records, RunRecord, StudyRecord
+from harness.runner import Runner
 from harness.variant import Variant
-from studies import schema
 from tests.support import COMMAND, SMALL_SEARCH, SMALL_STUDY, Harness
 
 DATA = ("--data", "optdigits")
@@ -39,9 +37,9 @@ def recorded(folder: Path, name: str = "small") -> StudyRecord:
     before = Path.cwd()
     os.chdir(folder)
     try:
-        tracker = Tracker(create=False)
-        study = tracker.study(name)
-        return replace(study, trainings=tuple(tracker.with_histories(run) for run in study.trainings))
+        records = Records()
+        study = records.study(name)
+        return replace(study, trainings=tuple(records.with_histories(run) for run in study.trainings))
     finally:
         os.chdir(before)
 
@@ -53,7 +51,7 @@ def numbers(run: RunRecord) -> tuple[object, ...]:
 
 
 def optuna_trials(folder: Path, name: str = "small") -> list[optuna.trial.FrozenTrial]:
-    journal = optuna.storages.journal.JournalFileBackend(str(folder / "out" / name / "optuna.journal"))
+    journal = JournalFileBackend(str(folder / "out" / name / "optuna.journal"))
     storage = optuna.storages.JournalStorage(journal)
     [summary] = optuna.get_all_study_summaries(storage)
     return optuna.load_study(study_name=summary.study_name, storage=storage).trials
@@ -256,23 +254,6 @@ def wait_for_runs(database: Path, status: str, role: str, count: int) -> None:
         time.sleep(0.02)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize(("stop", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_an_interrupted_study_says_how_to_go_on(stop: signal.Signals, status: int, tmp_path: Path) -> None:
-    write_study(tmp_path, SMALL_STUDY.replace("[1, 2]", "[4000]"))
-    command = [COMMAND, "study", "run", "small.toml", "--workers", "1", *DATA]
-    started = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    wait_for_runs(tmp_path / "mlflow.db", "RUNNING", "study", 1)
-    time.sleep(1)
-    started.send_signal(stop)
-    _, told = started.communicate(timeout=60)
-    assert started.returncode == status
-    assert "the same command goes on from there" in told
-    assert "Traceback" not in told
-    parent = recorded(tmp_path).parent
-    assert parent.status == "KILLED"
-
-
 def test_studies_of_one_folder_are_kept_apart(whole: Path, harness: Harness, tmp_path: Path) -> None:
     subprocess.run(["cp", "-r", f"{whole}/.", str(tmp_path)], check=True)
     write_study(tmp_path, SMALL_STUDY.replace("[1, 2]", "[1]"), "other")
@@ -333,13 +314,12 @@ def test_a_search_that_grows_proposes_new_points(tmp_path: Path, harness: Harnes
 
 
 def test_a_second_runner_is_refused(tmp_path: Path, harness: Harness) -> None:
-    from harness.lock import sole_runner
-
     write_study(tmp_path)
-    with sole_runner(tmp_path / "out" / "small"):
+    me = Runner.me()
+    with sole_runner(tmp_path / "out" / "small", me):
         refused = harness("study", "run", "small.toml", *DATA)
     assert refused.returncode == 5
-    assert "being run by another process" in refused.stderr
+    assert f"being run by process {os.getpid()} on {me.host}, since" in refused.stderr
 
 
 @pytest.mark.slow
@@ -403,20 +383,3 @@ def test_a_store_that_is_no_store_is_one_error(
     assert "Traceback" not in refused.stderr
     if make:
         assert (tmp_path / make).read_bytes() == content
-
-
-def test_a_key_changes_with_what_a_trial_means_and_not_with_the_space(optdigits: Digits) -> None:
-    plan = schema.load("variants")
-    key = study_key(plan, optdigits)
-    text = plan.model_dump(exclude_unset=True)
-    grown = Plan.model_validate({**text, "space": {**text["space"], "seed": [1234, 1, 2]}})
-    assert study_key(grown, optdigits) == key
-    other_engine = Plan.model_validate({**text, "engine": "keras"})
-    other_fixed = Plan.model_validate({**text, "fixed": {"batch_size": 64}})
-    assert len({key, study_key(other_engine, optdigits), study_key(other_fixed, optdigits)}) == 3
-
-
-def test_tracking_goes_where_mlflow_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert tracking.tracking_uri() == f"sqlite:///{Path.cwd() / 'mlflow.db'}"
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:///elsewhere.db")
-    assert tracking.tracking_uri() == "sqlite:///elsewhere.db"

@@ -3,18 +3,20 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
-from pebble import ProcessExpired
 
 from harness import trials
 from harness.digits import Digits
 from harness.engines.contract import Engine
 from harness.variant import Variant
-from harness.workers import Workers, default_count
+from harness.workers import RETRIES, WorkerLostError, Workers, default_count
 
 
 def test_there_is_a_worker_for_every_core_that_may_be_used() -> None:
@@ -33,18 +35,83 @@ def test_workers_give_what_this_process_gives(graph: Engine, digits: Digits, tmp
         assert np.array_equal(outcome.logits_1015, expected.logits_1015)
 
 
-def test_a_worker_that_is_killed_fails_its_own_batch_alone(digits: Digits, tmp_path: Path) -> None:
-    with Workers(1, "graph", tmp_path) as workers:
-        workers.load(digits)
-        workers.submit([Variant(epochs=1)]).result(timeout=120)
-        doomed = workers.submit([Variant(epochs=100_000)])
-        next_one = workers.submit([Variant(epochs=1)])
-        time.sleep(1)
-        [worker] = multiprocessing.active_children()
-        assert worker.pid is not None
-        os.kill(worker.pid, signal.SIGKILL)
-        assert isinstance(doomed.exception(timeout=60), ProcessExpired)
-        assert next_one.result(timeout=120).outcomes[0].final_errors > 0
+def kill_the_worker() -> None:
+    """Kill the one worker that there is, once it is alive."""
+    while not (workers := multiprocessing.active_children()):
+        time.sleep(0.05)
+    assert workers[0].pid is not None
+    os.kill(workers[0].pid, signal.SIGKILL)
+    workers[0].join()
+
+
+@pytest.mark.usefixtures("standin")
+def test_a_batch_whose_worker_is_killed_is_tried_twice_more_and_then_fails_alone(
+    optdigits: Digits, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STANDIN_PAUSE_S", "3")
+    with Workers(1, "standin", tmp_path) as workers:
+        workers.load(optdigits)
+        doomed = workers.submit([Variant(epochs=1)])
+        next_one = workers.submit([Variant(epochs=1, seed=7)])
+        for _ in range(1 + RETRIES):
+            time.sleep(2)  # it takes one to be there, and is at it for three
+            assert not doomed.done()
+            kill_the_worker()
+        error = doomed.exception(timeout=60)
+        assert isinstance(error, WorkerLostError)
+        assert "killed by signal 9" in str(error)
+        assert "3 times in a row" in str(error)
+        assert next_one.result(timeout=120).outcomes[0].variant.seed == 7
+
+
+@pytest.mark.usefixtures("standin")
+def test_a_batch_whose_worker_is_killed_once_is_trained_by_the_next_one(
+    optdigits: Digits, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STANDIN_PAUSE_S", "2")
+    with Workers(1, "standin", tmp_path) as workers:
+        workers.load(optdigits)
+        doomed = workers.submit([Variant(epochs=3)])
+        time.sleep(1.5)
+        kill_the_worker()
+        assert len(doomed.result(timeout=60).outcomes[0].errors) == 3
+
+
+@pytest.mark.usefixtures("standin")
+def test_a_batch_that_no_worker_has_begun_can_be_taken_back(
+    optdigits: Digits, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STANDIN_PAUSE_S", "1")
+    with Workers(1, "standin", tmp_path) as workers:
+        workers.load(optdigits)
+        first, second = (workers.submit([Variant(epochs=1, seed=seed)]) for seed in (1, 2))
+        while not first.running():
+            time.sleep(0.05)
+        assert workers.withdraw(second)
+        assert not workers.withdraw(first)
+        assert first.result(timeout=60).outcomes[0].variant.seed == 1
+        assert second.cancelled()
+
+
+@pytest.mark.usefixtures("standin")
+def test_a_worker_does_not_train_for_a_coordinator_that_was_killed(tmp_path: Path) -> None:
+    code = (
+        "import os, pathlib, signal, time; from harness import digits; from harness.variant import Variant; "
+        "from harness.workers import Workers; import multiprocessing\n"
+        "if __name__ == '__main__':\n"
+        " workers = Workers(1, 'standin', pathlib.Path('.')); workers.load(digits.load('optdigits'))\n"
+        " workers.submit([Variant(epochs=1)]); time.sleep(2)\n"
+        " print(multiprocessing.active_children()[0].pid, flush=True); os.kill(os.getpid(), signal.SIGKILL)"
+    )
+    environment = {**os.environ, "STANDIN_PAUSE_S": "60"}
+    (tmp_path / "main.py").write_text(code)
+    command = [sys.executable, "main.py"]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    worker = int(done.stdout)
+    deadline_s = time.monotonic() + 20
+    while psutil.pid_exists(worker) and psutil.Process(worker).status() != psutil.STATUS_ZOMBIE:
+        assert time.monotonic() < deadline_s, "the worker trains on"
+        time.sleep(0.05)
 
 
 def test_a_worker_that_is_killed_while_it_loads_costs_nothing(digits: Digits, tmp_path: Path) -> None:

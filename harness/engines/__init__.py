@@ -1,6 +1,11 @@
-"""One training contract and the engines that meet it."""
+"""One training contract and the engines that meet it, those of other packages among them."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+from importlib.metadata import entry_points
+from typing import Any
 
 from harness.digits import Digits
 from harness.engines.contract import Engine
@@ -11,6 +16,46 @@ from harness.variant import BASELINE, Shape, Variant
 # `xla`; the others train one after another, so what is done reaches the records soonest one by one.
 WIDTHS = {"xla": 8, "graph": 1, "keras": 1}
 NAMES = tuple(WIDTHS)
+
+# Under which other packages name theirs: a callable that takes the images and gives an engine. An attribute `width`
+# of it says how many trainings it is given at a time, 1 if it has none.
+GROUP = "harness.engines"
+
+
+@cache
+def _others() -> dict[str, Any]:
+    return {entry.name: entry for entry in entry_points(group=GROUP) if entry.name not in NAMES}
+
+
+@cache
+def _other(name: str) -> Callable[[Digits], Engine]:
+    """What makes another package's engine.
+
+    Raises:
+        UsageError: there is none of this name, or its package cannot be loaded.
+    """
+    if name not in _others():
+        raise UsageError(f"no engine is called {name!r}", f"Engines: {', '.join((*NAMES, *_others()))}.")
+    try:
+        made: Callable[[Digits], Engine] = _others()[name].load()
+    except (ImportError, AttributeError) as error:
+        raise UsageError(f"engine {name} cannot be loaded: {error}", "Mend the package that it is from.") from error
+    return made
+
+
+def check(name: str) -> None:
+    """Find out whether there is an engine of this name.
+
+    Raises:
+        UsageError: there is none.
+    """
+    if name not in NAMES:
+        _other(name)
+
+
+def width(name: str) -> int:
+    """How many trainings this engine is given at a time."""
+    return WIDTHS[name] if name in WIDTHS else int(getattr(_other(name), "width", 1))
 
 
 def baseline(name: str) -> Variant:
@@ -25,6 +70,9 @@ def start(name: str, shape: Shape | None = None) -> None:
         name: of the engine.
         shape: of the variants that will be trained, if it is known: what can be compiled for it now, is.
     """
+    if name not in NAMES:
+        _other(name)
+        return
     from harness.engines import runtime
 
     runtime.start(with_keras=name == "keras")
@@ -40,8 +88,7 @@ def make(name: str, digits: Digits) -> Engine:
     Raises:
         UsageError: there is no engine of this name.
     """
-    if name not in NAMES:
-        raise UsageError(f"no engine is called {name!r}", f"Engines: {', '.join(NAMES)}.")
+    check(name)
     start(name)
     if name == "xla":
         from harness.engines.xla import XlaEngine
@@ -51,6 +98,8 @@ def make(name: str, digits: Digits) -> Engine:
         from harness.engines.graph import GraphEngine
 
         return GraphEngine(digits)
-    from harness.engines.keras import KerasEngine
+    if name == "keras":
+        from harness.engines.keras import KerasEngine
 
-    return KerasEngine(digits)
+        return KerasEngine(digits)
+    return _other(name)(digits)

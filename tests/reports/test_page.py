@@ -10,7 +10,7 @@ from pathlib import Path
 import matplotlib as mpl
 import pytest
 
-from harness.tracking import RunRecord, StudyRecord
+from harness.records import RunRecord, StudyRecord
 from harness.variant import Variant
 from reports import charts, frames, page
 

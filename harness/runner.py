@@ -1,0 +1,94 @@
+"""Who runs a study: a process, told apart from every other one, and whether it is still there."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import time
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from functools import cache
+from pathlib import Path
+from typing import Self
+
+import psutil
+
+# A runner tells that it is there this often, and is taken for dead where it has not for so long. Only on another
+# machine, or in another container, is that all there is to go by: here the system knows.
+HEARTBEAT_S = 30.0
+DEAD_AFTER_S = 300.0
+
+
+@dataclass(frozen=True)
+class Runner:
+    """A process that runs a study.
+
+    Attributes:
+        host: the name of its machine.
+        boot_id: of the time that the machine has been up since.
+        pid: its process id, which is another's after its end or after a boot.
+        process_began_s: when the process began, by which that is told; seconds since 1970.
+        since_s: since when it runs the study, seconds since 1970.
+    """
+
+    host: str
+    boot_id: str
+    pid: int
+    process_began_s: float
+    since_s: float
+
+    @classmethod
+    def me(cls) -> Self:
+        """This process, from now on."""
+        began_s = psutil.Process().create_time()
+        return cls(platform.node(), boot_id(), os.getpid(), began_s, time.time())
+
+    @classmethod
+    def parse(cls, text: str) -> Self | None:
+        """The runner that :meth:`text` was written of; None if it was not."""
+        try:
+            fields = json.loads(text)
+            return cls(
+                host=str(fields["host"]),
+                boot_id=str(fields["boot_id"]),
+                pid=int(fields["pid"]),
+                process_began_s=float(fields["process_began_s"]),
+                since_s=float(fields["since_s"]),
+            )
+        except (ValueError, TypeError, KeyError):
+            return None
+
+    def text(self) -> str:
+        """The runner as JSON."""
+        return json.dumps(asdict(self))
+
+    def is_alive(self, heartbeat_s: float) -> bool:
+        """Whether it still runs, as far as can be told.
+
+        Args:
+            heartbeat_s: when it last said that it does, seconds since 1970.
+        """
+        if self.host != platform.node():
+            return time.time() - heartbeat_s < DEAD_AFTER_S
+        if self.boot_id != boot_id():
+            return False
+        try:
+            began_s = psutil.Process(self.pid).create_time()
+        except psutil.Error:
+            return False
+        # Two readings of one process' beginning differ by what the clock was set in between.
+        return bool(abs(began_s - self.process_began_s) < 1)
+
+    def __str__(self) -> str:
+        since = datetime.fromtimestamp(self.since_s).astimezone()
+        return f"process {self.pid} on {self.host}, since {since:%Y-%m-%d %H:%M:%S}"
+
+
+@cache
+def boot_id() -> str:
+    """What tells one time that this machine has been up from another."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    except OSError:  # not Linux: the second that it was booted
+        return f"{psutil.boot_time():.0f}"

@@ -1,0 +1,211 @@
+"""MLflow's store: where it is, and how it is opened without harm to it or to another that uses it."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any
+
+# Read when MLflow is imported: nothing about a user's runs leaves the machine, no advice for agents is printed, and
+# neither a bar for each small artifact nor a line for each run.
+os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+os.environ.setdefault("MLFLOW_DISABLE_AGENT_HINT", "true")
+os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
+# Whoever waits for a server says so: that is not for MLflow to do silently.
+os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+
+import sqlalchemy
+from alembic.util.exc import CommandError
+from filelock import FileLock
+from mlflow.entities import Run as MlflowRun
+from mlflow.exceptions import MlflowException
+from mlflow.tracking import MlflowClient
+from requests.exceptions import ConnectionError as NoConnectionError
+from requests.exceptions import InvalidURL, RequestException, Timeout
+from sqlalchemy.exc import OperationalError, SQLAlchemyError
+
+from harness.errors import StoppedError, UsageError
+from harness.output import masked
+from harness.patience import Patient, patient
+
+EXPERIMENT = "zero-errors"
+DATABASE = "mlflow.db"
+ARTIFACTS = "mlartifacts"
+RUN_ONE = "Run a study (harness study run), in the folder or with the MLFLOW_TRACKING_URI that you ask in."
+
+_PAGE = 1000
+_BUSY_MS = 60_000  # so long is waited for another that writes to the same SQLite database
+_AWAY = (429, 500, 502, 503, 504)
+
+
+def tracking_uri() -> str:
+    """Where runs are kept: ``MLFLOW_TRACKING_URI``, else ``mlflow.db`` in the working folder."""
+    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{Path(DATABASE).absolute()}"
+
+
+def database_path(uri: str) -> Path | None:
+    """The file of an SQLite store; None for any other."""
+    return Path(uri.removeprefix("sqlite:///")) if uri.startswith("sqlite:///") else None
+
+
+class StoreError(StoppedError):
+    """The tracking store cannot be reached, read or written."""
+
+
+@contextmanager
+def failures() -> Iterator[None]:
+    """Turn what storage and network throw into one clear error, a :class:`StoreError`."""
+    try:
+        yield
+    except (
+        *(MlflowException, SQLAlchemyError, CommandError, RequestException),
+        *(OSError, sqlite3.Error, ImportError),
+    ) as error:
+        cause = masked(f"the tracking store {tracking_uri()} failed: {_reason(error)}")
+        remedy = "What was recorded is kept. Mend the store, or name another by MLFLOW_TRACKING_URI; then run again."
+        raise StoreError(cause, remedy) from error
+
+
+def _reason(error: BaseException) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+def _may_pass(error: BaseException) -> bool:
+    """Whether the store fails for a reason that may pass: a server is away or busy, another holds the database."""
+    for cause in _causes(error):
+        if isinstance(cause, OperationalError):
+            reason = str(cause.orig).lower()
+            return any(word in reason for word in ("locked", "connect", "server", "terminat", "starting", "shutting"))
+        if isinstance(cause, NoConnectionError | Timeout) and not isinstance(cause, InvalidURL):
+            return True
+        response = getattr(cause, "response", None)
+        if response is not None and getattr(response, "status_code", None) in _AWAY:
+            return True
+    is_remote = database_path(tracking_uri()) is None
+    return is_remote and isinstance(error, MlflowException) and error.get_http_status_code() in _AWAY
+
+
+class Store:
+    """MLflow's store, opened: its client, and the experiment that all runs are in.
+
+    Args:
+        create: make the database if there is none; a reader does not.
+
+    Attributes:
+        client: MLflow's; each of its methods waits for a server that is away.
+        experiment_id: of the project's experiment.
+
+    Raises:
+        StoppedError: the store cannot be reached, read or written.
+        UsageError: there is no database, and none was to be made.
+    """
+
+    def __init__(self, *, create: bool) -> None:
+        logging.getLogger("mlflow").setLevel(logging.CRITICAL)  # what it logs, it throws too
+        logging.getLogger("alembic").setLevel(logging.WARNING)
+        logging.getLogger("urllib3").setLevel(logging.ERROR)
+        self.uri = tracking_uri()
+        self.path = database_path(self.uri)
+        if not create and self.path is not None and not self.path.is_file():
+            raise UsageError(f"nothing was recorded yet: {self.path} does not exist", RUN_ONE)
+        sqlalchemy.event.listen(sqlalchemy.Engine, "connect", _tune_sqlite)
+        with failures(), self.alone(), _whole(self.path):
+            if self.path is not None and self.path.is_file():
+                _check_database(self.path)
+            self.client: Any = Patient(self.patient(MlflowClient)(self.uri), self._named(), _may_pass)
+            self.experiment_id = self._experiment()
+
+    def _named(self) -> str:
+        return masked(f"the tracking store {self.uri}")
+
+    def patient(self, function: Any) -> Any:  # noqa: ANN401 - any function in, the same out
+        """The function, called again while the store is away."""
+        return patient(function, self._named(), _may_pass)
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Let one process at a time in, as far as this machine's file systems reach: of an SQLite store."""
+        if self.path is None:
+            yield
+            return
+        with FileLock(f"{self.path}.lock"):
+            yield
+
+    def search(self, condition: str, order_by: list[str] | None = None) -> Iterator[MlflowRun]:
+        """The runs of the experiment that meet a condition, page by page."""
+        token: str | None = None
+        while True:
+            page = self.client.search_runs(
+                [self.experiment_id], condition, max_results=_PAGE, order_by=order_by, page_token=token
+            )
+            yield from page
+            token = page.token
+            if not token:
+                return
+
+    def _experiment(self) -> str:
+        found = self.client.get_experiment_by_name(EXPERIMENT)
+        if found is None:
+            location = None if self.path is None else Path(ARTIFACTS).absolute().as_uri()
+            try:
+                return str(self.client.create_experiment(EXPERIMENT, artifact_location=location))
+            except MlflowException:  # another made it at the same moment, or it cannot be made
+                found = self.client.get_experiment_by_name(EXPERIMENT)
+                if found is None:
+                    raise
+        if found.lifecycle_stage == "deleted":
+            cause = f"the MLflow experiment {EXPERIMENT!r} was deleted"
+            raise StoppedError(cause, "Restore it (mlflow experiments restore), or use another database.")
+        return str(found.experiment_id)
+
+
+@contextmanager
+def _whole(path: Path | None) -> Iterator[None]:
+    """Make a new database whole or not at all: one that a process was stopped in the making of is made anew.
+
+    MLflow brings a new database to its schema in some hundred steps, and would refuse what only some have reached.
+    Nothing is recorded before they are done.
+    """
+    if path is None:
+        yield
+        return
+    making = path.with_name(f"{path.name}.making")
+    if making.exists():
+        for part in ("", "-wal", "-shm"):
+            path.with_name(path.name + part).unlink(missing_ok=True)
+    is_new = not path.is_file()
+    if is_new:
+        making.touch()
+    yield
+    if is_new:
+        making.unlink()
+
+
+def _check_database(path: Path) -> None:
+    """Fail at once on a file that is no database: MLflow would try it again for a minute and a half."""
+    with closing(sqlite3.connect(path, timeout=_BUSY_MS / 1000)) as connection:
+        connection.execute("PRAGMA schema_version").fetchone()
+
+
+def _tune_sqlite(connection: object, _record: object) -> None:
+    """Let readers read while a study writes, wait for another that writes, and let a commit wait for no disk.
+
+    In the write-ahead log a commit survives the death of the process without a sync; only a power failure can take
+    the last ones, and never harms the database.
+    """
+    if isinstance(connection, sqlite3.Connection):
+        connection.execute(f"PRAGMA busy_timeout={_BUSY_MS}")
+        connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute("PRAGMA synchronous=NORMAL")

@@ -1,0 +1,58 @@
+"""An engine that trains nothing, in no time: made up from the variant alone, the same on every machine.
+
+It stands in for a real one where a study's bookkeeping is tested, not its training. With the folder of this file on
+``PYTHONPATH`` it is found as any other package's engine is, and the ``tensorflow`` beside it is taken for the real one.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Collection, Sequence
+from itertools import pairwise
+
+import numpy as np
+
+from harness.digits import Digits
+from harness.engines.contract import OnEpoch, wanted_epochs
+from harness.trajectory import Snapshot, Trajectory
+from harness.variant import N_CLASSES, N_FEATURES, N_IMAGES, Variant
+
+# How long a training pretends to take, so that it can be interrupted.
+PAUSE = "STANDIN_PAUSE_S"
+
+
+class Standin:
+    """See the module."""
+
+    name = "standin"
+    width = 4
+
+    def __init__(self, digits: Digits) -> None:
+        self._labels = digits.labels
+
+    def train(
+        self, variants: Sequence[Variant], *, snapshots: Collection[int] = (), on_epoch: OnEpoch | None = None
+    ) -> list[Trajectory]:
+        assert on_epoch is None
+        time.sleep(float(os.environ.get(PAUSE, "0")))
+        return [self._trajectory(variant, snapshots) for variant in variants]
+
+    def _trajectory(self, variant: Variant, snapshots: Collection[int]) -> Trajectory:
+        """Losses and errors that fall with the epochs, at a rate and with a noise of the variant's own."""
+        random = np.random.Generator(np.random.PCG64(int(variant.with_epochs(1).key, 16)))
+        rate, noise = random.uniform(0.02, 0.2), random.random(variant.epochs)
+        epochs = np.arange(1, variant.epochs + 1)
+        losses = 2.0 * np.exp(-rate * epochs) * (1 + 0.1 * noise)
+        errors = np.floor(400 * np.exp(-rate * epochs) * (0.5 + noise)).astype(np.int64)
+        wanted = wanted_epochs(variant, snapshots)
+        kept = {epoch: self._snapshot(variant, int(errors[epoch - 1])) for epoch in wanted}
+        return Trajectory(variant, losses, errors, kept, 0.001)
+
+    def _snapshot(self, variant: Variant, wrong: int) -> Snapshot:
+        logits = np.zeros((N_IMAGES, N_CLASSES), np.float32)
+        logits[np.arange(N_IMAGES), self._labels] = 5
+        logits[np.arange(wrong), (self._labels[:wrong] + 1) % N_CLASSES] = 9
+        units = (N_FEATURES, *variant.layers)
+        shapes = [shape for fan_in, fan_out in pairwise(units) for shape in ((fan_in, fan_out), (fan_out,))]
+        return Snapshot(tuple(np.zeros(shape, np.float32) for shape in shapes), logits)

@@ -1,0 +1,124 @@
+"""Ctrl-C and SIGTERM, as they come from a terminal, a system that shuts down, or by way of nox."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+import psutil
+import pytest
+
+from harness.interrupts import Stop, TerminatedError
+from tests.support import COMMAND, ROOT
+from tests.torture import GRID, NAME, Doomed
+
+pytestmark = pytest.mark.usefixtures("standin")
+
+
+def begun(
+    folder: Path, pause_s: float, command: Sequence[str] = (COMMAND, "study", "run"), cwd: Path | None = None
+) -> subprocess.Popen[str]:
+    """A study whose first batch is being trained by its one worker."""
+    file = folder / f"{NAME}.toml"
+    file.write_text(GRID.format(engine="standin"))
+    process = subprocess.Popen(
+        [*command, str(file), "--data", "optdigits", "--workers", "1"],
+        cwd=cwd or folder,
+        env={**os.environ, "STANDIN_PAUSE_S": str(pause_s)},
+        stdin=subprocess.DEVNULL,
+        stderr=subprocess.STDOUT,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    told = ""
+    while "trials are done; training" not in told:
+        line = process.stdout.readline()
+        assert line, told
+        told += line
+    time.sleep(1.5)  # so that the worker is there and at it
+    return process
+
+
+def statuses(folder: Path) -> Counter[str]:
+    rows = Doomed(folder, "grid", "standin")._rows(
+        "select runs.status from runs join tags using (run_uuid) where key = 'harness.role' and value = 'training'"
+    )
+    return Counter(status for (status,) in rows)
+
+
+@pytest.mark.parametrize(
+    ("number", "status", "said"), [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "terminated")]
+)
+def test_the_first_signal_records_what_is_being_trained_and_stops(
+    number: signal.Signals, status: int, said: str, tmp_path: Path
+) -> None:
+    process = begun(tmp_path, pause_s=4)
+    process.send_signal(number)
+    told, _ = process.communicate(timeout=60)
+    assert process.returncode == status, told
+    assert "recording the 1 batch that is being trained" in told
+    # Four trainings a batch, each for two trials; the batch that waited was not begun.
+    assert "8 of 20 trials are done" in told
+    last = told.splitlines()[-1]
+    assert last.startswith(f"{said}. What was recorded is kept; go on with: harness study run ")
+    assert last.endswith(f"{NAME}.toml --data optdigits --workers 1")
+    assert statuses(tmp_path) == {"FINISHED": 8}
+    doomed, whole = Doomed(tmp_path, "grid", "standin"), Doomed(tmp_path / "whole", "grid", "standin")
+    doomed.run()
+    whole.run()
+    assert "8 trials asked for but not trained: trained now" in (tmp_path / "log").read_text()
+    assert doomed.wrong(whole) == []
+    assert statuses(tmp_path) == {"FINISHED": 20}
+
+
+def test_the_second_signal_stops_at_once(tmp_path: Path) -> None:
+    process = begun(tmp_path, pause_s=300)
+    children = psutil.Process(process.pid).children(recursive=True)
+    process.send_signal(signal.SIGINT)
+    time.sleep(1)
+    assert process.poll() is None
+    process.send_signal(signal.SIGINT)
+    told, _ = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert "Traceback" not in told
+    assert told.splitlines()[-1].startswith("interrupted. What was recorded is kept; go on with: ")
+    assert not psutil.wait_procs(children, timeout=10)[1]
+    assert not Doomed(tmp_path, "grid", "standin")._rows("select 1 from runs where status = 'RUNNING'")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_nox_waits_until_the_study_has_ended_well(number: signal.Signals, tmp_path: Path) -> None:
+    if not (ROOT / ".venv" / "made-from").is_file() or Path(sys.prefix) != ROOT / ".venv":
+        pytest.skip("these tests do not run in the environment that nox makes: nox -s tests does")
+    command = (sys.executable, "-m", "nox", "--noxfile", str(ROOT / "noxfile.py"), "-s", "study", "--")
+    process = begun(tmp_path, 4, command)
+    process.send_signal(number)
+    told, _ = process.communicate(timeout=60)
+    assert process.returncode != 0
+    assert "8 of 20 trials are done" in told
+    assert f"go on with: nox -s study -- {tmp_path / NAME}.toml --data optdigits --workers 1" in told
+    assert statuses(tmp_path) == {"FINISHED": 8}
+
+
+def test_signals_that_come_together_are_one() -> None:
+    with Stop() as stop:
+        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert isinstance(stop.asked, KeyboardInterrupt)
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_a_later_signal_raises() -> None:
+    with Stop() as stop:
+        os.kill(os.getpid(), signal.SIGINT)
+        stop._asked_s -= 1
+        with pytest.raises(TerminatedError):
+            os.kill(os.getpid(), signal.SIGTERM)

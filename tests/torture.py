@@ -1,0 +1,361 @@
+"""Kills studies at random moments, goes on with them, and looks whether anything was lost or done twice.
+
+``python -m tests.torture`` (or ``nox -s torture``) does so some hundred times and writes down what it found. What is
+right is read from MLflow's database and Optuna's journal themselves, and compared with a study that nobody interrupted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import random
+import signal
+import sqlite3
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pandas as pd
+import psutil
+from optuna.storages.journal import JournalFileBackend
+
+from harness import machine
+from tests.killer import ASKING, RECORDING, REPORT, TELLING, TRAINING
+from tests.support import COMMAND, ROOT, STANDIN
+
+START_UP, WORKER = "start-up", "worker"
+COORDINATOR = (START_UP, ASKING, TRAINING, RECORDING, TELLING, REPORT)
+
+GRID = """
+description = "A grid, to be interrupted."
+engine = "{engine}"
+objectives = ["errors"]
+
+[space]
+epochs = [3, 6]
+learning_rate = [0.001, 0.01]
+seed = [1, 2, 3, 4, 5]
+
+[design]
+kind = "factorial"
+"""
+
+SAMPLED = """
+description = "A search, to be interrupted."
+engine = "{engine}"
+objectives = ["errors", "epochs"]
+
+[space]
+epochs = {{ low = 1, high = 4 }}
+learning_rate = {{ low = 0.0005, high = 0.02, log = true }}
+
+[design]
+kind = "sampled"
+sampler = "tpe"
+sampler_seed = 7
+trials = 10
+seeds = [1, 2]
+"""
+
+DESIGNS = {"grid": (GRID, 20), "sampled": (SAMPLED, 10)}
+NAME = "doomed"
+
+
+@dataclass
+class Tally:
+    """What was done, and what was found.
+
+    Attributes:
+        kills: by kind of moment.
+        studies: that were brought to their end.
+        wrong: what was found that should not be, in words.
+    """
+
+    kills: Counter[str] = field(default_factory=Counter)
+    studies: int = 0
+    wrong: list[str] = field(default_factory=list)
+
+
+class Doomed:
+    """A study in a folder of its own, to be killed and gone on with."""
+
+    def __init__(self, folder: Path, design: str, engine: str, workers: int = 2, pause_s: float = 0.05) -> None:
+        self.folder, self.design, self.engine = folder, design, engine
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / f"{NAME}.toml").write_text(DESIGNS[design][0].format(engine=engine))
+        self._arguments = ["study", "run", f"{NAME}.toml", "--data", "optdigits", "--workers", str(workers)]
+        self._environment = {**os.environ, "STANDIN_PAUSE_S": str(pause_s)}
+        if engine == "standin":
+            self._environment["PYTHONPATH"] = str(STANDIN)
+        self._kept: set[str] = set()
+
+    def start(self, killer: Sequence[str] = ()) -> subprocess.Popen[bytes]:
+        """Begin or go on, in a process that may be told at which moment to kill itself."""
+        command = [sys.executable, "-m", "tests.killer", *killer] if killer else [COMMAND]
+        paths = [str(ROOT), self._environment.get("PYTHONPATH", "")]
+        environment = {**self._environment, "PYTHONPATH": os.pathsep.join(path for path in paths if path)}
+        with (self.folder / "log").open("ab") as log:
+            return subprocess.Popen(
+                [*command, *self._arguments], cwd=self.folder, env=environment, stdout=log, stderr=log
+            )
+
+    def run(self) -> None:
+        """Go on until the end.
+
+        Raises:
+            AssertionError: it did not end well; what it said is the message.
+        """
+        status = self.start().wait(300)
+        if status != 0:
+            raise AssertionError(f"status {status}: {(self.folder / 'log').read_text()[-2000:]}")
+
+    def killed(self, kind: str, start_up_s: float) -> bool:
+        """Go on until the moment of this kind; False if the study was done before."""
+        if kind == START_UP:
+            process = self.start()
+            try:
+                process.wait(random.uniform(0, start_up_s))
+            except subprocess.TimeoutExpired:
+                process.kill()
+        else:
+            most = {ASKING: 6, TRAINING: 8, RECORDING: 25, TELLING: 6, REPORT: 1}[kind]
+            process = self.start((kind, str(random.randint(1, most)), random.choice(("before", "after"))))
+        status = process.wait(300)
+        if status not in {0, -signal.SIGKILL}:
+            raise AssertionError(f"{kind}: status {status}: {(self.folder / 'log').read_text()[-2000:]}")
+        return status == -signal.SIGKILL
+
+    def workers_killed(self, kills: int) -> int:
+        """Go on, killing workers at random moments, so many at most; return how many were."""
+        process, done = self.start(), 0
+        deadline_s = time.monotonic() + random.uniform(0.1, 4)
+        while process.poll() is None:
+            time.sleep(0.01)
+            if time.monotonic() < deadline_s or done == kills:
+                continue
+            deadline_s = time.monotonic() + random.uniform(0.2, 1.5)
+            done += _kill_one_of(process.pid)
+        assert process.returncode in {0, 1}, (self.folder / "log").read_text()[-2000:]
+        return done
+
+    # What is found in it
+
+    def wrong(self, reference: Doomed) -> list[str]:
+        """What is not as in the study that nobody interrupted, or not as it should be."""
+        found = [*self._wrong_in_mlflow(), *self._wrong_in_optuna(), *self.lost()]
+        if self.design == "grid" and not found:
+            found += [
+                f"{what} differs from that of the uninterrupted study"
+                for what, of in (("MLflow", Doomed.numbers), ("runs.csv", Doomed.table), ("report.md", Doomed.report))
+                if of(self) != of(reference)
+            ]
+        return [f"{self.folder.name} ({self.design}): {what}" for what in found]
+
+    def _rows(self, query: str) -> list[tuple[Any, ...]]:
+        with closing(sqlite3.connect(f"file:{self.folder / 'mlflow.db'}?mode=ro", uri=True)) as connection:
+            return connection.execute(query).fetchall()
+
+    def lost(self) -> list[str]:
+        """What was finished when this was asked last and is not any more."""
+        if not (self.folder / "mlflow.db").is_file() or (self.folder / "mlflow.db.making").exists():
+            return []
+        now = {run for _, _, run in self.trainings()}
+        gone, self._kept = self._kept - now, now
+        return [f"{len(gone)} finished runs were lost"] if gone else []
+
+    def _wrong_in_mlflow(self) -> list[str]:
+        found = []
+        if left := self._rows("select count(*) from runs where status in ('RUNNING', 'SCHEDULED')")[0][0]:
+            found.append(f"{left} runs are still RUNNING")
+        query = "select count(*) from (select 1 from metrics group by run_uuid, key, step having count(*) > 1)"
+        if doubled := self._rows(query)[0][0]:
+            found.append(f"{doubled} metric steps are doubled")
+        finished = Counter(variant for variant, *_ in self.trainings())
+        if twice := [variant for variant, count in finished.items() if count > 1]:
+            found.append(f"{len(twice)} variants were recorded twice")
+        n_trials = DESIGNS[self.design][1]
+        if self.design == "grid" and len(finished) != n_trials:
+            found.append(f"{len(finished)} of {n_trials} trials are recorded")
+        return found
+
+    def _wrong_in_optuna(self) -> list[str]:
+        backend = JournalFileBackend(str(self.folder / "out" / NAME / "optuna.journal"))
+        storage = optuna.storages.JournalStorage(backend)
+        [summary] = optuna.get_all_study_summaries(storage)
+        trials = optuna.load_study(study_name=summary.study_name, storage=storage).trials
+        found = []
+        if left := [trial.number for trial in trials if not trial.state.is_finished()]:
+            found.append(f"trials {left} are not finished in Optuna")
+        told = [trial for trial in trials if trial.state == optuna.trial.TrialState.COMPLETE]
+        n_trials = DESIGNS[self.design][1]
+        if len(told) != n_trials:
+            found.append(f"{len(told)} of {n_trials} trials are told")
+        errors = {variant: errors for variant, errors, _ in self.trainings()}
+        for trial in told:
+            own = [errors.get(variant) for variant in trial.user_attrs["variants"].split()]
+            if None in own or not own:
+                found.append(f"trial {trial.number} was told and is not recorded")
+            elif trial.values[0] != sum(filter(None, own)) / len(own):  # noqa: PD011 - not a frame
+                found.append(f"trial {trial.number} was told another value than was recorded")
+        return found
+
+    def trainings(self) -> list[tuple[str, float, str]]:
+        """Variant, errors and run id of every training that is recorded whole."""
+        return [
+            (str(variant), float(errors), str(run))
+            for variant, errors, run in self._rows(
+                "select tags.value, latest_metrics.value, runs.run_uuid from runs "
+                "join tags on tags.run_uuid = runs.run_uuid and tags.key = 'harness.variant' "
+                "join latest_metrics on latest_metrics.run_uuid = runs.run_uuid "
+                "and latest_metrics.key = 'final_errors' "
+                "where runs.status = 'FINISHED'"
+            )
+        ]
+
+    def numbers(self) -> list[tuple[Any, ...]]:
+        """Every number of every training: variant, metric, step, value."""
+        return self._rows(
+            "select tags.value, metrics.key, metrics.step, metrics.value from metrics "
+            "join runs on runs.run_uuid = metrics.run_uuid and runs.status = 'FINISHED' "
+            "join tags on tags.run_uuid = metrics.run_uuid and tags.key = 'harness.variant' "
+            # How many trainings were read off one in one go, and how long that took, is not what was computed.
+            "where metrics.key not in ('duration_s', 'shared_by') order by 1, 2, 3"
+        )
+
+    def table(self) -> str:
+        """The table of runs, but for what names a run or says how it came about."""
+        frame = pd.read_csv(self.folder / "out" / NAME / "runs.csv")
+        frame = frame.drop(columns=["run_id", "trial", "duration_s", "shared_by"]).sort_values("variant")
+        return frame.to_csv(index=False)
+
+    def report(self) -> list[str]:
+        """The lines of the report with numbers, but for the runs' names, the time, and how often it was interrupted."""
+        text = (self.folder / "out" / NAME / "report.md").read_text().replace(str(self.folder), "")
+        for _, _, run in self.trainings():
+            text = text.replace(run, "").replace(run[:8], "")
+        parent = self._rows("select run_uuid from tags where key = 'harness.role' and value = 'study'")
+        for (run,) in parent:
+            text = text.replace(run, "").replace(run[:8], "")
+        return [line for line in text.splitlines() if "UTC" not in line and "half" not in line]
+
+
+def _kill_one_of(pid: int) -> int:
+    """Kill one of a process' workers; return how many were."""
+    try:
+        workers = [child for child in psutil.Process(pid).children() if "spawn_main" in " ".join(child.cmdline())]
+        if not workers:
+            return 0
+        random.choice(workers).kill()
+    except psutil.Error:
+        return 0
+    return 1
+
+
+def torture(
+    folder: Path, engine: str, kinds: Sequence[str], kills: int, say: Callable[[str], None] = lambda _line: None
+) -> Tally:
+    """Kill coordinators so many times at moments of each kind; bring every study to its end and look at it."""
+    tally = Tally()
+    references = {design: Doomed(folder / f"whole-{design}", design, engine) for design in DESIGNS}
+    for reference in references.values():
+        reference.run()
+    start_up_s = 12.0 if engine != "standin" else 4.0
+    while min(tally.kills[kind] for kind in kinds) < kills:
+        design = random.choice(list(DESIGNS))
+        doomed = Doomed(folder / f"doomed-{tally.studies}", design, engine)
+        is_done = False
+        while not is_done:
+            left = [kind for kind in kinds if tally.kills[kind] < kills] or list(kinds)
+            kind = random.choice(left)
+            was_killed = doomed.killed(kind, start_up_s)
+            tally.kills[kind] += was_killed
+            tally.wrong += doomed.lost()
+            is_done = not was_killed
+        tally.studies += 1
+        tally.wrong += doomed.wrong(references[design])
+        say(f"{tally.studies} studies, {tally.kills.total()} kills, {len(tally.wrong)} wrong: {dict(tally.kills)}")
+    return tally
+
+
+def torture_workers(folder: Path, engine: str, kills: int, say: Callable[[str], None] = lambda _line: None) -> Tally:
+    """Kill so many workers while studies go on; bring every study to its end and look at it."""
+    tally = Tally()
+    references = {design: Doomed(folder / f"whole-{design}", design, engine) for design in DESIGNS}
+    for reference in references.values():
+        reference.run()
+    while tally.kills[WORKER] < kills:
+        design = random.choice(list(DESIGNS))
+        doomed = Doomed(folder / f"doomed-{tally.studies}", design, engine, pause_s=0.3)
+        tally.kills[WORKER] += doomed.workers_killed(kills - tally.kills[WORKER])
+        doomed.run()
+        tally.studies += 1
+        tally.wrong += doomed.wrong(references[design])
+        say(f"{tally.studies} studies, {tally.kills.total()} kills, {len(tally.wrong)} wrong")
+    return tally
+
+
+def _page(tallies: dict[str, Tally], seed: int, duration_s: float) -> str:
+    versions = ", ".join(f"{name} {version}" for name, version in machine.versions().items())
+    lines = [
+        "# Torture",
+        "",
+        "Studies were killed with SIGKILL at random moments and gone on with until they were complete. Then MLflow's",
+        "database and Optuna's journal were read: every trial is recorded once, no metric step is doubled, no run is",
+        "left RUNNING, no trial unfinished, whatever was finished at any moment is still there, and of the grids every",
+        "recorded number, `runs.csv` and `report.md` equal those of a study that nobody interrupted.",
+        "",
+        f"{datetime.now(UTC):%Y-%m-%d}, {machine.processor()}, {platform.system()}; {versions}; random seed {seed};",
+        f"{duration_s / 60:.0f} minutes. Made by `nox -s torture`.",
+        "",
+        "| engine | killed at | kills |",
+        "|---|---|---:|",
+    ]
+    for engine, tally in tallies.items():
+        lines += [f"| {engine} | {kind} | {count} |" for kind, count in tally.kills.items()]
+    kills = sum(tally.kills.total() for tally in tallies.values())
+    studies = sum(tally.studies for tally in tallies.values())
+    wrong = [what for tally in tallies.values() for what in tally.wrong]
+    lines += ["", f"{kills} kills, {studies} studies, {len(wrong)} things wrong.", *(f"- {what}" for what in wrong), ""]
+    return "\n".join(lines)
+
+
+def main() -> int:
+    """Torture with the stand-in and the real engine, and write the page."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--kills", type=int, default=35, help="of each kind of moment, with the stand-in engine")
+    parser.add_argument("--real-kills", type=int, default=4, help="of each kind of moment, with the engine xla")
+    parser.add_argument("--worker-kills", type=int, default=50, help="of workers, with the stand-in engine")
+    parser.add_argument("--seed", type=int, default=0, help="of the random moments")
+    parser.add_argument("--page", type=Path, default=ROOT / "docs" / "torture.md")
+    asked = parser.parse_args()
+    random.seed(asked.seed)
+    started_s = time.monotonic()
+
+    def say(line: str) -> None:
+        print(f"{time.monotonic() - started_s:6.0f} s  {line}", flush=True)
+
+    with tempfile.TemporaryDirectory() as folder:
+        place = Path(folder)
+        tallies = {
+            "stand-in, the coordinator": torture(place / "a", "standin", COORDINATOR, asked.kills, say),
+            "xla, the coordinator": torture(place / "b", "xla", COORDINATOR, asked.real_kills, say),
+            "stand-in, a worker": torture_workers(place / "c", "standin", asked.worker_kills, say),
+        }
+    asked.page.write_text(_page(tallies, asked.seed, time.monotonic() - started_s))
+    print(json.dumps({name: tally.wrong for name, tally in tallies.items()}, indent=2))
+    return int(any(tally.wrong for tally in tallies.values()))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
