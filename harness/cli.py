@@ -253,7 +253,7 @@ def study_run(  # noqa: PLR0913, PLR0917 - an option each
         check_destination(json_to)
     me, folder, count = Runner.me(), OUT / plan.name, workers or default_count()
     started_s = time.monotonic()
-    with sole_runner(folder, me), Workers(count, plan.engine, folder, plan.shape) as pool:
+    with sole_runner(folder, me), Workers(count, plan.engine, plan.shape) as pool:
         from harness.ledger import Ledger, default_journal, open_storage
         from harness.search import Search
         from harness.tracking import Tracker
@@ -477,7 +477,7 @@ def ui(port: int | None) -> int:
     from harness import store
     from harness import ui as ui_module
 
-    chosen = ui_module.free_port() if port is None else port
+    chosen = ui_module.free_port() if port is None else ui_module.asked_port(port)
     uri = store.tracking_uri()
     ui_module.command(uri, chosen)
     _err.print(f"MLflow: http://127.0.0.1:{chosen}/ shows {masked(uri)}; Ctrl-C ends it", markup=False)

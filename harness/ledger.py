@@ -174,12 +174,7 @@ class Ledger:
         self._plan = plan
         self._storage: Any = Patient(storage, _STORAGE, _may_pass)
         with _failures(f"{_STORAGE} cannot be used"):
-            self._study = optuna.create_study(
-                storage=storage,
-                study_name=name(plan, key),
-                directions=["minimize"] * len(plan.objectives),
-                load_if_exists=True,
-            )
+            self._study = _study(storage, name(plan, key), len(plan.objectives))
             self._id = self._storage.get_study_id_from_name(name(plan, key))
             # A sampler that began anew with the same seed would propose the same points anew.
             self._study.sampler = _sampler(plan, len(self._storage.get_all_trials(self._id, deepcopy=False)))
@@ -268,6 +263,16 @@ class Ledger:
 
     def _trial_id(self, number: int) -> int:
         return int(self._storage.get_trial_id_from_study_id_trial_number(self._id, number))
+
+
+def _study(storage: BaseStorage, named: str, n_objectives: int) -> optuna.Study:
+    """The study of this name, made where there is none; to make it first would write to the journal every time."""
+    try:
+        return optuna.load_study(study_name=named, storage=storage)
+    except KeyError:
+        return optuna.create_study(
+            study_name=named, storage=storage, directions=["minimize"] * n_objectives, load_if_exists=True
+        )
 
 
 def name(plan: Plan, key: str) -> str:

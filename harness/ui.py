@@ -22,15 +22,31 @@ def free_port(first: int = _FIRST_PORT) -> int:
         StoppedError: a hundred ports in a row are taken.
     """
     for port in range(first, first + _PORTS):
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError:
-                continue
+        if _is_free(port):
             return port
     cause = f"no port from {first} to {first + _PORTS - 1} is free"
     raise StoppedError(cause, "Stop a server, or name a port by --port.")
+
+
+def asked_port(port: int) -> int:
+    """The port that was asked for.
+
+    Raises:
+        StoppedError: it is in use.
+    """
+    if not _is_free(port):
+        raise StoppedError(f"port {port} of 127.0.0.1 is in use", "Name another by --port, or none for a free one.")
+    return port
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+        return True
 
 
 def command(tracking_uri: str, port: int) -> list[str]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import multiprocessing
 import os
-import pickle
 import signal
 import threading
 import time
@@ -13,11 +12,9 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from functools import cache
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
-from pathlib import Path
 from queue import SimpleQueue
 from types import TracebackType
 from typing import Protocol, Self
@@ -26,7 +23,6 @@ from harness import engines, trials
 from harness.digits import Digits
 from harness.engines.contract import Engine
 from harness.errors import StoppedError
-from harness.output import write_bytes
 from harness.trials import Outcome
 from harness.variant import Shape, Variant
 
@@ -83,24 +79,33 @@ def default_count() -> int:
 # In a worker
 
 
-@cache
-def _made(engine: str, images: Path) -> tuple[Engine, Digits]:
-    """This worker's engine and images, made once for all its batches."""
-    digits = pickle.loads(images.read_bytes())  # noqa: S301 - written by the process that started this one
-    return engines.make(engine, digits), digits
+def train(engine: Engine | Exception, digits: Digits, variants: Sequence[Variant]) -> Batch:
+    """Train a batch in this process.
 
-
-def _train(engine: str, images: Path, variants: Sequence[Variant]) -> Batch:
+    Raises:
+        WorkerError: the engine could not be made, or training failed.
+    """
     began_s = time.time()
+    if isinstance(engine, Exception):
+        raise WorkerError(f"the engine cannot be made: {type(engine).__name__}: {engine}")
     try:
-        made = _made(engine, images)
+        outcomes = trials.run(engine, digits, variants)
     except Exception as error:
-        raise WorkerError(f"engine {engine} cannot be made: {type(error).__name__}: {error}") from error
-    return Batch(trials.run(*made, variants), began_s, time.time())
+        # As one that every process can read: some of TensorFlow's do not survive being sent.
+        raise WorkerError(f"{type(error).__name__}: {error}") from error
+    return Batch(outcomes, began_s, time.time())
 
 
-def _work(connection: Connection, engine: str, images: Path, shape: Shape | None) -> None:
-    """A worker's life: load what takes seconds, then train what is sent until nothing more can be."""
+def made(engine: str, digits: Digits) -> Engine | Exception:
+    """The engine for these images, or why it cannot be made."""
+    try:
+        return engines.make(engine, digits)
+    except Exception as error:  # noqa: BLE001 - whatever it was, it is why the trials of this worker fail
+        return error
+
+
+def _work(connection: Connection, engine: str, shape: Shape | None) -> None:
+    """A worker's life: load what takes seconds, take the images, then train what is sent until nothing more can be."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     if hasattr(os, "nice"):
@@ -109,20 +114,17 @@ def _work(connection: Connection, engine: str, images: Path, shape: Shape | None
     with suppress(Exception):  # whatever fails here fails again, and is told, with the first batch
         engines.start(engine, shape)
     with suppress(EOFError, BrokenPipeError, ConnectionResetError):
+        digits: Digits = connection.recv()
+        own = made(engine, digits)
         while True:
-            connection.send(_answer(engine, images, connection.recv()))
+            connection.send(_answer(own, digits, connection.recv()))
 
 
-def _answer(engine: str, images: Path, variants: Sequence[Variant]) -> Batch | BaseException:
+def _answer(engine: Engine | Exception, digits: Digits, variants: Sequence[Variant]) -> Batch | WorkerError:
     try:
-        return _train(engine, images, variants)
-    except Exception as error:  # noqa: BLE001 - whatever it was, it is why these trials failed
-        return WorkerError(str(error)) if isinstance(error, WorkerError) else _plain(error)
-
-
-def _plain(error: Exception) -> WorkerError:
-    """The error as one that every process can read: some of TensorFlow's do not survive being sent."""
-    return WorkerError(f"{type(error).__name__}: {error}")
+        return train(engine, digits, variants)
+    except WorkerError as error:
+        return WorkerError(str(error))  # without its cause
 
 
 def _end_with_the_parent() -> None:
@@ -162,9 +164,14 @@ class _Worker:
     A process has a pipe to itself, so that one which is killed at any moment, be it while it sends, harms nobody else.
     """
 
-    def __init__(self, jobs: SimpleQueue[_Job | None], launch: Callable[[], tuple[BaseProcess, Connection]]) -> None:
-        self._jobs, self._launch = jobs, launch
-        self._ending = False
+    def __init__(
+        self,
+        jobs: SimpleQueue[_Job | None],
+        launch: Callable[[], tuple[BaseProcess, Connection]],
+        images: Callable[[], Digits],
+    ) -> None:
+        self._jobs, self._launch, self._images = jobs, launch, images
+        self._ending = self._has_images = False
         self._process, self._connection = launch()
         self._thread = threading.Thread(target=self._serve, daemon=True)
         self._thread.start()
@@ -203,6 +210,9 @@ class _Worker:
                 _log.warning("%s; its %d variants are trained again", _death(code), len(variants))
                 self._begin_anew()
             try:
+                if not self._has_images:
+                    self._connection.send(self._images())
+                    self._has_images = True
                 self._connection.send(variants)
                 answer: Batch | BaseException = self._connection.recv()
             except (EOFError, OSError):
@@ -218,6 +228,7 @@ class _Worker:
         self._process.kill()
         self._process.join()
         self._connection.close()
+        self._has_images = False
         if not self._ending:
             self._process, self._connection = self._launch()
         if self._ending:  # it may have become so meanwhile
@@ -241,24 +252,23 @@ class Workers:
     Args:
         count: processes, each with one thread.
         engine: the name of the engine that trains.
-        folder: where the images are left for them.
         shape: of the variants that come first, if it is known: the engine makes itself ready for it.
 
     Raises:
         StoppedError: the processes cannot be started.
     """
 
-    def __init__(self, count: int, engine: str, folder: Path, shape: Shape | None = None) -> None:
+    def __init__(self, count: int, engine: str, shape: Shape | None = None) -> None:
         self.count = count
-        self._images = folder / "images.pickle"
-        self._life = (engine, self._images, shape)
+        self._life = (engine, shape)
+        self._digits: Digits | None = None
         self._jobs: SimpleQueue[_Job | None] = SimpleQueue()
         self._launching = threading.Lock()
         self._workers: list[_Worker] = []
         try:
             with _without_interrupts():
                 for _ in range(count):
-                    self._workers.append(_Worker(self._jobs, self._launch))
+                    self._workers.append(_Worker(self._jobs, self._launch, self._loaded))
         except OSError as error:
             self._end()
             raise StoppedError(f"no worker can be started: {error}", "Run again, or with fewer --workers.") from error
@@ -273,12 +283,13 @@ class Workers:
         return process, ours
 
     def load(self, digits: Digits) -> None:
-        """Leave the images where every worker finds them.
+        """Give every worker the images, with its first batch."""
+        self._digits = digits
 
-        Raises:
-            StoppedError: the folder cannot be written, or the disk is full.
-        """
-        write_bytes(self._images, pickle.dumps(digits))
+    def _loaded(self) -> Digits:
+        if self._digits is None:
+            raise ValueError("the workers have no images yet")
+        return self._digits
 
     def submit(self, variants: Sequence[Variant]) -> Future[Batch]:
         """Train a batch as soon as a worker is free; its outcomes come in order.
@@ -308,4 +319,3 @@ class Workers:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._end()  # whoever leaves has all results, or wants no more
-        self._images.unlink(missing_ok=True)

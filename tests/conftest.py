@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -85,6 +86,8 @@ def graph(digits: Digits) -> Engine:
 def standin(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let processes that the test starts find the engine that stands in for a real one."""
     monkeypatch.setenv("PYTHONPATH", str(STANDIN))
+    # Workers that this process starts take its path; last, so that its TensorFlow is the real one all the same.
+    monkeypatch.setattr(sys, "path", [*sys.path, str(STANDIN)])
 
 
 @pytest.fixture

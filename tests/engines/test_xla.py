@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -47,14 +45,12 @@ def test_a_variant_that_diverges_leaves_the_others_alone(xla: XlaEngine) -> None
     assert same(beside, alone)
 
 
-def test_workers_any_number_of_them_give_what_this_process_gives(
-    xla: XlaEngine, digits: Digits, tmp_path: Path
-) -> None:
+def test_workers_any_number_of_them_give_what_this_process_gives(xla: XlaEngine, digits: Digits) -> None:
     """Other processes, other chunks, and another start: the same bits."""
     variants = [Variant(epochs=2, seed=seed) for seed in range(3)]
     expected = trials.run(xla, digits, variants)
     for count, chunks in ((1, [variants]), (2, [variants[:1], variants[1:]])):
-        with Workers(count, "xla", tmp_path) as workers:
+        with Workers(count, "xla") as workers:
             workers.load(digits)
             futures = [workers.submit(chunk) for chunk in chunks]
             outcomes = [outcome for future in futures for outcome in future.result(timeout=120).outcomes]

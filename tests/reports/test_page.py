@@ -53,7 +53,7 @@ def failed(trial: int) -> RunRecord:
         errors=(),
         wrong_images=(),
         softmax={},
-        tags={**whole.tags, "harness.failure": "ProcessExpired: <b>killed</b>"},
+        tags={**whole.tags, "harness.failure": "WorkerLostError: <b>killed</b>"},
     )
 
 
@@ -111,7 +111,7 @@ def test_the_page_holds_all_that_it_shows(tmp_path: Path) -> None:
 def test_a_failure_is_shown_with_its_reason_and_without_a_score(tmp_path: Path) -> None:
     html = page.write(ODD["some failed"], tmp_path).read_text()
     assert "Not counted" in html
-    assert "ProcessExpired: &lt;b&gt;killed&lt;/b&gt;" in html
+    assert "WorkerLostError: &lt;b&gt;killed&lt;/b&gt;" in html
     cells = frames.by_epochs_and_rate(frames.runs(ODD["some failed"]))
     assert cells["n"].tolist() == [1]
 
@@ -171,7 +171,7 @@ def test_the_baseline_of_keras_has_keras_adam() -> None:
 def test_a_half_written_run_is_named_and_not_counted(tmp_path: Path) -> None:
     page.write(ODD["half written"], tmp_path)
     markdown = (tmp_path / "report.md").read_text()
-    assert "stopped before anything was recorded" in markdown
+    assert "half recorded when its process was killed" in markdown
     assert "| 0.001 | 3 | 0.0 | 0 to 0 | 1 of 1 |" in markdown
 
 

@@ -1,0 +1,163 @@
+"""One runner a study, wherever its records are: who claims it, who is refused, what the dead leave."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from mlflow.tracking import MlflowClient
+
+from harness.digits import Digits
+from harness.errors import StoppedError, UsageError
+from harness.plan import Plan
+from harness.records import ARCHIVED, HEARTBEAT, RUNNER
+from harness.runner import DEAD_AFTER_S, Runner
+from harness.store import tracking_uri
+from harness.tracking import Tracker
+from studies import schema
+from tests.support import COMMAND
+from tests.torture import GRID, NAME, Doomed, race
+
+
+@pytest.fixture
+def plan() -> Plan:
+    return schema.load("variants")
+
+
+@pytest.fixture
+def tracker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Tracker:
+    monkeypatch.chdir(tmp_path)
+    return Tracker()
+
+
+@pytest.fixture
+def elsewhere() -> Runner:
+    """A process on another machine."""
+    return replace(Runner.me(), host="elsewhere", pid=17)
+
+
+def beat(run_id: str, ago_s: float) -> None:
+    MlflowClient(tracking_uri()).set_tag(run_id, HEARTBEAT, str(time.time() - ago_s))
+
+
+def status(run_id: str) -> str:
+    return str(MlflowClient(tracking_uri()).get_run(run_id).info.status)
+
+
+def test_a_study_that_another_machine_runs_is_refused_by_name(
+    tracker: Tracker, plan: Plan, optdigits: Digits, elsewhere: Runner
+) -> None:
+    study = tracker.begin_study(plan, optdigits, elsewhere)
+    with pytest.raises(StoppedError, match="variants is being run by process 17 on elsewhere, since"):
+        tracker.begin_study(plan, optdigits, Runner.me())
+    with pytest.raises(StoppedError, match="process 17 on elsewhere"):
+        tracker.archive(plan.name, lambda _: None)
+    assert status(study.run_id) == "RUNNING"
+
+
+def test_a_study_whose_runner_was_not_heard_of_for_long_is_taken_over_and_the_late_one_stops(
+    tracker: Tracker, plan: Plan, optdigits: Digits, elsewhere: Runner
+) -> None:
+    late = tracker.begin_study(plan, optdigits, elsewhere)
+    beat(late.run_id, 2 * DEAD_AFTER_S)
+    now = tracker.begin_study(plan, optdigits, Runner.me())
+    assert (now.run_id, now.key, now.times) == (late.run_id, late.key, 2)
+    with pytest.raises(StoppedError, match=f"is being run by process {os.getpid()}"):
+        tracker.heartbeat(late)
+    tracker.heartbeat(now)
+
+
+def test_the_runs_of_the_dead_are_closed_and_those_of_the_living_are_not(
+    tracker: Tracker, plan: Plan, optdigits: Digits, elsewhere: Runner
+) -> None:
+    def begun(name: str, runner: Runner) -> tuple[str, str]:
+        study = tracker.begin_study(plan.model_copy(update={"name": name}), optdigits, runner)
+        return study.run_id, tracker.begin_trial(study, 0, plan.variant({}))
+
+    child = subprocess.Popen(["true"])
+    dead = replace(Runner.me(), pid=child.pid)
+    child.wait()
+    of_the_dead = begun("dead", dead)
+    of_the_silent = begun("silent", elsewhere)
+    beat(of_the_silent[0], 2 * DEAD_AFTER_S)
+    of_the_living = begun("living", replace(elsewhere, host="yonder"))
+    mine = tracker.begin_study(plan, optdigits, Runner.me())
+    left = tracker.begin_trial(mine, 3, plan.variant({}))
+    assert tracker.close_orphans(mine) == 5
+    assert [status(run) for run in (*of_the_dead, *of_the_silent, left)] == ["KILLED"] * 5
+    assert [status(run) for run in (*of_the_living, mine.run_id)] == ["RUNNING"] * 3
+    assert tracker.close_orphans(mine) == 0
+
+
+def test_who_has_ended_a_study_runs_it_no_more(tracker: Tracker, plan: Plan, optdigits: Digits) -> None:
+    study = tracker.begin_study(plan, optdigits, Runner.me())
+    tracker.end_study(study, "FINISHED", {"finished": 0, "failed": 0})
+    [parent] = tracker.studies()
+    assert parent.runner is None
+    assert RUNNER not in parent.tags
+
+
+def test_what_was_put_aside_stays_and_the_next_study_has_a_key_of_its_own(
+    tracker: Tracker, plan: Plan, optdigits: Digits
+) -> None:
+    kept: list[str] = []
+    assert not tracker.archive(plan.name, kept.append)
+    old = tracker.begin_study(plan, optdigits, Runner.me())
+    tracker.end_study(old, "FINISHED", {"finished": 0, "failed": 0})
+    assert tracker.archive(plan.name, kept.append)
+    assert kept == [old.key]
+    assert tracker.newest_study(plan.name) is None
+    new = tracker.begin_study(plan, optdigits, Runner.me())
+    assert new.key != old.key
+    assert {run.run_id: ARCHIVED in run.tags for run in tracker.studies()} == {old.run_id: True, new.run_id: False}
+
+
+def test_a_change_of_what_trials_meant_is_refused_with_the_way_out(
+    tracker: Tracker, plan: Plan, optdigits: Digits
+) -> None:
+    study = tracker.begin_study(plan, optdigits, Runner.me())
+    tracker.end_study(study, "FINISHED", {"finished": 0, "failed": 0})
+    other = plan.model_copy(update={"engine": "graph"})
+    with pytest.raises(UsageError, match="engine: xla before, graph now") as refused:
+        tracker.begin_study(other, optdigits, Runner.me())
+    assert "--new-name" in refused.value.remedy
+    assert "--fresh" in refused.value.remedy
+    assert len(tracker.studies()) == 1
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("standin")
+def test_of_two_that_start_together_in_one_folder_one_runs(tmp_path: Path) -> None:
+    assert race(tmp_path / "fresh", 3, is_fresh=True).wrong == []
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("standin")
+def test_of_two_that_start_together_in_two_folders_on_one_store_one_runs(tmp_path: Path) -> None:
+    environment = {
+        **os.environ,
+        "MLFLOW_TRACKING_URI": f"sqlite:///{tmp_path}/mlflow.db",
+        "STANDIN_PAUSE_S": "2",
+    }
+    processes = []
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / f"{NAME}.toml").write_text(GRID.format(engine="standin"))
+        command = [COMMAND, "study", "run", f"{NAME}.toml", "--data", "optdigits", "--workers", "2"]
+        processes.append(
+            subprocess.Popen(
+                command, cwd=tmp_path / name, env=environment, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            )
+        )
+    told = [process.communicate(timeout=120)[1] for process in processes]
+    assert sorted(process.returncode for process in processes) == [0, 5], told
+    refused = next(text for text, process in zip(told, processes, strict=True) if process.returncode == 5)
+    winner = next(process for process in processes if process.returncode == 0)
+    assert f"is being run by process {winner.pid} on " in refused
+    doomed = Doomed(tmp_path, "grid", "standin")
+    assert len(doomed.trainings()) == 20
+    assert not doomed._rows("select 1 from runs where status = 'RUNNING'")

@@ -1,0 +1,246 @@
+"""What goes wrong around a study: disks, folders, databases, ports and servers. One error or a wait, nothing lost."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import ClassVar
+
+import pytest
+import requests
+
+from harness import ui
+from tests.support import COMMAND, Harness, page
+from tests.torture import NAME, Doomed
+
+pytestmark = pytest.mark.usefixtures("standin")
+
+RUN = ("study", "run", f"{NAME}.toml", "--data", "optdigits", "--workers", "1")
+
+
+@pytest.fixture
+def finished(tmp_path: Path) -> Doomed:
+    """A study that was run to its end."""
+    doomed = Doomed(tmp_path, "grid", "standin")
+    doomed.run()
+    return doomed
+
+
+def grow(doomed: Doomed) -> None:
+    """Let the study's space hold more than is trained."""
+    file = doomed.folder / f"{NAME}.toml"
+    file.write_text(file.read_text().replace("[1, 2, 3, 4, 5]", str(list(range(1, 100)))))
+
+
+def is_one_error(done: subprocess.CompletedProcess[str], *parts: str) -> None:
+    """The command stopped for a reason of the environment, and said so in one error."""
+    assert done.returncode == 5, done.stderr
+    assert "Traceback" not in done.stderr
+    assert done.stderr.count("error: ") == 1, done.stderr
+    for part in parts:
+        assert part in done.stderr
+
+
+@contextmanager
+def small_disk(place: Path, megabytes: int) -> Iterator[Path]:
+    """A file system of so many megabytes."""
+    place.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", f"size={megabytes}m", "tmpfs", str(place)], capture_output=True, check=False
+    )
+    if mounted.returncode != 0:
+        pytest.skip("needs a small file system, and only root may mount one")
+    try:
+        yield place
+    finally:
+        subprocess.run(["umount", "--lazy", str(place)], check=True)
+
+
+@pytest.mark.slow
+def test_a_disk_that_fills_up_is_one_error_and_what_was_recorded_is_kept(harness: Harness, tmp_path: Path) -> None:
+    with small_disk(tmp_path / "disk", 60) as disk:
+        doomed = Doomed(disk, "grid", "standin")
+        doomed.run()
+        before = doomed.numbers()
+        grow(doomed)
+        free = shutil.disk_usage(disk).free
+        (disk / "ballast").write_bytes(b"\0" * (free - 4 * 2**20))
+        is_one_error(harness(*RUN, cwd=disk), "full")
+        assert set(before) <= set(doomed.numbers())
+        (disk / "ballast").unlink()
+        doomed.run()
+        assert len(doomed.trainings()) == 396
+        assert doomed.lost() == []
+        assert not doomed._rows("select 1 from runs where status = 'RUNNING'")
+
+
+def test_a_folder_that_may_not_be_written_is_one_error(finished: Doomed, harness: Harness) -> None:
+    # Root may write anywhere: somebody else is asked to.
+    before = finished.numbers()
+    folder = finished.folder
+    if os.geteuid() != 0:
+        folder.chmod(0o500)
+        (folder / "out" / NAME).chmod(0o500)
+        done = harness(*RUN, cwd=folder)
+        folder.chmod(0o700)
+    else:
+        for part in (folder, *folder.parents[:2]):
+            part.chmod(0o755)
+        command = ["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups", COMMAND, *RUN]
+        done = subprocess.run(
+            command, cwd=folder, capture_output=True, text=True, check=False, env={**os.environ, "HOME": "/nonexistent"}
+        )
+    is_one_error(done, str(Path("out") / NAME), "Make the folder writable")
+    assert finished.numbers() == before
+
+
+def test_a_database_that_was_replaced_by_text_is_one_error(finished: Doomed, harness: Harness) -> None:
+    database = finished.folder / "mlflow.db"
+    kept = database.read_bytes()
+    for part in ("-wal", "-shm"):
+        database.with_name(database.name + part).unlink(missing_ok=True)
+    database.write_text("notes, not a database\n" * 100)
+    is_one_error(harness(*RUN, cwd=finished.folder), "file is not a database", "MLFLOW_TRACKING_URI")
+    assert database.read_text() == "notes, not a database\n" * 100
+    database.write_bytes(kept)
+    assert "nothing to train" in harness(*RUN, cwd=finished.folder).stderr
+
+
+def test_a_database_of_a_newer_schema_is_one_error(finished: Doomed, harness: Harness) -> None:
+    with closing(sqlite3.connect(finished.folder / "mlflow.db")) as connection, connection:
+        [[version]] = connection.execute("select version_num from alembic_version").fetchall()
+        connection.execute("update alembic_version set version_num = 'ffffffffffff'")
+    is_one_error(harness(*RUN, cwd=finished.folder), "schema")
+    with closing(sqlite3.connect(finished.folder / "mlflow.db")) as connection, connection:
+        connection.execute("update alembic_version set version_num = ?", (version,))
+    assert "nothing to train" in harness(*RUN, cwd=finished.folder).stderr
+
+
+def test_a_database_that_another_holds_for_a_while_is_waited_for(finished: Doomed, harness: Harness) -> None:
+    holder = sqlite3.connect(finished.folder / "mlflow.db", isolation_level=None, check_same_thread=False)
+    holder.execute("begin immediate")
+    threading.Timer(10, holder.rollback).start()
+    assert harness(*RUN, cwd=finished.folder).returncode == 0
+
+
+def test_a_journal_whose_last_line_was_cut_short_is_mended(finished: Doomed, harness: Harness) -> None:
+    journal = finished.folder / "out" / NAME / "optuna.journal"
+    whole = journal.read_bytes()
+    with journal.open("ab") as stream:
+        stream.write(b'{"op_code": 4, "worker_')
+    done = harness(*RUN, cwd=finished.folder)
+    assert done.returncode == 0, done.stderr
+    assert "its last line was cut short" in done.stderr
+    assert journal.read_bytes() == whole
+
+
+def test_a_port_in_use_is_one_error(finished: Doomed, harness: Harness) -> None:
+    with ThreadingHTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler) as taken:
+        done = harness("ui", "--port", str(taken.server_port), cwd=finished.folder)
+    is_one_error(done, str(taken.server_port))
+
+
+class Doorman(ThreadingHTTPServer):
+    """Stands before a server, and for some time answers 500 in its place."""
+
+    def __init__(self, behind: str) -> None:
+        super().__init__(("127.0.0.1", 0), _Passing)
+        self.behind = behind
+        self.closed_until_s = 0.0
+        self.turned_away = 0
+        threading.Thread(target=self.serve_forever, daemon=True).start()
+
+
+class _Passing(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    passed_on: ClassVar = {"Content-Type"}
+
+    def _pass(self) -> None:
+        door = self.server
+        assert isinstance(door, Doorman)
+        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        if time.monotonic() < door.closed_until_s:
+            door.turned_away += 1
+            status, kind, content = 500, "text/plain", b"not now"
+        else:
+            headers = {name: value for name, value in self.headers.items() if name in self.passed_on}
+            answer = requests.request(self.command, door.behind + self.path, data=body, headers=headers, timeout=60)
+            status, kind, content = answer.status_code, answer.headers.get("Content-Type", ""), answer.content
+        self.send_response(status)
+        self.send_header("Content-Type", kind)
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+    do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = _pass  # noqa: N815 - as the library wants it
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the library's name
+        pass
+
+
+@pytest.fixture
+def door(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Doorman]:
+    """A real MLflow server behind a door that can be closed."""
+    folder, port = tmp_path_factory.mktemp("server"), ui.free_port(5750)
+    command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", f"sqlite:///{folder}/server.db"]
+    command += ["--artifacts-destination", str(folder / "artifacts"), "--port", str(port), "--workers", "1"]
+    environment = {**os.environ, "PYTHONPATH": ""}  # the server needs no engine
+    with (folder / "log").open("w") as log:
+        started = subprocess.Popen(command, cwd=folder, stdout=log, stderr=log, env=environment)
+    try:
+        page(f"http://127.0.0.1:{port}/health", seconds=120)
+        yield Doorman(f"http://127.0.0.1:{port}")
+    finally:
+        started.terminate()
+        started.wait(timeout=60)
+
+
+@pytest.mark.slow
+def test_a_server_that_answers_500_for_half_a_minute_is_waited_for(door: Doorman, tmp_path: Path) -> None:
+    address = f"http://127.0.0.1:{door.server_port}"
+    doomed = Doomed(tmp_path, "grid", "standin", workers=1, pause_s=0.3)
+    doomed.environment["MLFLOW_TRACKING_URI"] = address
+    started = doomed.start()
+    while "trials are done; training" not in (tmp_path / "log").read_text():
+        assert started.poll() is None
+        time.sleep(0.1)
+    door.closed_until_s = time.monotonic() + 30
+    assert started.wait(timeout=200) == 0, (tmp_path / "log").read_text()
+    assert door.turned_away > 3
+    told = (tmp_path / "log").read_text()
+    assert told.count(f"the tracking store {address} does not answer") == 1, told
+    assert "20 trials done, 0 failed" in told
+    assert "nothing to train" in again(doomed)
+
+
+def again(doomed: Doomed) -> str:
+    """What a further run says."""
+    (doomed.folder / "log").write_text("")
+    doomed.run()
+    return (doomed.folder / "log").read_text()
+
+
+@pytest.mark.slow
+def test_a_server_that_stays_away_is_one_error_and_the_study_goes_on_later(door: Doorman, tmp_path: Path) -> None:
+    doomed = Doomed(tmp_path, "grid", "standin", workers=1, pause_s=0.3)
+    doomed.environment["MLFLOW_TRACKING_URI"] = f"http://127.0.0.1:{door.server_port}"
+    started = doomed.start()
+    while "trials are done; training" not in (tmp_path / "log").read_text():
+        assert started.poll() is None
+        time.sleep(0.1)
+    door.closed_until_s = time.monotonic() + 10_000
+    assert started.wait(timeout=300) == 5
+    told = (tmp_path / "log").read_text()
+    assert told.count("error: ") == 1
+    assert "Traceback" not in told
+    door.closed_until_s = 0
+    assert "20 of 20" in again(doomed)
