@@ -9,9 +9,9 @@ import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 
-# With this on its PYTHONPATH a process finds the engine `standin`, which trains nothing.
-STANDIN = Path(__file__).resolve().parent / "standin"
 ROOT = Path(__file__).resolve().parent.parent
+# With this on its PYTHONPATH a process finds the engine `standin`, which trains nothing.
+STANDIN = ROOT / "benchmarks" / "standin"
 COMMAND = str(Path(sys.executable).with_name("harness"))
 Harness = Callable[..., subprocess.CompletedProcess[str]]
 
