@@ -13,7 +13,7 @@ import nox
 ROOT = Path(__file__).resolve().parent
 VENV, RIVALS = ROOT / ".venv", ROOT / ".venv-rivals"
 LOCKS = ROOT / "requirements"
-GROUPS = ("tests", "lint", "types", "build", "dev")
+GROUPS = ("cluster", "tests", "lint", "types", "build", "dev")
 PYTHONS = ((3, 11), (3, 13))
 # A stopped study finishes what it is writing; only then may nox end it by force.
 PATIENCE_S = 60.0

@@ -32,7 +32,7 @@ from harness.plan import FloatRange, IntRange, Plan, Sampled, Value
 from harness.tracking import StudyHandle, Tracker
 from harness.trials import Outcome, by_training
 from harness.variant import TRACE_VERSION, SoftmaxPlace, Variant
-from harness.workers import Batch, Workers
+from harness.workers import Batch, Trainers
 
 _log = logging.getLogger(__name__)
 
@@ -203,7 +203,7 @@ class Search:
         self._adopted = 0
         self._costs = _Costs()
 
-    def run(self, workers: Workers) -> Result:
+    def run(self, workers: Trainers) -> Result:
         """Train what is not trained yet, recording each trial as it ends.
 
         Args:
@@ -230,7 +230,7 @@ class Search:
         spent_s, busy_share = self._costs.spent_s, self._costs.busy_share(workers.count)
         return Result(before, counts[True], counts[False], spent_s["mlflow"], spent_s["optuna"], busy_share)
 
-    def _trained(self, workers: Workers) -> Iterator[tuple[_Job, Future[Batch]]]:
+    def _trained(self, workers: Trainers) -> Iterator[tuple[_Job, Future[Batch]]]:
         """Each job with its future, as they are done, while the next ones train.
 
         More jobs are handed out than there are workers, so that none waits while this process records: of a grid
@@ -345,6 +345,8 @@ class Search:
     def _record(self, job: _Job, future: Future[Batch]) -> Iterator[bool]:
         """Log a job's trials to MLflow, then tell Optuna, so that what is told is logged; yield how each ended."""
         error = future.exception()
+        if isinstance(error, StoppedError):
+            raise error  # not of the trial: nothing that trains can be reached any more
         outcomes: deque[Outcome] = deque()
         if error is None:
             batch = future.result()

@@ -15,7 +15,7 @@ from functools import cache
 from multiprocessing import resource_tracker
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Protocol, Self
 
 from pebble import ProcessPool
 
@@ -35,6 +35,10 @@ class WorkerError(Exception):
     """A worker that could not make its engine, and why."""
 
 
+class WorkerLostError(Exception):
+    """A worker that died, again and again, while it trained a batch."""
+
+
 def default_count() -> int:
     """As many workers as cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):
@@ -48,7 +52,7 @@ def _start() -> None:
         os.nice(_NICE)
 
 
-def _warm(engine: str, shape: Shape | None) -> None:
+def warm(engine: str, shape: Shape | None) -> None:
     """Load what takes seconds; whatever fails here fails again, and is told, with the first batch."""
     with suppress(Exception):
         engines.start(engine, shape)
@@ -89,7 +93,7 @@ def _broken() -> Iterator[None]:
 
 
 @contextmanager
-def _without_interrupts() -> Iterator[None]:
+def without_interrupts() -> Iterator[None]:
     """Start processes that Ctrl-C, which goes to a whole terminal, does not reach: it is this process' to handle."""
     if not hasattr(signal, "pthread_sigmask"):
         yield
@@ -100,6 +104,21 @@ def _without_interrupts() -> Iterator[None]:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+class Trainers(Protocol):
+    """What trains batches of variants, on this machine or on others."""
+
+    @property
+    def count(self) -> int:
+        """How many batches train at a time."""
+
+    def submit(self, variants: Sequence[Variant]) -> Future[Batch]:
+        """Train a batch as soon as a worker is free; its outcomes come in order.
+
+        The future ends with a StoppedError where nothing that trains can be reached any more.
+        """
+        ...
 
 
 class Workers:
@@ -123,9 +142,9 @@ class Workers:
         self._engine = engine
         self._images = folder / "images.pickle"
         self._pool = ProcessPool(max_workers=count, initializer=_start, context=multiprocessing.get_context("spawn"))
-        with _broken(), _without_interrupts():
+        with _broken(), without_interrupts():
             for _ in range(count):
-                self._pool.schedule(_warm, args=(engine, shape))
+                self._pool.schedule(warm, args=(engine, shape))
 
     def load(self, digits: Digits) -> None:
         """Leave the images where every worker finds them.
