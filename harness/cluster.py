@@ -7,12 +7,14 @@ import socket
 import ssl
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import TracebackType
 from typing import Self
 from urllib.parse import urlsplit
@@ -22,7 +24,7 @@ from harness.digits import Digits
 from harness.engines.contract import Engine
 from harness.errors import StoppedError, UsageError
 from harness.variant import TRACE_VERSION, Shape, Variant
-from harness.workers import Batch, WorkerError, WorkerLostError, warm, without_interrupts
+from harness.workers import Batch, WorkerError, WorkerLostError, give_way, warm, without_interrupts
 
 try:
     import dask
@@ -79,6 +81,36 @@ _made: dict[tuple[str, str, str], Engine] = {}
 _training = threading.Lock()
 
 
+# Threads that gave way to others already.
+_yielding = threading.local()
+
+
+def _give_way() -> None:
+    """Let this thread, and those that TensorFlow starts from it, yield to who hands out work and records what is done.
+
+    The thread that talks to the scheduler does not yield. With coordinator and workers on the same two cores a study
+    takes a third longer without this.
+    """
+    if not hasattr(_yielding, "begun"):
+        give_way()
+        _yielding.begun = True
+
+
+def _warm(engine: str, shape: Shape | None) -> None:
+    """Begin to load what takes seconds.
+
+    Not as a task: Dask learns from each how long they take, and would take away the next ones from the worker that is
+    the second to be ready.
+    """
+
+    def load() -> None:
+        _give_way()
+        with _training:
+            warm(engine, shape)
+
+    threading.Thread(target=load, daemon=True).start()
+
+
 def _engine(name: str, digits: Digits) -> Engine:
     key = (name, digits.sha256_x, digits.sha256_y)
     if key not in _made:
@@ -96,6 +128,7 @@ def _train(engine: str, digits: Digits, variants: Sequence[Variant], wanted: dic
     # Here and not only when the study connects: workers come and go.
     if differences := _differences(wanted, _facts()):
         raise WorkerError(f"the study's versions are not those of {socket.gethostname()}: {differences}")
+    _give_way()
     with _training:
         return Batch(trials.run(_engine(engine, digits), digits, variants), began_s, time.time())
 
@@ -109,6 +142,7 @@ class _Sent:
 
     variants: list[Variant]
     future: Future[Batch] = field(default_factory=Future)
+    worker: str = ""
     task: distributed.Future[Batch] | None = None
     losses: int = 0
 
@@ -211,10 +245,7 @@ class Cluster:
             self._wait_for_workers()
             self._check_versions()
             self._count = 1
-            present = self._client.nthreads()
-            self._warming = [
-                self._client.submit(warm, engine, shape, workers=[worker], pure=False) for worker in present
-            ]
+            self._client.run(_warm, engine, shape)
         except BaseException:
             self._close()
             raise
@@ -278,13 +309,28 @@ class Cluster:
     def _send(self, sent: _Sent) -> None:
         try:
             self._be_ready()
-            arguments = (self._engine, self._images, sent.variants, _facts())
-            sent.task = self._client.submit(_train, *arguments, pure=False)
+            sent.worker = self._idlest()
+            sent.task = self._client.submit(
+                *(_train, self._engine, self._images, sent.variants, _facts()),
+                workers=[sent.worker],
+                allow_other_workers=True,
+                pure=False,
+            )
             sent.task.add_done_callback(partial(self._ended, sent))
         except StoppedError as error:
             self._fail(sent, error)
         except Exception as error:  # noqa: BLE001 - whatever Dask throws, a future must not stay open for ever
             self._fail(sent, self._stopped(f"does not take work ({_innermost(error)})"))
+
+    def _idlest(self) -> str:
+        """The worker that was given least and is meant to begin with a batch; another may still take it over.
+
+        Left alone, Dask would give all batches to the few workers that it leaves the images on.
+        """
+        self._wait_for_workers()
+        given = Counter(sent.worker for sent in list(self._outstanding))
+        present: list[str] = list(self._client.nthreads())
+        return min(present, key=lambda worker: given[worker])
 
     def _be_ready(self) -> None:
         """Wait until there is a scheduler and the images are on the cluster; send them where they are not."""
@@ -375,10 +421,16 @@ def local(workers: int, host: str, port: int) -> Iterator[str]:
         StoppedError: the port is taken, or the processes cannot be started.
     """
     _hush()
+    with TemporaryDirectory(prefix="harness-cluster-") as folder:
+        with _started(workers, host, port, folder) as cluster:
+            yield str(cluster.scheduler_address)
+
+
+def _started(workers: int, host: str, port: int, folder: str) -> LocalCluster:
     try:
         # Not to be ended one by one by the terminal's Ctrl-C, which is this process' to handle.
         with without_interrupts(), dask.config.set({ALLOWED_FAILURES: RETRIES}):
-            cluster = LocalCluster(
+            return LocalCluster(
                 n_workers=workers,
                 threads_per_worker=1,
                 processes=True,
@@ -387,9 +439,8 @@ def local(workers: int, host: str, port: int) -> Iterator[str]:
                 dashboard_address=f"{host}:0",  # of no use to anyone here, but Dask warns where its own port is taken
                 memory_limit=0,
                 silence_logs=logging.CRITICAL,
+                local_directory=folder,
             )
     except (OSError, RuntimeError) as error:
         cause = f"a cluster cannot be started at {host}:{port} ({_innermost(error)})"
         raise StoppedError(cause, "Where the address is in use, name another port by --port.") from error
-    with cluster:
-        yield str(cluster.scheduler_address)

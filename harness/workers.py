@@ -46,7 +46,7 @@ def default_count() -> int:
     return os.cpu_count() or 1
 
 
-def _start() -> None:
+def give_way() -> None:
     """Begin a worker's life. What takes long is a task: a pool gives up on a worker that dies here."""
     if hasattr(os, "nice"):
         os.nice(_NICE)
@@ -141,7 +141,7 @@ class Workers:
         self.count = count
         self._engine = engine
         self._images = folder / "images.pickle"
-        self._pool = ProcessPool(max_workers=count, initializer=_start, context=multiprocessing.get_context("spawn"))
+        self._pool = ProcessPool(max_workers=count, initializer=give_way, context=multiprocessing.get_context("spawn"))
         with _broken(), without_interrupts():
             for _ in range(count):
                 self._pool.schedule(warm, args=(engine, shape))
