@@ -8,7 +8,7 @@ import ssl
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -30,6 +30,7 @@ try:
     import dask
     import distributed
     from distributed import Client, KilledWorker, LocalCluster, Security
+    from distributed.client import ClosedClientError
 except ImportError as error:
     _CAUSE = f"a cluster needs packages that are not installed here ({error})"
     raise UsageError(_CAUSE, "Install them: python -m pip install 'zero-errors[cluster]'.") from error
@@ -233,7 +234,7 @@ class Cluster:
 
     def __init__(self, address: str, engine: str, shape: Shape | None = None, tls: Tls | None = None) -> None:
         _hush()
-        self._address, self._engine = _checked_address(address, tls), engine
+        self._address, self._engine, self._shape = _checked_address(address, tls), engine, shape
         self._digits: Digits | None = None
         self._images: distributed.Future[Digits] | None = None
         self._outstanding: set[_Sent] = set()
@@ -242,13 +243,17 @@ class Cluster:
         # All that is sent goes through one thread, one after another: whoever finds the images lost sends them again.
         self._sender = ThreadPoolExecutor(1, thread_name_prefix="harness-cluster")
         try:
-            self._wait_for_workers()
-            self._check_versions()
             self._count = 1
-            self._client.run(_warm, engine, shape)
+            self._patiently(self._begin)
         except BaseException:
             self._close()
             raise
+
+    def _begin(self) -> None:
+        """See that there are workers, and that they are good ones; let them load what takes seconds."""
+        self._wait_for_workers()
+        self._check_versions()
+        self._client.run(_warm, self._engine, self._shape)
 
     @property
     def count(self) -> int:
@@ -265,7 +270,7 @@ class Cluster:
             StoppedError: they cannot be reached.
         """
         self._digits = digits
-        self._sender.submit(self._be_ready).result()
+        self._sender.submit(self._patiently, self._be_ready).result()
 
     def submit(self, variants: Sequence[Variant]) -> Future[Batch]:
         """Train a batch as soon as a worker is free; its outcomes come in order.
@@ -307,7 +312,7 @@ class Cluster:
     # In the sender's thread
 
     def _send(self, sent: _Sent) -> None:
-        try:
+        def submit() -> None:
             self._be_ready()
             sent.worker = self._idlest()
             sent.task = self._client.submit(
@@ -317,10 +322,28 @@ class Cluster:
                 pure=False,
             )
             sent.task.add_done_callback(partial(self._ended, sent))
-        except StoppedError as error:
-            self._fail(sent, error)
+
+        try:
+            self._patiently(submit)
         except Exception as error:  # noqa: BLE001 - whatever Dask throws, a future must not stay open for ever
-            self._fail(sent, self._stopped(f"does not take work ({_innermost(error)})"))
+            self._fail(sent, error)
+
+    def _patiently(self, act: Callable[[], None]) -> None:
+        """Do what fails while workers or the scheduler come and go, again if need be.
+
+        Raises:
+            StoppedError: it fails for good.
+        """
+        deadline_s = time.monotonic() + _WORKERS_S
+        while True:
+            try:
+                act()
+            except (OSError, RuntimeError, CancelledError, ClosedClientError) as error:
+                if self._leaving or time.monotonic() > deadline_s:
+                    raise self._stopped(f"does not take work ({_innermost(error)})") from error
+                time.sleep(_POLL_S)
+            else:
+                return
 
     def _idlest(self) -> str:
         """The worker that was given least and is meant to begin with a batch; another may still take it over.
@@ -340,18 +363,13 @@ class Cluster:
             raise self._stopped(f"is gone, for {_SCHEDULER_S:.0f} s and more")
         if self._images is None or self._images.status != "finished":
             self._wait_for_workers()
-            try:
-                [self._images] = self._client.scatter([self._digits], broadcast=True, hash=False)
-            except (OSError, CancelledError, RuntimeError) as error:
-                raise self._stopped(f"does not take the images ({_innermost(error)})") from error
+            [self._images] = self._client.scatter([self._digits], broadcast=True, hash=False)
 
     def _wait_for_workers(self) -> None:
         try:
             self._client.wait_for_workers(1, timeout=_WORKERS_S)
         except TimeoutError:
             raise self._stopped(f"has had no worker for {_WORKERS_S:.0f} s") from None
-        except OSError as error:
-            raise self._stopped(f"is gone ({_innermost(error)})") from error
 
     def _stopped(self, what: str) -> StoppedError:
         return StoppedError(f"the scheduler at {self._address} {what}", _AGAIN)
@@ -421,9 +439,8 @@ def local(workers: int, host: str, port: int) -> Iterator[str]:
         StoppedError: the port is taken, or the processes cannot be started.
     """
     _hush()
-    with TemporaryDirectory(prefix="harness-cluster-") as folder:
-        with _started(workers, host, port, folder) as cluster:
-            yield str(cluster.scheduler_address)
+    with TemporaryDirectory(prefix="harness-cluster-") as folder, _started(workers, host, port, folder) as cluster:
+        yield str(cluster.scheduler_address)
 
 
 def _started(workers: int, host: str, port: int, folder: str) -> LocalCluster:
