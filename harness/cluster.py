@@ -39,6 +39,8 @@ except ImportError as error:
 RETRIES = 2
 ALLOWED_FAILURES = "distributed.scheduler.allowed-failures"
 
+# How long it may take until something is heard of a scheduler.
+_ANSWER_S = 10.0
 # How long a scheduler may be away, at the beginning and at any time later, before the study is stopped.
 _SCHEDULER_S = 30.0
 # How long a cluster may be without a single worker when it is needed.
@@ -193,17 +195,34 @@ def _connected(address: str, security: Security | None) -> Client:
     """
     parts = urlsplit(address)
     try:
-        # Dask would try for all its patience what fails at once: a port where nobody listens.
-        socket.create_connection((str(parts.hostname), parts.port or 0), timeout=_SCHEDULER_S).close()
+        connection = socket.create_connection((str(parts.hostname), parts.port or 0), timeout=_ANSWER_S)
     except OSError as error:
         cause = f"no scheduler listens at {address} ({error.strerror or error})"
         raise StoppedError(cause, "Start it (docs/cluster.md, or harness cluster on this machine).") from error
     try:
+        with connection:
+            _hear(connection, security)
         return Client(address, timeout=_SCHEDULER_S, security=security, set_as_default=False)
-    except (OSError, RuntimeError, ssl.SSLError) as error:
+    except (OSError, RuntimeError) as error:
         cause = f"what listens at {address} does not answer as a scheduler does ({_innermost(error)})"
         remedy = "Look at its log. Both sides must use TLS with certificates of one authority, or neither."
         raise StoppedError(cause, remedy) from error
+
+
+def _hear(connection: socket.socket, security: Security | None) -> None:
+    """Hear the first byte of a scheduler, which speaks first. For one that never speaks Dask's client waits for ever.
+
+    Raises:
+        OSError: nothing is heard, or the certificates are refused.
+    """
+    if security is None:
+        heard = connection.recv(1)
+    else:
+        context: ssl.SSLContext = security.get_connection_args("client")["ssl_context"]
+        with context.wrap_socket(connection) as encrypted:
+            heard = encrypted.recv(1)
+    if not heard:
+        raise ConnectionError("it hung up")
 
 
 def _innermost(error: BaseException) -> str:

@@ -247,7 +247,7 @@ def test_no_scheduler_is_one_clear_error(harness: Harness, tmp_path: Path) -> No
 
 
 def test_what_is_no_scheduler_is_told_from_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cluster, "_SCHEDULER_S", 2.0)
+    monkeypatch.setattr(cluster, "_ANSWER_S", 1.0)
     with socket.socket() as silent:
         silent.bind((LOOPBACK, 0))
         silent.listen()
@@ -336,7 +336,7 @@ def test_with_tls_only_those_of_the_authority_are_let_in(
         with Cluster(address, "graph", tls=certificates) as workers:
             workers.load(digits)
             assert workers.submit([Variant(epochs=1)]).result(timeout=120).outcomes[0].final_errors > 0
-        monkeypatch.setattr(cluster, "_SCHEDULER_S", 3.0)
+        monkeypatch.setattr(cluster, "_ANSWER_S", 2.0)
         with pytest.raises(StoppedError, match="does not answer as a scheduler does"):
             Cluster(address.replace("tls", "tcp"), "graph")
         (tmp_path / "other").mkdir()
