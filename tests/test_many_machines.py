@@ -6,10 +6,9 @@ import os
 import re
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import optuna
@@ -24,6 +23,7 @@ pytest.importorskip("distributed", reason="needs the extra called cluster")
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "cluster.md"
 BLOCKS = re.findall(r"^```sh( keep)?\n(.*?)^```$", PAGE.read_text(), re.MULTILINE | re.DOTALL)
+IMAGES = str(Path(os.environ["HARNESS_TEST_MNIST"]).resolve()) if "HARNESS_TEST_MNIST" in os.environ else "optdigits"
 SETTINGS, *STEPS = [text for _, text in BLOCKS]
 
 
@@ -51,7 +51,6 @@ class Terminal:
             check=False,
         )
         assert done.returncode == 0, done.stderr
-        print(done.stderr, time.ctime())
         return done.stdout
 
     @contextmanager
@@ -75,9 +74,19 @@ def records(study: StudyRecord) -> list[tuple[object, ...]]:
     return sorted((int(run.tags["harness.trial"]), run.status, *numbers(run)) for run in study.trainings)
 
 
-@pytest.fixture
-def terminal(tmp_path: Path) -> Iterator[Terminal]:
-    """A terminal, and a PostgreSQL server that nothing was done to yet."""
+@pytest.fixture(scope="module")
+def local(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder in which the default study was run by this machine's own workers, with its own files."""
+    folder = tmp_path_factory.mktemp("local")
+    command = [COMMAND, "study", "run", "--data", IMAGES, "--quiet"]
+    subprocess.run(command, cwd=folder, check=True, capture_output=True)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def terminal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Terminal]:
+    """A terminal, with the page's databases made and its tracking server running."""
+    folder = tmp_path_factory.mktemp("terminal")
     with postgres("secret") as server:
         ports = {name: str(free_port()) for name in ("TRACKING_PORT", "SCHEDULER_PORT")}
         settings = {
@@ -86,53 +95,67 @@ def terminal(tmp_path: Path) -> Iterator[Terminal]:
             "DATABASE_PORT": str(server.port),
             "DATABASE_PASSWORD": server.password,
             "WORKERS": "3",
-            "DATA": os.environ.get("HARNESS_TEST_MNIST") or "optdigits",
-            # What PostgreSQL's superuser has, and pytest's folder in place of the home.
+            "DATA": IMAGES,
+            # What PostgreSQL's superuser has, and a folder in place of the home.
             "PGHOST": LOOPBACK,
             "PGUSER": "postgres",
-            "HOME": str(tmp_path),
-            "TMPDIR": str(tmp_path),
+            "HOME": str(folder),
+            "TMPDIR": str(folder),
         }
-        yield Terminal(tmp_path, settings)
+        terminal = Terminal(folder, settings)
+        terminal.run("CREATE ROLE")
+        with terminal.keep("mlflow server", "TRACKING_PORT"):
+            yield terminal
+
+
+def served(terminal: Terminal, name: str) -> StudyRecord:
+    """The study of this name as the page's server has it, with every history."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MLFLOW_TRACKING_URI", f"http://{LOOPBACK}:{terminal.settings['TRACKING_PORT']}")
+        tracker = Tracker(create=False)
+        study = tracker.study(name)
+        return replace(study, trainings=tuple(tracker.with_histories(run) for run in study.trainings))
 
 
 @pytest.mark.slow
-def test_the_page_gives_what_one_machine_gives(terminal: Terminal, monkeypatch: pytest.MonkeyPatch) -> None:
-    local = terminal.folder / "local"
-    local.mkdir()
-    command = [COMMAND, "study", "run", "--data", terminal.settings["DATA"], "--quiet"]
-    subprocess.run(command, cwd=local, check=True, capture_output=True)
-    expected = records(recorded(local, "variants"))
-    assert len(expected) == 160
+def test_many_machines_record_what_one_machine_records(
+    local: Path, terminal: Terminal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with terminal.keep("exec dask scheduler --host", "SCHEDULER_PORT"), terminal.keep('dask worker "tcp:'):
+        assert "report.html" in terminal.run('--cluster "tcp:')
+    there, here = records(served(terminal, "variants")), records(recorded(local, "variants"))
+    assert there == here
+    assert [record[:2] for record in here] == [(number, "FINISHED") for number in range(160)]
 
-    with ExitStack() as stack:
-        terminal.run("CREATE ROLE")
-        stack.enter_context(terminal.keep("mlflow server", "TRACKING_PORT"))
-        with terminal.keep("exec dask scheduler --host", "SCHEDULER_PORT"), terminal.keep('dask worker "tcp:'):
-            assert "report.html" in terminal.run('--cluster "tcp:')
-        assert "report.html" in terminal.run("harness report")
-        monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://{LOOPBACK}:{terminal.settings['TRACKING_PORT']}")
-        tracker = Tracker(create=False)
-        study = tracker.study("variants")
-        histories = tuple(tracker.with_histories(run) for run in study.trainings)
-        assert records(StudyRecord(study.parent, histories)) == expected
-        monkeypatch.setenv("PGPASSWORD", terminal.settings["DATABASE_PASSWORD"])
-        url = f"postgresql+psycopg://harness@{LOOPBACK}:{terminal.settings['DATABASE_PORT']}/harness_optuna"
-        journal = optuna.storages.journal.JournalFileBackend(str(local / "out" / "variants" / "optuna.journal"))
-        storage = optuna.storages.RDBStorage(url)
+    monkeypatch.setenv("PGPASSWORD", terminal.settings["DATABASE_PASSWORD"])
+    url = f"postgresql+psycopg://harness@{LOOPBACK}:{terminal.settings['DATABASE_PORT']}/harness_optuna"
+    storage = optuna.storages.RDBStorage(url)
+    journal = optuna.storages.journal.JournalFileBackend(str(local / "out" / "variants" / "optuna.journal"))
+    try:
         assert optuna_numbers(storage) == optuna_numbers(optuna.storages.JournalStorage(journal))
-
+    finally:
         storage.remove_session()
         storage.engine.dispose()
 
-        terminal.run("pg_dump")
-        assert {path.name for path in (terminal.folder / "zero-errors-backup").iterdir()} == {
-            *("harness_mlflow.dump", "harness_optuna.dump", "artifacts.tar.gz")
-        }
 
-        terminal.run("openssl")
-        (terminal.folder / "small.toml").write_text(SMALL_STUDY)
-        with terminal.keep("--protocol tls", "SCHEDULER_PORT"), terminal.keep('dask worker "tls:'):
-            assert "report.html" in terminal.run('--cluster "tls:', STUDY="small.toml")
-        assert len(tracker.study("small").trainings) == 8
-    assert sorted(terminal.typed) == sorted(STEPS), "a block of the page was not typed"
+@pytest.mark.slow
+def test_what_is_recorded_can_be_reported_and_kept(terminal: Terminal) -> None:
+    assert "report.html" in terminal.run("harness report")
+    terminal.run("pg_dump")
+    kept = {path.name: path.stat().st_size for path in (terminal.folder / "zero-errors-backup").iterdir()}
+    assert kept.keys() == {"harness_mlflow.dump", "harness_optuna.dump", "artifacts.tar.gz"}
+    assert min(kept.values()) > 1000
+
+
+@pytest.mark.slow
+def test_with_tls_the_same_is_done(terminal: Terminal) -> None:
+    terminal.run("openssl")
+    (terminal.folder / "small.toml").write_text(SMALL_STUDY)
+    with terminal.keep("--protocol tls", "SCHEDULER_PORT"), terminal.keep('dask worker "tls:'):
+        assert "report.html" in terminal.run('--cluster "tls:', STUDY="small.toml")
+    assert [run.status for run in served(terminal, "small").trainings] == ["FINISHED"] * 8
+
+
+@pytest.mark.slow
+def test_every_block_of_the_page_was_typed(terminal: Terminal) -> None:
+    assert sorted(set(terminal.typed)) == sorted(STEPS)
