@@ -15,7 +15,7 @@ import nox
 ROOT = Path(__file__).resolve().parent
 VENV, RIVALS = ROOT / ".venv", ROOT / ".venv-rivals"
 LOCKS = ROOT / "requirements"
-GROUPS = ("tests", "lint", "types", "build", "dev")
+GROUPS = ("cluster", "tests", "lint", "types", "build", "dev")
 PYTHONS = ((3, 11), (3, 13))
 
 nox.options.default_venv_backend = "none"

@@ -13,7 +13,7 @@ from dataclasses import asdict
 from datetime import timedelta
 from importlib import import_module
 from pathlib import Path
-from threading import Thread
+from threading import Event, Thread
 from typing import TYPE_CHECKING, Any, get_args
 
 import click
@@ -30,8 +30,10 @@ from harness.output import check_destination, masked, write_bytes, write_json
 from harness.variant import BASELINE, AdamKind, SoftmaxPlace, Variant
 
 if TYPE_CHECKING:
+    from harness.cluster import Cluster, Tls
     from harness.plan import Plan
     from harness.records import Records
+    from harness.workers import Workers
 
 OUT = Path("out")
 DEFAULT_STUDY = "variants"
@@ -60,6 +62,7 @@ _engine = click.option(
     show_default=True,
     help=f"What trains: {', '.join(engines.NAMES)}, or an installed one.",
 )
+_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 _study = click.argument("name", default=DEFAULT_STUDY, metavar="[NAME|FILE]")
 _storage = click.option("--storage", metavar="URL", help="Optuna's storage; by default a journal beside the report.")
 _workers = click.option("--workers", type=click.IntRange(min=1), help="Processes that train; by default one a core.")
@@ -219,6 +222,10 @@ def _plan(name: str, trials: int | None, new_name: str | None) -> Plan:
 @_storage
 @_trials
 @_new_name
+@click.option("--cluster", metavar="ADDRESS", help="Train on the Dask cluster of the scheduler at this address.")
+@click.option("--tls-ca", type=_FILE, help="For a cluster with TLS: the authority's certificate, a PEM file.")
+@click.option("--tls-cert", type=_FILE, help="The certificate of this machine.")
+@click.option("--tls-key", type=_FILE, help="The key of that certificate.")
 @click.option("--fresh", is_flag=True, help="Put the study's records aside, deleting none, and begin anew.")
 @_data
 @_json
@@ -233,6 +240,7 @@ def study_run(  # noqa: PLR0913, PLR0917 - an option each
     data: str,
     json_to: str | None,
     quiet: bool,
+    **cluster: Any,  # noqa: ANN401 - click's
 ) -> int:
     """Run a study, or go on with it, and write its report.
 
@@ -247,13 +255,12 @@ def study_run(  # noqa: PLR0913, PLR0917 - an option each
     from harness.lock import sole_runner
     from harness.progress import StudyProgress
     from harness.runner import Runner
-    from harness.workers import Workers, default_count
 
     if json_to is not None:
         check_destination(json_to)
-    me, folder, count = Runner.me(), OUT / plan.name, workers or default_count()
+    me, folder = Runner.me(), OUT / plan.name
     started_s = time.monotonic()
-    with sole_runner(folder, me), Workers(count, plan.engine, plan.shape) as pool:
+    with sole_runner(folder, me), _pool(plan, workers, **cluster) as pool:
         from harness.ledger import Ledger, default_journal, open_storage
         from harness.search import Search
         from harness.tracking import Tracker
@@ -287,6 +294,32 @@ def study_run(  # noqa: PLR0913, PLR0917 - an option each
     if json_to is not None:
         write_json(json_to, {"study": plan.name, **asdict(result), "report": str(written)})
     return ExitStatus.NEGATIVE if result.failed else ExitStatus.OK
+
+
+def _pool(plan: Plan, workers: int | None, cluster: str | None, **tls: Path | None) -> Workers | Cluster:
+    """What trains a study: processes of this machine, or those of a cluster."""
+    if cluster is None:
+        from harness.workers import Workers, default_count
+
+        if any(tls.values()):
+            raise UsageError("--tls-ca, --tls-cert and --tls-key are for a cluster", "Name it by --cluster.")
+        return Workers(workers or default_count(), plan.engine, plan.shape)
+    if workers is not None:
+        cause = "--workers is for processes of this machine, and --cluster for those of others"
+        raise UsageError(cause, "Give one of them; a cluster has the workers that were started on it.")
+    from harness.cluster import Cluster
+
+    return Cluster(cluster, plan.engine, plan.shape, _tls(**tls))
+
+
+def _tls(tls_ca: Path | None, tls_cert: Path | None, tls_key: Path | None) -> Tls | None:
+    if tls_ca is None and tls_cert is None and tls_key is None:
+        return None
+    if tls_ca is None or tls_cert is None or tls_key is None:
+        raise UsageError("--tls-ca, --tls-cert and --tls-key go together", "Give all three, or none.")
+    from harness.cluster import Tls
+
+    return Tls(tls_ca, tls_cert, tls_key)
 
 
 def _as_it_began(records: Records, name: str, data: str) -> str | None:
@@ -482,3 +515,23 @@ def ui(port: int | None) -> int:
     ui_module.command(uri, chosen)
     _err.print(f"MLflow: http://127.0.0.1:{chosen}/ shows {masked(uri)}; Ctrl-C ends it", markup=False)
     return ui_module.serve(uri, chosen)
+
+
+@cli.command()
+@click.option("--workers", type=click.IntRange(min=1), help="Processes that train; by default one a core.")
+@click.option("--port", type=click.IntRange(1, 65535), default=8786, show_default=True, help="The scheduler's port.")
+@click.option("--host", default="127.0.0.1", show_default=True, help="The address that it listens at.")
+def cluster(workers: int | None, port: int, host: str) -> int:
+    """Start a Dask scheduler and workers on this machine, to try what docs/cluster.md describes for many."""
+    from harness.cluster import local
+    from harness.workers import default_count
+
+    count = workers or default_count()
+    try:
+        with local(count, host, port) as address:
+            _err.print(f"cluster: {count} workers; Ctrl-C ends it. In another terminal:", markup=False)
+            _say(f"harness study run --cluster {address}")
+            Event().wait()
+    except KeyboardInterrupt:
+        pass
+    return ExitStatus.OK

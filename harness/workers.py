@@ -104,15 +104,25 @@ def made(engine: str, digits: Digits) -> Engine | Exception:
         return error
 
 
+def give_way() -> None:
+    """Yield to the process that hands out work and records what is done, where the system knows such a thing."""
+    if hasattr(os, "nice"):
+        os.nice(_NICE)
+
+
+def warm(engine: str, shape: Shape | None) -> None:
+    """Load what takes seconds; whatever fails here fails again, and is told, with the first batch."""
+    with suppress(Exception):
+        engines.start(engine, shape)
+
+
 def _work(connection: Connection, engine: str, shape: Shape | None) -> None:
     """A worker's life: load what takes seconds, take the images, then train what is sent until nothing more can be."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    if hasattr(os, "nice"):
-        os.nice(_NICE)
+    give_way()
     threading.Thread(target=_end_with_the_parent, daemon=True).start()
-    with suppress(Exception):  # whatever fails here fails again, and is told, with the first batch
-        engines.start(engine, shape)
+    warm(engine, shape)
     with suppress(EOFError, BrokenPipeError, ConnectionResetError):
         digits: Digits = connection.recv()
         own = made(engine, digits)
@@ -139,7 +149,7 @@ def _end_with_the_parent() -> None:
 
 
 @contextmanager
-def _without_interrupts() -> Iterator[None]:
+def without_interrupts() -> Iterator[None]:
     """Start processes that Ctrl-C, which goes to a whole terminal, does not reach: it is this process' to handle."""
     if not hasattr(signal, "pthread_sigmask"):
         yield
@@ -266,7 +276,7 @@ class Workers:
         self._launching = threading.Lock()
         self._workers: list[_Worker] = []
         try:
-            with _without_interrupts():
+            with without_interrupts():
                 for _ in range(count):
                     self._workers.append(_Worker(self._jobs, self._launch, self._loaded))
         except OSError as error:

@@ -207,7 +207,7 @@ def door(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Doorman]:
 @pytest.mark.slow
 def test_a_server_that_answers_500_for_half_a_minute_is_waited_for(door: Doorman, tmp_path: Path) -> None:
     address = f"http://127.0.0.1:{door.server_port}"
-    doomed = Doomed(tmp_path, "grid", "standin", workers=1, pause_s=0.3)
+    doomed = Doomed(tmp_path, "grid", "standin", on=("--workers", "1"), pause_s=0.3)
     doomed.environment["MLFLOW_TRACKING_URI"] = address
     started = doomed.start()
     while "trials are done; training" not in (tmp_path / "log").read_text():
@@ -231,7 +231,7 @@ def again(doomed: Doomed) -> str:
 
 @pytest.mark.slow
 def test_a_server_that_stays_away_is_one_error_and_the_study_goes_on_later(door: Doorman, tmp_path: Path) -> None:
-    doomed = Doomed(tmp_path, "grid", "standin", workers=1, pause_s=0.3)
+    doomed = Doomed(tmp_path, "grid", "standin", on=("--workers", "1"), pause_s=0.3)
     doomed.environment["MLFLOW_TRACKING_URI"] = f"http://127.0.0.1:{door.server_port}"
     started = doomed.start()
     while "trials are done; training" not in (tmp_path / "log").read_text():

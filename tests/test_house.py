@@ -58,6 +58,8 @@ def test_imports_between_the_wings_run_one_way() -> None:
         ("click", {"harness.cli"}),
         ("psutil", {"harness.runner"}),
         ("tenacity", {"harness.patience"}),
+        ("distributed", {"harness.cluster"}),
+        ("dask", {"harness.cluster"}),
         ("matplotlib", {"reports.charts", "reports.page"}),
         ("jinja2", {"reports.page"}),
         ("pandas", {"reports.charts", "reports.frames", "reports.page"}),
@@ -76,7 +78,7 @@ def test_a_package_is_imported_only_where_it_belongs(package: str, allowed: set[
 
 
 def test_the_coordinator_does_not_load_tensorflow() -> None:
-    code = "import sys, harness.cli, harness.search, harness.progress, harness.workers, reports.page; "
+    code = "import sys, harness.cli, harness.cluster, harness.search, harness.progress, harness.workers, reports.page; "
 
     code += "print([name for name in ('tensorflow', 'keras') if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -84,8 +86,8 @@ def test_the_coordinator_does_not_load_tensorflow() -> None:
 
 
 def test_help_loads_nothing_that_takes_seconds() -> None:
-    code = "import sys, harness.cli; "
-    code += "print([name for name in ('mlflow', 'optuna', 'pandas', 'matplotlib', 'sklearn') if name in sys.modules])"
+    code = "import sys, harness.cli; slow = 'mlflow', 'optuna', 'pandas', 'matplotlib', 'sklearn', 'distributed'; "
+    code += "print([name for name in slow if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
 
@@ -112,6 +114,11 @@ def test_there_is_a_lock_for_each_group_and_it_holds_what_the_project_asks_for()
         asked = [*project["project"]["dependencies"], *(entry for entry in wanted if isinstance(entry, str))]
         names = {re.split(r"[<>=!~\[;]", entry)[0].strip() for entry in asked}
         assert names <= locked, f"{group}.txt lacks {names - locked}: nox -s lock"
+
+
+def test_the_extra_for_clusters_is_what_the_locks_hold() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    assert project["project"]["optional-dependencies"]["cluster"] == project["dependency-groups"]["cluster"]
 
 
 @pytest.mark.slow

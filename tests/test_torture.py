@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.killer import ASKING, RECORDING, REPORT, TELLING, TRAINING
-from tests.torture import START_UP, torture, torture_workers
+from tests.torture import START_UP, torture, torture_cluster, torture_workers
 
 
 @pytest.mark.slow
@@ -19,6 +19,13 @@ def test_a_killed_study_loses_nothing_and_does_nothing_twice(kinds: tuple[str, .
     tally = torture(tmp_path, "standin", kinds, 10)
     assert tally.wrong == [], f"random seed {seed}"
     assert all(tally.kills[kind] >= 10 for kind in kinds)
+
+
+@pytest.mark.slow
+def test_killed_workers_of_a_cluster_cost_no_more_than_their_batches(tmp_path: Path) -> None:
+    tally = torture_cluster(tmp_path / "cluster", 10)
+    assert tally.wrong == []
+    assert tally.kills.total() >= 10
 
 
 @pytest.mark.slow

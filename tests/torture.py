@@ -32,9 +32,10 @@ from optuna.storages.journal import JournalFileBackend
 
 from harness import machine
 from tests.killer import ASKING, RECORDING, REPORT, TELLING, TRAINING
+from tests.services import LOOPBACK, free_port, running, wait_for_port
 from tests.support import COMMAND, ROOT, STANDIN
 
-START_UP, WORKER = "start-up", "worker"
+START_UP, WORKER, ON_A_CLUSTER = "start-up", "worker", "worker of a cluster"
 COORDINATOR = (START_UP, ASKING, TRAINING, RECORDING, TELLING, REPORT)
 
 GRID = """
@@ -70,6 +71,7 @@ seeds = [1, 2]
 
 DESIGNS = {"grid": (GRID, 20), "sampled": (SAMPLED, 10)}
 NAME = "doomed"
+TWO_HERE = ("--workers", "2")
 
 
 @dataclass
@@ -90,11 +92,13 @@ class Tally:
 class Doomed:
     """A study in a folder of its own, to be killed and gone on with."""
 
-    def __init__(self, folder: Path, design: str, engine: str, workers: int = 2, pause_s: float = 0.05) -> None:
+    def __init__(
+        self, folder: Path, design: str, engine: str, *, on: Sequence[str] = TWO_HERE, pause_s: float = 0.05
+    ) -> None:
         self.folder, self.design, self.engine = folder, design, engine
         folder.mkdir(parents=True, exist_ok=True)
         (folder / f"{NAME}.toml").write_text(DESIGNS[design][0].format(engine=engine))
-        self._arguments = ["study", "run", f"{NAME}.toml", "--data", "optdigits", "--workers", str(workers)]
+        self._arguments = ["study", "run", f"{NAME}.toml", "--data", "optdigits", *on]
         self.environment = {**os.environ, "STANDIN_PAUSE_S": str(pause_s)}
         if engine == "standin":
             self.environment["PYTHONPATH"] = str(STANDIN)
@@ -136,8 +140,13 @@ class Doomed:
             raise AssertionError(f"{kind}: status {status}: {(self.folder / 'log').read_text()[-2000:]}")
         return status == -signal.SIGKILL
 
-    def workers_killed(self, kills: int) -> int:
-        """Go on, killing workers at random moments, so many at most; return how many were."""
+    def workers_killed(self, kills: int, cluster: int | None = None) -> int:
+        """Go on, killing workers at random moments, so many at most; return how many were.
+
+        Args:
+            kills: at most.
+            cluster: the process whose grandchildren train, where it is not the study's own children that do.
+        """
         process, done = self.start(), 0
         deadline_s = time.monotonic() + random.uniform(0.1, 4)
         while process.poll() is None:
@@ -145,7 +154,7 @@ class Doomed:
             if time.monotonic() < deadline_s or done == kills:
                 continue
             deadline_s = time.monotonic() + random.uniform(0.5, 2.5)
-            done += _kill_one_of(process.pid)
+            done += _kill_one_of(cluster or process.pid)
         assert process.returncode in {0, 1}, (self.folder / "log").read_text()[-2000:]
         return done
 
@@ -255,7 +264,8 @@ class Doomed:
 def _kill_one_of(pid: int) -> int:
     """Kill one of a process' workers; return how many were."""
     try:
-        workers = [child for child in psutil.Process(pid).children() if "spawn_main" in " ".join(child.cmdline())]
+        every = psutil.Process(pid).children(recursive=True)
+        workers = [child for child in every if "spawn_main" in " ".join(child.cmdline())]
         if not workers:
             return 0
         random.choice(workers).kill()
@@ -290,21 +300,51 @@ def torture(
     return tally
 
 
-def torture_workers(folder: Path, engine: str, kills: int, say: Callable[[str], None] = lambda _line: None) -> Tally:
-    """Kill so many workers while studies go on; bring every study to its end and look at it."""
+def torture_workers(
+    folder: Path,
+    engine: str,
+    kills: int,
+    say: Callable[[str], None] = lambda _line: None,
+    *,
+    on: Sequence[str] = TWO_HERE,
+    cluster: int | None = None,
+) -> Tally:
+    """Kill so many workers while studies go on; bring every study to its end and look at it.
+
+    Args:
+        folder: for the studies.
+        engine: what trains.
+        kills: how many.
+        say: is told how far it is.
+        on: what trains, as the command is told.
+        cluster: the process whose workers are killed, where the study's are not its own.
+    """
+    what = WORKER if cluster is None else ON_A_CLUSTER
     tally = Tally()
     references = {design: Doomed(folder / f"whole-{design}", design, engine) for design in DESIGNS}
     for reference in references.values():
         reference.run()
-    while tally.kills[WORKER] < kills:
+    while tally.kills[what] < kills:
         design = random.choice(list(DESIGNS))
-        doomed = Doomed(folder / f"doomed-{tally.studies}", design, engine, pause_s=0.3)
-        tally.kills[WORKER] += doomed.workers_killed(kills - tally.kills[WORKER])
+        doomed = Doomed(folder / f"doomed-{tally.studies}", design, engine, on=on, pause_s=0.3)
+        tally.kills[what] += doomed.workers_killed(kills - tally.kills[what], cluster)
         doomed.run()
         tally.studies += 1
         tally.wrong += doomed.wrong(references[design])
         say(f"{tally.studies} studies, {tally.kills.total()} kills, wrong: {tally.wrong}")
     return tally
+
+
+def torture_cluster(folder: Path, kills: int, say: Callable[[str], None] = lambda _line: None) -> Tally:
+    """Kill so many workers of a Dask cluster of three, with the stand-in engine."""
+    folder.mkdir(parents=True)
+    port = free_port()
+    command = [COMMAND, "cluster", "--workers", "3", "--port", str(port)]
+    environment = {"PYTHONPATH": f"{ROOT}{os.pathsep}{STANDIN}", "STANDIN_PAUSE_S": "0.3"}
+    with running(command, folder / "cluster.log", folder, environment) as process:
+        wait_for_port(port, process)
+        on = ("--cluster", f"tcp://{LOOPBACK}:{port}")
+        return torture_workers(folder, "standin", kills, say, on=on, cluster=process.pid)
 
 
 def race(folder: Path, times: int, *, is_fresh: bool, say: Callable[[str], None] = lambda _line: None) -> Tally:
@@ -349,6 +389,8 @@ def _page(tallies: dict[str, Tally], seed: int, duration_s: float) -> str:
     kills = sum(tally.kills.total() for tally in tallies.values())
     studies = sum(tally.studies for tally in tallies.values())
     wrong = [what for tally in tallies.values() for what in tally.wrong]
+    races = {name: tally.studies for name, tally in tallies.items() if not tally.kills}
+    lines += [f"| {name} | the same instant | {count} starts |" for name, count in races.items()]
     lines += ["", f"{kills} kills, {studies} studies, {len(wrong)} things wrong.", *(f"- {what}" for what in wrong), ""]
     return "\n".join(lines)
 
@@ -359,6 +401,8 @@ def main() -> int:
     parser.add_argument("--kills", type=int, default=35, help="of each kind of moment, with the stand-in engine")
     parser.add_argument("--real-kills", type=int, default=4, help="of each kind of moment, with the engine xla")
     parser.add_argument("--worker-kills", type=int, default=50, help="of workers, with the stand-in engine")
+    parser.add_argument("--cluster-kills", type=int, default=20, help="of workers of a cluster, the same")
+    parser.add_argument("--races", type=int, default=20, help="two coordinators at once, on new and on old records")
     parser.add_argument("--seed", type=int, default=0, help="of the random moments")
     parser.add_argument("--page", type=Path, default=ROOT / "docs" / "torture.md")
     asked = parser.parse_args()
@@ -374,6 +418,9 @@ def main() -> int:
             "stand-in, the coordinator": torture(place / "a", "standin", COORDINATOR, asked.kills, say),
             "xla, the coordinator": torture(place / "b", "xla", COORDINATOR, asked.real_kills, say),
             "stand-in, a worker": torture_workers(place / "c", "standin", asked.worker_kills, say),
+            "stand-in, a cluster": torture_cluster(place / "d", asked.cluster_kills, say),
+            "two at once, on new records": race(place / "e", asked.races, is_fresh=True, say=say),
+            "two at once, on old records": race(place / "f", asked.races, is_fresh=False, say=say),
         }
     asked.page.write_text(_page(tallies, asked.seed, time.monotonic() - started_s))
     print(json.dumps({name: tally.wrong for name, tally in tallies.items()}, indent=2))

@@ -1,0 +1,372 @@
+"""Training on a Dask cluster: real schedulers and workers, on loopback."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from harness import machine, trials
+from harness.digits import Digits
+from harness.engines.contract import Engine
+from harness.errors import StoppedError, UsageError
+from harness.trials import Outcome
+from harness.variant import Variant
+from harness.workers import RETRIES, WorkerError, WorkerLostError
+from tests.services import LOOPBACK, free_port, running, wait_for_port
+from tests.support import COMMAND, SMALL_STUDY, Harness
+from tests.test_search import DATA, numbers, optuna_trials, recorded, write_study
+
+pytest.importorskip("distributed", reason="needs the extra called cluster")
+
+import psutil
+
+from harness import cluster
+from harness.cluster import Cluster, Tls
+
+DASK = str(Path(sys.executable).with_name("dask"))
+ENDLESS = Variant(epochs=1_000_000)
+
+
+def trains(pid: int) -> list[psutil.Process]:
+    """The worker processes under this one."""
+    return [
+        process
+        for process in psutil.Process(pid).children(recursive=True)
+        if "spawn_main" in " ".join(process.cmdline())
+    ]
+
+
+def soon(condition: Callable[[], object], seconds: float = 60) -> None:
+    """Return when a condition holds."""
+    deadline_s = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline_s
+        time.sleep(0.1)
+
+
+@contextmanager
+def own_cluster(folder: Path, workers: int) -> Iterator[tuple[str, int]]:
+    """A cluster as ``harness cluster`` starts it: its address and its process."""
+    port = free_port()
+    command = [COMMAND, "cluster", "--workers", str(workers), "--port", str(port)]
+    with running(command, folder / "cluster.log", folder) as process:
+        wait_for_port(port, process)
+        soon(lambda: len(trains(process.pid)) == workers)
+        yield f"tcp://{LOOPBACK}:{port}", process.pid
+
+
+@contextmanager
+def scheduler(folder: Path, port: int, *options: str) -> Iterator[subprocess.Popen[bytes]]:
+    """A scheduler alone."""
+    command = [DASK, "scheduler", "--host", LOOPBACK, "--port", str(port), "--no-dashboard", *options]
+    with running(command, folder / "scheduler.log", folder) as process:
+        wait_for_port(port, process)
+        yield process
+
+
+@contextmanager
+def worker(folder: Path, address: str, *options: str) -> Iterator[subprocess.Popen[bytes]]:
+    """One worker with its nanny."""
+    settings = ["--nthreads", "1", "--memory-limit", "0", "--no-dashboard", "--local-directory", str(folder)]
+    with running([DASK, "worker", address, *settings, *options], folder / "worker.log", folder) as process:
+        yield process
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, int]]:
+    """A cluster of two workers, for tests that leave it as they find it."""
+    with own_cluster(tmp_path_factory.mktemp("cluster"), 2) as running_cluster:
+        yield running_cluster
+
+
+def same(outcomes: Sequence[Outcome], expected: Sequence[Outcome]) -> bool:
+    return len(outcomes) == len(expected) and all(
+        np.array_equal(ours.losses, theirs.losses)
+        and np.array_equal(ours.errors, theirs.errors)
+        and np.array_equal(ours.wrong, theirs.wrong)
+        and np.array_equal(ours.logits_1015, theirs.logits_1015)
+        and ours.softmax == theirs.softmax
+        for ours, theirs in zip(outcomes, expected, strict=True)
+    )
+
+
+def test_a_cluster_gives_what_this_process_gives(shared: tuple[str, int], graph: Engine, digits: Digits) -> None:
+    variants = [Variant(epochs=1), Variant(epochs=2, seed=3)]
+    with Cluster(shared[0], "graph") as workers:
+        assert workers.count == 2
+        workers.load(digits)
+        futures = [workers.submit([variant]) for variant in variants]
+        assert not workers.withdraw(futures[0])
+        outcomes = [future.result(timeout=120).outcomes[0] for future in futures]
+    assert same(outcomes, trials.run(graph, digits, variants))
+
+
+def test_a_study_on_a_cluster_records_what_it_records_here(
+    shared: tuple[str, int], harness: Harness, tmp_path: Path
+) -> None:
+    folders = [tmp_path / "here", tmp_path / "there"]
+    for folder, options in zip(folders, (("--workers", "2"), ("--cluster", shared[0])), strict=True):
+        folder.mkdir()
+        write_study(folder)
+        done = harness("study", "run", "small.toml", *options, *DATA, cwd=folder)
+        assert done.returncode == 0, done.stderr
+        assert "distributed" not in done.stderr
+    here, there = (sorted(map(numbers, recorded(folder).trainings), key=str) for folder in folders)
+    assert here == there
+    assert len(here) == 8
+
+
+def test_a_worker_that_is_killed_costs_a_retry_and_no_record(tmp_path: Path) -> None:
+    write_study(tmp_path, SMALL_STUDY.replace("[1, 2]", "[20, 30]"))
+    with own_cluster(tmp_path, 2) as (address, pid):
+        command = [COMMAND, "study", "run", "small.toml", "--cluster", address, *DATA]
+        study = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
+        started = {process.pid for process in trains(pid)}
+        soon(lambda: any(process.cpu_times().user > 8 for process in trains(pid)))
+        max(trains(pid), key=lambda process: process.cpu_times().user).kill()
+        _, told = study.communicate(timeout=300)
+        assert study.returncode == 0, told
+        assert {process.pid for process in trains(pid)} != started
+    assert "8 trials done, 0 failed" in told
+    assert "Traceback" not in told
+    runs = recorded(tmp_path).trainings
+    assert sorted(int(run.tags["harness.trial"]) for run in runs) == list(range(8))
+    assert all(run.status == "FINISHED" for run in runs)
+    assert [trial.state.name for trial in optuna_trials(tmp_path)] == ["COMPLETE"] * 8
+
+
+def test_images_that_were_lost_with_all_workers_are_sent_again(digits: Digits, graph: Engine, tmp_path: Path) -> None:
+    variant = Variant(epochs=5)
+    with own_cluster(tmp_path, 2) as (address, pid), Cluster(address, "graph") as workers:
+        workers.load(digits)
+        futures = [workers.submit([variant]) for _ in range(3)]
+        for process in trains(pid):
+            process.kill()
+        expected = trials.run(graph, digits, [variant])
+        assert all(same(future.result(timeout=120).outcomes, expected) for future in futures)
+
+
+def test_a_batch_that_takes_worker_after_worker_with_it_fails(digits: Digits, tmp_path: Path) -> None:
+    with own_cluster(tmp_path, 1) as (address, pid), Cluster(address, "graph") as workers:
+        workers.load(digits)
+        deadly = workers.submit([ENDLESS])
+        seen: set[int] = set()
+        while not deadly.done():
+            for process in trains(pid):
+                seen.add(process.pid)
+                process.kill()
+            time.sleep(1)
+        with pytest.raises(WorkerLostError, match="died, one after another"):
+            deadly.result()
+        assert len(seen) >= RETRIES + 1
+        soon(lambda: trains(pid) != [])
+        assert workers.submit([Variant(epochs=1)]).result(timeout=120).outcomes[0].final_errors > 0
+
+
+def other_versions() -> dict[str, str]:
+    return {**dict.fromkeys(("zero-errors", "tensorflow", "keras", "numpy"), "0.1"), "python": "3.11.7"}
+
+
+def test_workers_of_other_versions_are_refused(shared: tuple[str, int], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machine, "versions", other_versions)
+    with pytest.raises(StoppedError, match=r"not made as this machine is: tcp://.* tensorflow \S+ \(here 0\.1\)"):
+        Cluster(shared[0], "graph")
+
+
+def test_a_worker_of_other_versions_that_comes_later_trains_nothing(
+    shared: tuple[str, int], digits: Digits, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Cluster(shared[0], "graph") as workers:
+        workers.load(digits)
+        monkeypatch.setattr(machine, "versions", other_versions)
+        with pytest.raises(WorkerError, match=rf"not those of {socket.gethostname()}: .*tensorflow 0\.1 \(here "):
+            workers.submit([Variant(epochs=1)]).result(timeout=120)
+
+
+def test_an_engine_that_cannot_be_made_is_told(shared: tuple[str, int], digits: Digits) -> None:
+    with Cluster(shared[0], "abacus") as workers:
+        workers.load(digits)
+        with pytest.raises(WorkerError, match=r"engine abacus cannot be made on .*no engine is called"):
+            workers.submit([Variant(epochs=1)]).result(timeout=120)
+
+
+@pytest.mark.parametrize(
+    "address", ["127.0.0.1:8786", "tcp://", "tcp://host", "tcp://host:port", "http://host:8786", "tcp://h:1/x", ""]
+)
+def test_what_is_no_address_is_said(address: str) -> None:
+    with pytest.raises(UsageError, match="is not the address of a scheduler"):
+        Cluster(address, "graph")
+
+
+def test_an_encrypted_address_needs_certificates() -> None:
+    with pytest.raises(UsageError, match="is encrypted"):
+        Cluster("tls://127.0.0.1:8786", "graph")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--cluster", "nonsense"), "'nonsense' is not the address of a scheduler"),
+        (("--cluster", "tcp://127.0.0.1:1", "--workers", "2"), "--workers is for processes of this machine"),
+        (("--cluster", "tcp://127.0.0.1:1", "--tls-ca", "ca.pem"), "go together"),
+        (("--cluster", "tcp://127.0.0.1:1", "--tls-ca", "absent.pem"), "'absent.pem' does not exist"),
+        (("--tls-ca", "ca.pem"), "are for a cluster"),
+        (
+            ("--cluster", "tcp://127.0.0.1:1", "--tls-ca", "ca.pem", "--tls-cert", "ca.pem", "--tls-key", "ca.pem"),
+            "cannot be used",
+        ),
+    ],
+)
+def test_a_mistake_is_one_clear_error(
+    harness: Harness, tmp_path: Path, arguments: tuple[str, ...], message: str
+) -> None:
+    (tmp_path / "ca.pem").write_text("no certificate")
+    done = harness("study", "run", *arguments, *DATA)
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "mlflow.db").exists()
+
+
+def test_no_scheduler_is_one_clear_error(harness: Harness, tmp_path: Path) -> None:
+    done = harness("study", "run", "--cluster", f"tcp://{LOOPBACK}:{free_port()}", *DATA)
+    assert done.returncode == 5
+    assert "error: no scheduler listens at tcp://127.0.0.1:" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "mlflow.db").exists()
+
+
+def test_what_is_no_scheduler_is_told_from_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cluster, "_ANSWER_S", 1.0)
+    with socket.socket() as silent:
+        silent.bind((LOOPBACK, 0))
+        silent.listen()
+        with pytest.raises(StoppedError, match="does not answer as a scheduler does"):
+            Cluster(f"tcp://{LOOPBACK}:{silent.getsockname()[1]}", "graph")
+
+
+def test_a_scheduler_without_workers_is_waited_for_and_then_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cluster, "_WORKERS_S", 1.0)
+    port = free_port()
+    with scheduler(tmp_path, port), pytest.raises(StoppedError, match="has had no worker for 1 s"):
+        Cluster(f"tcp://{LOOPBACK}:{port}", "graph")
+
+
+def test_the_extra_that_is_not_installed_is_named() -> None:
+    code = "import sys; sys.modules['distributed'] = None; from harness.errors import UsageError\n"
+    code += "try: import harness.cluster\nexcept UsageError as error: print(error)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "a cluster needs packages that are not installed here" in done.stdout
+    assert "pip install 'zero-errors[cluster]'" in done.stdout
+
+
+def test_a_scheduler_that_is_away_for_a_moment_is_waited_for(digits: Digits, graph: Engine, tmp_path: Path) -> None:
+    port = free_port()
+    address = f"tcp://{LOOPBACK}:{port}"
+    with scheduler(tmp_path, port) as first, worker(tmp_path, address), Cluster(address, "graph") as workers:
+        workers.load(digits)
+        lost = workers.submit([ENDLESS])
+        short = Variant(epochs=1)
+        behind = workers.submit([short])
+        soon(workers._client.processing)
+        first.kill()
+        first.wait()
+        with scheduler(tmp_path, port), worker(tmp_path, address), worker(tmp_path, address):
+            assert same(behind.result(timeout=120).outcomes, trials.run(graph, digits, [short]))
+            assert not lost.done(), lost.exception()
+    assert lost.done()
+
+
+def test_a_scheduler_that_is_gone_stops_the_study(
+    digits: Digits, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cluster, "_SCHEDULER_S", 3.0)
+    port = free_port()
+    address = f"tcp://{LOOPBACK}:{port}"
+    with scheduler(tmp_path, port) as process, worker(tmp_path, address), Cluster(address, "graph") as workers:
+        workers.load(digits)
+        running_one = workers.submit([ENDLESS])
+        soon(workers._client.processing)
+        process.kill()
+        with pytest.raises(StoppedError, match="is gone"):
+            running_one.result(timeout=60)
+        with pytest.raises(StoppedError, match="is gone"):
+            workers.submit([ENDLESS]).result(timeout=60)
+        assert workers.count == 1
+
+
+@pytest.fixture(scope="module")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Tls:
+    """An authority's certificate, and one that it signed, with its key."""
+    folder = tmp_path_factory.mktemp("certificates")
+    return Tls(folder / "ca.pem", *signed(folder))
+
+
+def signed(folder: Path) -> tuple[Path, Path]:
+    key = ["-newkey", "rsa:2048", "-nodes"]
+    for command in (
+        ["req", "-x509", *key, "-subj", "/CN=authority", "-keyout", "ca.key", "-out", "ca.pem"],
+        ["req", *key, "-subj", "/CN=cluster", "-keyout", "own.key", "-out", "own.csr"],
+        ["x509", "-req", "-in", "own.csr", "-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial", "-out", "own.pem"],
+    ):
+        subprocess.run(["openssl", *command], cwd=folder, check=True, capture_output=True)
+    return folder / "own.pem", folder / "own.key"
+
+
+def test_with_tls_only_those_of_the_authority_are_let_in(
+    certificates: Tls, digits: Digits, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = {"--tls-ca-file": certificates.ca, "--tls-cert": certificates.cert, "--tls-key": certificates.key}
+    options = [str(word) for pair in files.items() for word in pair]
+    port = free_port()
+    address = f"tls://{LOOPBACK}:{port}"
+    with scheduler(tmp_path, port, "--protocol", "tls", *options), worker(tmp_path, address, *options):
+        with Cluster(address, "graph", tls=certificates) as workers:
+            workers.load(digits)
+            assert workers.submit([Variant(epochs=1)]).result(timeout=120).outcomes[0].final_errors > 0
+        monkeypatch.setattr(cluster, "_ANSWER_S", 2.0)
+        with pytest.raises(StoppedError, match="does not answer as a scheduler does"):
+            Cluster(address.replace("tls", "tcp"), "graph")
+        (tmp_path / "other").mkdir()
+        stranger = Tls(certificates.ca, *signed(tmp_path / "other"))
+        with pytest.raises(StoppedError, match="does not answer as a scheduler does"):
+            Cluster(address, "graph", tls=stranger)
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 0), (signal.SIGTERM, 143)])
+def test_a_cluster_of_this_machine_ends_in_order(number: int, status: int, tmp_path: Path) -> None:
+    port = free_port()
+    command = [COMMAND, "cluster", "--workers", "2", "--port", str(port)]
+    process = subprocess.Popen(
+        command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == f"harness study run --cluster tcp://{LOOPBACK}:{port}\n"
+    workers = trains(process.pid)
+    assert len(workers) == 2
+    os.killpg(process.pid, number)  # as the terminal does: to all processes
+    _, told = process.communicate(timeout=60)
+    assert process.returncode == status
+    assert "Traceback" not in told
+    assert not [worker for worker in workers if worker.is_running()]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_port_that_is_taken_is_one_clear_error(shared: tuple[str, int], harness: Harness) -> None:
+    done = harness("cluster", "--workers", "1", "--port", shared[0].rsplit(":", maxsplit=1)[1])
+    assert done.returncode == 5
+    assert "a cluster cannot be started at" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert "Warning" not in done.stderr

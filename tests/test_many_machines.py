@@ -1,0 +1,161 @@
+"""docs/cluster.md as it stands: PostgreSQL, a tracking server, a scheduler and three workers, all on loopback."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import optuna
+import pytest
+
+from harness.records import Records, StudyRecord
+from tests.services import LOOPBACK, free_port, postgres, running, wait_for_port
+from tests.support import COMMAND, SMALL_STUDY
+from tests.test_search import numbers, recorded
+
+pytest.importorskip("distributed", reason="needs the extra called cluster")
+
+PAGE = Path(__file__).resolve().parent.parent / "docs" / "cluster.md"
+BLOCKS = re.findall(r"^```sh( keep)?\n(.*?)^```$", PAGE.read_text(), re.MULTILINE | re.DOTALL)
+IMAGES = str(Path(os.environ["HARNESS_TEST_MNIST"]).resolve()) if "HARNESS_TEST_MNIST" in os.environ else "optdigits"
+SETTINGS, *STEPS = [text for _, text in BLOCKS]
+
+
+@dataclass
+class Terminal:
+    """Where the page's blocks are typed, each with the page's settings before it."""
+
+    folder: Path
+    settings: dict[str, str]
+    typed: list[str] = field(default_factory=list)
+
+    def _command(self, words: str) -> list[str]:
+        [block] = [block for block in STEPS if words in block]
+        self.typed.append(block)
+        return ["bash", "-euo", "pipefail", "-c", f"{SETTINGS}\n{block}"]
+
+    def run(self, words: str, **settings: str) -> str:
+        """Type the block with these words in it; return what it printed."""
+        done = subprocess.run(
+            self._command(words),
+            cwd=self.folder,
+            env={**os.environ, **self.settings, **settings},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    @contextmanager
+    def keep(self, words: str, port: str | None = None) -> Iterator[None]:
+        """Keep the block with these words running."""
+        command = self._command(words)
+        log = self.folder / f"{len(self.typed)}.log"
+        with running(command, log, self.folder, self.settings) as process:
+            if port is not None:
+                wait_for_port(int(self.settings[port]), process)
+            yield
+
+
+def optuna_numbers(storage: optuna.storages.BaseStorage) -> list[tuple[object, ...]]:
+    [summary] = optuna.get_all_study_summaries(storage)
+    trials = optuna.load_study(study_name=summary.study_name, storage=storage).trials
+    return [(trial.number, trial.state, trial.params, trial.values, trial.user_attrs) for trial in trials]
+
+
+def records(study: StudyRecord) -> list[tuple[object, ...]]:
+    return sorted((int(run.tags["harness.trial"]), run.status, *numbers(run)) for run in study.trainings)
+
+
+@pytest.fixture(scope="module")
+def local(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder in which the default study was run by this machine's own workers, with its own files."""
+    folder = tmp_path_factory.mktemp("local")
+    command = [COMMAND, "study", "run", "--data", IMAGES, "--quiet"]
+    subprocess.run(command, cwd=folder, check=True, capture_output=True)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def terminal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Terminal]:
+    """A terminal, with the page's databases made and its tracking server running."""
+    folder = tmp_path_factory.mktemp("terminal")
+    with postgres("secret") as server:
+        ports = {name: str(free_port()) for name in ("TRACKING_PORT", "SCHEDULER_PORT")}
+        settings = {
+            **ports,
+            "PATH": f"{Path(sys.executable).parent}:{server.programs}:{os.environ['PATH']}",
+            "DATABASE_PORT": str(server.port),
+            "DATABASE_PASSWORD": server.password,
+            "WORKERS": "3",
+            "DATA": IMAGES,
+            # What PostgreSQL's superuser has, and a folder in place of the home.
+            "PGHOST": LOOPBACK,
+            "PGUSER": "postgres",
+            "HOME": str(folder),
+            "TMPDIR": str(folder),
+        }
+        terminal = Terminal(folder, settings)
+        terminal.run("CREATE ROLE")
+        with terminal.keep("mlflow server", "TRACKING_PORT"):
+            yield terminal
+
+
+def served(terminal: Terminal, name: str) -> StudyRecord:
+    """The study of this name as the page's server has it, with every history."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MLFLOW_TRACKING_URI", f"http://{LOOPBACK}:{terminal.settings['TRACKING_PORT']}")
+        records = Records()
+        study = records.study(name)
+        return replace(study, trainings=tuple(records.with_histories(run) for run in study.trainings))
+
+
+@pytest.mark.slow
+def test_many_machines_record_what_one_machine_records(
+    local: Path, terminal: Terminal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with terminal.keep("exec dask scheduler --host", "SCHEDULER_PORT"), terminal.keep('dask worker "tcp:'):
+        assert "report.html" in terminal.run('--cluster "tcp:')
+    there, here = records(served(terminal, "variants")), records(recorded(local, "variants"))
+    assert there == here
+    assert [record[:2] for record in here] == [(number, "FINISHED") for number in range(160)]
+
+    monkeypatch.setenv("PGPASSWORD", terminal.settings["DATABASE_PASSWORD"])
+    url = f"postgresql+psycopg://harness@{LOOPBACK}:{terminal.settings['DATABASE_PORT']}/harness_optuna"
+    storage = optuna.storages.RDBStorage(url)
+    journal = optuna.storages.journal.JournalFileBackend(str(local / "out" / "variants" / "optuna.journal"))
+    try:
+        assert optuna_numbers(storage) == optuna_numbers(optuna.storages.JournalStorage(journal))
+    finally:
+        storage.remove_session()
+        storage.engine.dispose()
+
+
+@pytest.mark.slow
+def test_what_is_recorded_can_be_reported_and_kept(terminal: Terminal) -> None:
+    assert "report.html" in terminal.run("harness report")
+    terminal.run("pg_dump")
+    kept = {path.name: path.stat().st_size for path in (terminal.folder / "zero-errors-backup").iterdir()}
+    assert kept.keys() == {"harness_mlflow.dump", "harness_optuna.dump", "artifacts.tar.gz"}
+    assert min(kept.values()) > 1000
+
+
+@pytest.mark.slow
+def test_with_tls_the_same_is_done(terminal: Terminal) -> None:
+    terminal.run("openssl")
+    (terminal.folder / "small.toml").write_text(SMALL_STUDY)
+    with terminal.keep("--protocol tls", "SCHEDULER_PORT"), terminal.keep('dask worker "tls:'):
+        assert "report.html" in terminal.run('--cluster "tls:', STUDY="small.toml")
+    assert [run.status for run in served(terminal, "small").trainings] == ["FINISHED"] * 8
+
+
+@pytest.mark.slow
+def test_every_block_of_the_page_was_typed(terminal: Terminal) -> None:
+    assert sorted(set(terminal.typed)) == sorted(STEPS)
