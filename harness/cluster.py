@@ -90,8 +90,7 @@ _yielding = threading.local()
 def _give_way() -> None:
     """Let this thread, and those that TensorFlow starts from it, yield to who hands out work and records what is done.
 
-    The thread that talks to the scheduler does not yield. With coordinator and workers on the same two cores a study
-    takes a third longer without this.
+    The thread that talks to the scheduler does not yield.
     """
     if not hasattr(_yielding, "begun"):
         give_way()
