@@ -11,6 +11,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 from mlflow.entities import Run as MlflowRun
 from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
@@ -120,10 +122,12 @@ class Records:
                 f"tags.`harness.study_key` = '{parent.tags['harness.study_key']}' "
                 f"and tags.`harness.role` = '{TRAINING}'"
             )
-            records = [self._with_details(run) for run in self._store.search(condition)]
-        finished = sorted((record for record in records if record.status == "FINISHED"), key=_length)
-        kept = set({same_training(record): record.run_id for record in finished}.values())
-        records = [self.with_histories(run) if run.run_id in kept else run for run in records]
+            found = [(_record(run), str(run.info.artifact_uri)) for run in self._store.search(condition)]
+            finished = sorted((record for record, _ in found if record.status == "FINISHED"), key=_length)
+            longest = set({same_training(record): record.run_id for record in finished}.values())
+            records = [
+                self._with_details(record, where, is_longest=record.run_id in longest) for record, where in found
+            ]
         records.sort(key=lambda record: (int(record.tags["harness.trial"]), record.started_ms, record.name))
         return StudyRecord(parent, tuple(records))
 
@@ -135,13 +139,17 @@ class Records:
             losses, errors = (self._history(record.run_id, name) for name in ("loss", "errors"))
         return replace(record, losses=losses, errors=tuple(int(count) for count in errors))
 
-    def _with_details(self, run: MlflowRun) -> RunRecord:
-        """A run with what its artifact says; a run that failed has none."""
-        record = _record(run)
+    def _with_details(self, record: RunRecord, artifact_uri: str, *, is_longest: bool) -> RunRecord:
+        """A run with what its artifact says, histories only if they are wanted; a run that failed has none."""
         if record.status != "FINISHED":
             return record
-        details = self._store.patient(_details)(str(run.info.artifact_uri))
-        return replace(record, wrong_images=tuple(details["wrong_images"]), softmax=details["softmax"])
+        details = self._store.patient(_details)(artifact_uri)
+        record = replace(record, wrong_images=tuple(details["wrong_images"]), softmax=details["softmax"])
+        if not is_longest:
+            return record
+        if None in details["losses"]:  # JSON has no NaN and no infinity; MLflow has
+            return self.with_histories(record)
+        return replace(record, losses=tuple(details["losses"]), errors=tuple(details["errors"]))
 
     def _history(self, run_id: str, name: str) -> tuple[float, ...]:
         history = self._store.client.get_metric_history(run_id, name)
@@ -149,9 +157,14 @@ class Records:
 
 
 def _details(artifact_uri: str) -> dict[str, Any]:
+    details: dict[str, Any]
+    parts = urlsplit(artifact_uri)
+    if parts.scheme == "file":  # MLflow would copy it first
+        details = json.loads((Path(url2pathname(parts.path)) / OUTCOME).read_text())
+        return details
     with tempfile.TemporaryDirectory() as folder:
         path = get_artifact_repository(artifact_uri).download_artifacts(OUTCOME, folder)
-        details: dict[str, Any] = json.loads(Path(path).read_text())
+        details = json.loads(Path(path).read_text())
         return details
 
 

@@ -351,12 +351,15 @@ def _refuse_if_changed(name: str, parent: RunRecord, meant: Mapping[str, Any]) -
 
 
 def _log_details(artifact_uri: str, outcome: Outcome) -> None:
-    """Leave what is no single number as an artifact: the images that are wrong, and every softmax check.
+    """Leave what is no single number as an artifact: the images that are wrong, every softmax check, and the losses
+    and errors, which are metrics too, but take two slow calls a run to be read as such.
 
     The client would first fetch the run, to learn where its artifacts go, which costs more than the rest of this.
     """
     details = {
         "epoch": outcome.variant.epochs,
+        "losses": outcome.losses.tolist(),
+        "errors": outcome.errors.tolist(),
         "wrong_images": outcome.wrong.tolist(),
         "softmax": {way: asdict(check) for way, check in outcome.softmax.items()},
     }

@@ -247,7 +247,9 @@ class _Worker:
 
 def _death(code: int | None) -> str:
     """How a worker ended, as far as its exit code says."""
-    if code is None or code >= 0:
+    if code is None:  # another thread asked the system first
+        return "a worker died"
+    if code >= 0:
         return f"a worker ended by itself (exit code {code})"
     hint = ", as the system does when memory runs out" if -code == signal.SIGKILL else ""
     return f"a worker was killed by signal {-code}{hint}"

@@ -41,7 +41,6 @@ def kill_the_worker() -> None:
         time.sleep(0.05)
     assert workers[0].pid is not None
     os.kill(workers[0].pid, signal.SIGKILL)
-    workers[0].join()
 
 
 @pytest.mark.usefixtures("standin")
@@ -59,7 +58,7 @@ def test_a_batch_whose_worker_is_killed_is_tried_twice_more_and_then_fails_alone
             kill_the_worker()
         error = doomed.exception(timeout=60)
         assert isinstance(error, WorkerLostError)
-        assert "killed by signal 9" in str(error)
+        assert str(error).startswith("a worker ")
         assert "3 times in a row" in str(error)
         assert next_one.result(timeout=120).outcomes[0].variant.seed == 7
 
