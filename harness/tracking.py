@@ -351,8 +351,10 @@ def _refuse_if_changed(name: str, parent: RunRecord, meant: Mapping[str, Any]) -
 
 
 def _log_details(artifact_uri: str, outcome: Outcome) -> None:
-    """Leave what is no single number as an artifact: the images that are wrong, every softmax check, and the losses
-    and errors, which are metrics too, but take two slow calls a run to be read as such.
+    """Leave what is no single number as an artifact.
+
+    That is the images that are wrong, every softmax check, and the losses and errors: these are metrics too, but to
+    read them as such takes two slow calls a run.
 
     The client would first fetch the run, to learn where its artifacts go, which costs more than the rest of this.
     """
