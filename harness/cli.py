@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Any, get_args
 
 import click
 from rich.console import Console
-from rich.logging import RichHandler
 from rich.table import Table
 
 from harness import digits as digits_module
@@ -45,6 +44,9 @@ _CHOICES = {digits_module.LAB_NAME: digits_module.LAB, digits_module.OPTDIGITS_N
 
 _err = Console(stderr=True, highlight=False, soft_wrap=True)
 
+# Flags that are not to be typed again: what they ask for is done.
+_done: set[str] = set()
+
 
 _data = click.option(
     "--data",
@@ -70,9 +72,17 @@ _trials = click.option("--trials", type=click.IntRange(min=1), help="Of a search
 _new_name = click.option("--new-name", metavar="NAME", help="Run it as a study of this name, beside the old one.")
 
 
+class _Lines(logging.Handler):
+    """Shows what is logged as one line each, above a bar where there is one."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Show it."""
+        _err.print(f"{record.levelname.lower()}: {self.format(record)}", markup=False)
+
+
 def main() -> None:
     """Run the command line; every way out has its exit status."""
-    handler = RichHandler(console=_err, show_time=False, show_path=False, markup=False)
+    handler = _Lines()
     logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=[handler])
     signal.signal(signal.SIGTERM, terminate)
     if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
@@ -81,7 +91,6 @@ def main() -> None:
 
 
 def _run() -> int:
-    kept = f"What was recorded is kept; go on with: {_again()}" if sys.argv[1:3] == ["study", "run"] else ""
     try:
         return int(cli(standalone_mode=False) or ExitStatus.OK)
     except HarnessError as error:
@@ -89,24 +98,30 @@ def _run() -> int:
         return error.exit_status
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
-        _err.print(f"error: {where}{error.strerror or error}\n  {kept}".rstrip(), markup=False)
+        _err.print(f"error: {where}{error.strerror or error}\n  {_kept()}".rstrip(), markup=False)
         return ExitStatus.ENVIRONMENT
     except click.ClickException as error:
         error.show()
         return error.exit_code
     except (KeyboardInterrupt, click.Abort):
-        _err.print(f"interrupted. {kept}".rstrip())
+        _err.print(f"interrupted. {_kept()}".rstrip())
         return ExitStatus.INTERRUPTED
     except TerminatedError:
-        _err.print(f"terminated. {kept}".rstrip())
+        _err.print(f"terminated. {_kept()}".rstrip())
         return ExitStatus.TERMINATED
+
+
+def _kept() -> str:
+    """What a person whose study stopped wants to know."""
+    return f"What was recorded is kept; go on with: {_again()}" if sys.argv[1:3] == ["study", "run"] else ""
 
 
 def _again() -> str:
     """The command that was typed, by which a study is gone on with."""
+    typed = [word for word in sys.argv[1:] if word not in _done]
     if os.environ.get("NOX_CURRENT_SESSION") == "study":
-        return shlex.join(["nox", "-s", "study", *(["--", *sys.argv[3:]] if sys.argv[3:] else [])])
-    return shlex.join(["harness", *sys.argv[1:]])
+        return masked(shlex.join(["nox", "-s", "study", *(["--", *typed[2:]] if typed[2:] else [])]))
+    return masked(shlex.join(["harness", *typed]))
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -268,6 +283,7 @@ def study_run(  # noqa: PLR0913, PLR0917 - an option each
         tracker = Tracker()
         if fresh:
             tracker.archive(plan.name, lambda key: _put_aside(folder, key))
+            _done.add("--fresh")
         began_with = _as_it_began(tracker, plan.name, data)
         digits = _load(began_with or data, began_with and "with which the study began")
         pool.load(digits)
@@ -283,7 +299,8 @@ def study_run(  # noqa: PLR0913, PLR0917 - an option each
         _err.print(f"{result.before + result.trained} of {result.total} trials are done")
         raise stop.asked
     if not result.trained and not result.failed:
-        _err.print(f"nothing to train: all {result.before} trials are done")
+        more = "" if result.before == result.total else f", {result.total} were asked for"
+        _err.print(f"nothing to train: all {result.before} trials are done{more}")
     else:
         _err.print(
             f"{result.trained} trials done, {result.failed} failed, {time.monotonic() - started_s:.0f} s; "

@@ -9,7 +9,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
+from concurrent.futures import CancelledError, Future, InvalidStateError, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -127,7 +127,8 @@ def _engine(name: str, digits: Digits) -> Engine:
 def _train(engine: str, digits: Digits, variants: Sequence[Variant], wanted: dict[str, str]) -> Batch:
     # Here and not only when the study connects: workers come and go.
     if differences := _differences(wanted, _facts()):
-        raise WorkerError(f"the study's versions are not those of {socket.gethostname()}: {differences}")
+        cause = f"a worker of {socket.gethostname()} is not made as the study's machine is: {differences}"
+        raise StoppedError(cause, "Stop it, or install the same versions there (docs/cluster.md); then run again.")
     _give_way()
     with _training:
         return train(_engine(engine, digits), digits, variants)
@@ -275,7 +276,7 @@ class Cluster:
     def count(self) -> int:
         """How many workers there are now, at least 1; while the scheduler is away, how many there were."""
         if self._client.status == "running":
-            with suppress(OSError):
+            with suppress(OSError, RuntimeError, CancelledError):
                 self._count = max(1, len(self._client.nthreads()))
         return self._count
 
@@ -409,10 +410,10 @@ class Cluster:
         """Hand over what a task gave, or have it sent again where Dask lost it."""
         if self._leaving:
             return
-        if task.status == "error":
-            self._fail(sent, _reason(task.exception()))
-            return
         try:
+            if task.status == "error":
+                self._fail(sent, _reason(task.exception()))
+                return
             batch = task.result()
         except (CancelledError, OSError) as error:
             self._send_again(sent, error)
@@ -420,7 +421,8 @@ class Cluster:
             self._fail(sent, error)
         else:
             self._outstanding.discard(sent)
-            sent.future.set_result(batch)
+            with suppress(InvalidStateError):  # the study is being left
+                sent.future.set_result(batch)
 
     def _send_again(self, sent: _Sent, error: Exception) -> None:
         """Send a batch again, unless it took all its workers with it too often."""
@@ -435,7 +437,8 @@ class Cluster:
 
     def _fail(self, sent: _Sent, error: BaseException) -> None:
         self._outstanding.discard(sent)
-        sent.future.set_exception(error)
+        with suppress(InvalidStateError):  # it was told already
+            sent.future.set_exception(error)
 
 
 def _reason(error: BaseException) -> BaseException:

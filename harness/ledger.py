@@ -140,6 +140,11 @@ def _may_pass(error: BaseException) -> bool:
     return any(word in reason for word in ("locked", "connect", "server", "terminat", "starting up", "shutting down"))
 
 
+def _is_missing(url: str) -> bool:
+    """Whether this is the URL of an SQLite database that is not there: to open it would make it."""
+    return url.startswith("sqlite:///") and not Path(url.removeprefix("sqlite:///")).is_file()
+
+
 def look(plan: Plan, key: str, url: str | None, journal: Path) -> list[Entry]:
     """Every trial of a study, without making or changing anything; none where there is no storage.
 
@@ -147,6 +152,8 @@ def look(plan: Plan, key: str, url: str | None, journal: Path) -> list[Entry]:
         StoppedError: the storage cannot be read.
     """
     with _failures(f"{_STORAGE} {url or journal} cannot be read"):
+        if url is not None and _is_missing(url):
+            return []
         if url is not None:
             storage: BaseStorage = RDBStorage(url, skip_table_creation=True)
         elif journal.is_file():
@@ -172,12 +179,14 @@ class Ledger:
 
     def __init__(self, plan: Plan, key: str, storage: BaseStorage) -> None:
         self._plan = plan
+        self._raw = storage
         self._storage: Any = Patient(storage, _STORAGE, _may_pass)
         with _failures(f"{_STORAGE} cannot be used"):
             self._study = _study(storage, name(plan, key), len(plan.objectives))
             self._id = self._storage.get_study_id_from_name(name(plan, key))
             # A sampler that began anew with the same seed would propose the same points anew.
-            self._study.sampler = _sampler(plan, len(self._storage.get_all_trials(self._id, deepcopy=False)))
+            self._n_trials = len(self._storage.get_all_trials(self._id, deepcopy=False))
+            self._study.sampler = _sampler(plan, self._n_trials)
         self._distributions = _distributions(plan)
 
     def entries(self) -> list[Entry]:
@@ -193,6 +202,7 @@ class Ledger:
         """Have the sampler ask for a trial; what it trains is entered by :meth:`enter`."""
         with _failures(f"{_STORAGE} failed"):
             asked = patient(self._study.ask, _STORAGE, _may_pass)(self._distributions)
+            self._n_trials = asked.number + 1
             return Entry(asked.number, State.OPEN, dict(asked.params), ())
 
     def enter(self, number: int, variants: Sequence[str]) -> None:
@@ -210,8 +220,7 @@ class Ledger:
 
     def park(self, number: int) -> None:
         """Let an open trial wait for the next run of the study."""
-        with _failures(f"{_STORAGE} failed"):
-            self._storage.set_trial_state_values(self._trial_id(number), TrialState.WAITING, None)
+        self._set(number, TrialState.WAITING, None)
 
     def take_up(self, number: int) -> None:
         """Go on with a trial that waits."""
@@ -219,6 +228,10 @@ class Ledger:
             trial_id = self._trial_id(number)
             if self._storage.get_trial(trial_id).state == TrialState.WAITING:
                 self._storage.set_trial_state_values(trial_id, TrialState.RUNNING, None)
+
+    def holds(self, point: Mapping[str, Value]) -> bool:
+        """Whether a point is in the space, as it is now."""
+        return all(_holds(self._distributions.get(parameter), value) for parameter, value in point.items())
 
     def restore(
         self, number: int, point: Mapping[str, Value], variants: Sequence[str], values: Sequence[float]
@@ -228,11 +241,9 @@ class Ledger:
         That is its own where it is still to be had; trials between are entered as given up. A trial that the space
         does not hold any more is left out: None.
         """
-        if not all(_holds(self._distributions.get(parameter), value) for parameter, value in point.items()):
+        if not self.holds(point):
             return None
-        with _failures(f"{_STORAGE} failed"):
-            n_trials = len(self._storage.get_all_trials(self._id, deepcopy=False))
-        for _ in range(n_trials, number):
+        for _ in range(self._n_trials, number):
             self._create(TrialState.FAIL, {}, ())
         return self._create(TrialState.COMPLETE, point, variants, values)
 
@@ -253,13 +264,23 @@ class Ledger:
                 values=values,
             )
             trial_id = self._storage.create_new_trial(self._id, template_trial=trial)
-            return int(self._storage.get_trial_number_from_id(trial_id))
+            number = int(self._storage.get_trial_number_from_id(trial_id))
+            self._n_trials = number + 1
+            return number
 
     def _end(self, number: int, state: TrialState, values: Sequence[float] | None) -> None:
-        with _failures(f"{_STORAGE} failed"):
+        self._set(number, state, None if values is None else list(values))
+
+    def _set(self, number: int, state: TrialState, values: list[float] | None) -> None:
+        """Write a trial's state, unless it has ended; looked at each time, should a write be done and not answered."""
+
+        def once() -> None:
             trial_id = self._trial_id(number)
-            if not self._storage.get_trial(trial_id).state.is_finished():
-                self._storage.set_trial_state_values(trial_id, state, None if values is None else list(values))
+            if not self._raw.get_trial(trial_id).state.is_finished():
+                self._raw.set_trial_state_values(trial_id, state, values)
+
+        with _failures(f"{_STORAGE} failed"):
+            patient(once, _STORAGE, _may_pass)()
 
     def _trial_id(self, number: int) -> int:
         return int(self._storage.get_trial_id_from_study_id_trial_number(self._id, number))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,6 +14,7 @@ from harness.output import write_text
 from harness.runner import Runner
 
 _LOCK, _HOLDER = "run.lock", "run.json"
+_SAID_S = 2.0
 
 
 @contextmanager
@@ -28,7 +30,7 @@ def sole_runner(folder: Path, me: Runner) -> Iterator[None]:
         lock = FileLock(path)
         lock.acquire(blocking=False)
     except Timeout:
-        who = holder(folder)
+        who = _named_holder(folder)
         cause = f"the study is being run by {who or 'another process'}, which holds {path}"
         raise StoppedError(cause, "Wait until it ends, or stop it.") from None
     except OSError as error:
@@ -48,4 +50,12 @@ def holder(folder: Path) -> Runner | None:
         runner = Runner.parse((folder / _HOLDER).read_text())
     except OSError:
         return None
-    return runner if runner is not None and runner.is_alive(0) else None
+    return runner if runner is not None and (runner.is_alive(0) or not runner.is_near()) else None
+
+
+def _named_holder(folder: Path) -> Runner | None:
+    """The holder, which says who it is as soon as it has the lock."""
+    deadline_s = time.monotonic() + _SAID_S
+    while (who := holder(folder)) is None and time.monotonic() < deadline_s:
+        time.sleep(0.05)
+    return who

@@ -9,7 +9,7 @@ from typing import Any
 
 from harness import machine
 from harness.digits import Digits
-from harness.plan import Plan, Sampled
+from harness.plan import FloatRange, IntRange, Plan, Sampled
 from harness.variant import TRACE_VERSION
 
 # Packages whose upgrade may change what training computes.
@@ -31,6 +31,11 @@ def of(plan: Plan, digits: Digits) -> dict[str, Any]:
         "objectives": list(plan.objectives),
         "seeds": plan.design.seeds if isinstance(plan.design, Sampled) else None,
         "fixed": fixed,
+        "scales": {
+            name: "logarithmic" if values.log else "linear"
+            for name, values in plan.space.parameters().items()
+            if isinstance(values, IntRange | FloatRange)
+        },
         "engine": plan.engine,
         "dataset": {"name": digits.name, "sha256_x": digits.sha256_x, "sha256_y": digits.sha256_y},
         "trace": TRACE_VERSION,
@@ -40,14 +45,15 @@ def of(plan: Plan, digits: Digits) -> dict[str, Any]:
 
 def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     """What of a study's meaning is not as it was, in words; nothing where its finished trials mean the same."""
-    plain = (name for name in (*now, *(set(before) - set(now))) if name not in {"fixed", "dataset"})
+    plain = (name for name in (*now, *(set(before) - set(now))) if name not in {"fixed", "scales", "dataset"})
     found = [_change(name, before.get(name), now.get(name)) for name in plain if before.get(name) != now.get(name)]
     was, new = before.get("dataset", {}), now["dataset"]
     if was != new:
         found.append(_change("images", _images(was), _images(new)))
     # A value that was fixed may begin to vary, and one that varied become fixed: each trial has its own all the same.
-    was, new = before.get("fixed", {}), now["fixed"]
-    found += [_change(name, was[name], new[name]) for name in new if name in was and was[name] != new[name]]
+    for part in ("fixed", "scales"):
+        was, new = before.get(part, {}), now[part]
+        found += [_change(name, was[name], new[name]) for name in new if name in was and was[name] != new[name]]
     return found
 
 

@@ -13,7 +13,7 @@ from harness import ledger, meaning
 from harness.digits import Digits
 from harness.plan import Plan, Sampled
 from harness.reconcile import settle
-from harness.records import ARCHIVED, LAST_RUN, TOTAL, TRAINING, TRIAL, Records, RunRecord, same_training
+from harness.records import ARCHIVED, DONE, LAST_RUN, TOTAL, TRAINING, Records, RunRecord, same_training
 from harness.search import recorded
 from harness.tracking import changes
 from harness.trials import by_training
@@ -31,7 +31,7 @@ class Standing:
     Attributes:
         name: of the study.
         state: ``running``, ``complete``, ``stopped`` or ``archived``.
-        finished: trials that are recorded whole.
+        finished: trials that were done when its runner last said so: every half minute, and at its end.
         failed: runs of trainings that failed.
         total: trials that it has when it is complete.
         dataset: the name of the images.
@@ -66,8 +66,7 @@ def standings(records: Records, name: str | None = None) -> list[Standing]:
 
 def _standing(records: Records, parent: RunRecord) -> Standing:
     tags = parent.tags
-    role = TRIAL if parent.params.get("design") == "sampled" else TRAINING
-    finished = sum(run.status == "FINISHED" for run in records.runs(tags["harness.study_key"], role))
+    finished = int(tags.get(DONE, "0"))
     runs = records.runs(tags["harness.study_key"], TRAINING)
     failures = Counter(run.tags.get("harness.failure", "") for run in runs if run.status == "FAILED")
     total = int(tags.get(TOTAL, "0"))

@@ -78,6 +78,8 @@ class StudyProgress:
 
     def stopping(self, batches: int) -> None:
         """No more is begun; so many batches are being trained still."""
+        if self._quiet or not batches:
+            return
         what = "1 batch that is" if batches == 1 else f"{batches} batches that are"
         self._console.print(f"stopping: recording the {what} being trained; once more stops at once", markup=False)
 

@@ -80,14 +80,19 @@ def settle(plan: Plan, entries: Iterable[Entry], recorded: Mapping[str, Recorded
     found = Settlement()
     wanted = None if isinstance(plan.design, Sampled) else {plan.variant(point).key for point in plan.points()}
     known: set[tuple[str, ...]] = set()
+    is_grid = wanted is not None
     # Those that are told come first, so that one that was asked for twice is not trained for the other.
     for entry in sorted(entries, key=lambda entry: entry.state != State.TOLD):
         if entry.state == State.FAILED:
             continue
         is_whole = bool(entry.variants) and all(key in recorded for key in entry.variants)
         is_wanted = bool(entry.variants) and (wanted is None or wanted.issuperset(entry.variants))
-        _place(found, entry, is_whole=is_whole, is_wanted=is_wanted, is_known=entry.variants in known)
+        _place(found, entry, is_whole=is_whole, is_wanted=is_wanted, is_known=entry.variants in known, is_grid=is_grid)
         known.add(entry.variants)
+    if isinstance(plan.design, Sampled):  # which may have been asked for fewer trials than before
+        wanted_more = max(0, plan.design.trials - len(found.done) - len(found.tell))
+        found.give_up += found.unfinished[wanted_more:]
+        found.unfinished = found.unfinished[:wanted_more]
     groups = _by_trial(plan, recorded)
     found.unknown += [group for group in groups if group.variants not in known]
     if wanted is not None:
@@ -96,13 +101,15 @@ def settle(plan: Plan, entries: Iterable[Entry], recorded: Mapping[str, Recorded
     return found
 
 
-def _place(found: Settlement, entry: Entry, *, is_whole: bool, is_wanted: bool, is_known: bool) -> None:
+def _place(found: Settlement, entry: Entry, *, is_whole: bool, is_wanted: bool, is_known: bool, is_grid: bool) -> None:
     """Put a trial into the list that it belongs to, if any: told trials that are not of the design rest."""
     if entry.state == State.TOLD:
         if is_wanted and is_whole:
             found.done.append(entry)
         elif is_wanted and not is_known:
             found.again.append(entry)
+    elif is_grid and is_known:
+        found.give_up.append(entry)
     elif is_whole:
         found.tell.append(entry)
     elif is_known or not is_wanted:

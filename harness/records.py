@@ -33,6 +33,8 @@ ARCHIVED = "harness.archived"
 TOTAL = "harness.trials"  # how many trials the study has when it is complete
 RUNNER = "harness.runner"
 HEARTBEAT = "harness.heartbeat_s"
+ASKING = "harness.asking."  # and an id: of a process that asks whether it may run the study
+DONE = "harness.trials_done"
 
 
 @dataclass(frozen=True)

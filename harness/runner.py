@@ -26,13 +26,16 @@ class Runner:
 
     Attributes:
         host: the name of its machine.
+        space: the process ids' name space: containers of one machine may share all else.
         boot_id: of the time that the machine has been up since.
         pid: its process id, which is another's after its end or after a boot.
-        process_began_s: when the process began, by which that is told; seconds since 1970.
+        process_began_s: when the process began, by which that is told; seconds since the boot, which does not
+            change with the clock.
         since_s: since when it runs the study, seconds since 1970.
     """
 
     host: str
+    space: str
     boot_id: str
     pid: int
     process_began_s: float
@@ -41,8 +44,8 @@ class Runner:
     @classmethod
     def me(cls) -> Self:
         """This process, from now on."""
-        began_s = psutil.Process().create_time()
-        return cls(platform.node(), boot_id(), os.getpid(), began_s, time.time())
+        pid = os.getpid()
+        return cls(platform.node(), _space(), boot_id(), pid, _began_s(pid), time.time())
 
     @classmethod
     def parse(cls, text: str) -> Self | None:
@@ -51,6 +54,7 @@ class Runner:
             fields = json.loads(text)
             return cls(
                 host=str(fields["host"]),
+                space=str(fields["space"]),
                 boot_id=str(fields["boot_id"]),
                 pid=int(fields["pid"]),
                 process_began_s=float(fields["process_began_s"]),
@@ -69,20 +73,34 @@ class Runner:
         Args:
             heartbeat_s: when it last said that it does, seconds since 1970.
         """
-        if self.host != platform.node():
+        if not self.is_near():
             return time.time() - heartbeat_s < DEAD_AFTER_S
         if self.boot_id != boot_id():
             return False
         try:
-            began_s = psutil.Process(self.pid).create_time()
+            return abs(_began_s(self.pid) - self.process_began_s) < 1
         except psutil.Error:
             return False
-        # Two readings of one process' beginning differ by what the clock was set in between.
-        return bool(abs(began_s - self.process_began_s) < 1)
+
+    def is_near(self) -> bool:
+        """Whether this system knows its process, if it is alive."""
+        return (self.host, self.space) == (platform.node(), _space())
 
     def __str__(self) -> str:
         since = datetime.fromtimestamp(self.since_s).astimezone()
         return f"process {self.pid} on {self.host}, since {since:%Y-%m-%d %H:%M:%S}"
+
+
+def _began_s(pid: int) -> float:
+    """When a process began, seconds since the boot."""
+    return float(psutil.Process(pid).create_time() - psutil.boot_time())
+
+
+def _space() -> str:
+    try:
+        return str(Path("/proc/self/ns/pid").readlink())
+    except OSError:  # not Linux: there is one
+        return ""
 
 
 @cache

@@ -7,7 +7,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from itertools import chain
 from typing import Protocol
@@ -16,7 +16,7 @@ from harness import engines
 from harness.digits import Digits
 from harness.errors import StoppedError
 from harness.interrupts import Stop
-from harness.ledger import Entry, Ledger
+from harness.ledger import Entry, Ledger, State
 from harness.plan import Plan, Sampled, Value
 from harness.reconcile import Recorded, Settlement, Unknown, settle
 from harness.records import TRAINING, TRIAL, Records
@@ -156,11 +156,18 @@ class Search:
     ) -> None:
         self._plan, self._tracker, self._progress = plan, tracker, progress
         self._handle = tracker.begin_study(plan, digits, me)
-        self._ledger = open_ledger(self._handle.key)
-        self._recorded = recorded(tracker, plan, self._handle.key)
-        self._trial_runs = {int(run.tags["harness.trial"]): run.run_id for run in tracker.runs(self._handle.key, TRIAL)}
+        try:
+            self._ledger = open_ledger(self._handle.key)
+            self._recorded = recorded(tracker, plan, self._handle.key)
+            self._trial_runs = {
+                int(run.tags["harness.trial"]): run.run_id for run in tracker.runs(self._handle.key, TRIAL)
+            }
+        except BaseException:
+            with suppress(StoppedError):
+                tracker.end_study(self._handle, "KILLED", {"finished": 0, "failed": 0})
+            raise
         self._followers: dict[tuple[str, ...], list[int]] = {}
-        self._adopted = 0
+        self._adopted = self._n_done = 0
         self._heard_s = time.monotonic()
         self._costs = _Costs()
 
@@ -178,16 +185,17 @@ class Search:
         before, status = 0, "KILLED"
         try:
             settlement = self._settle()
-            before = len(settlement.done) + len(settlement.tell)
+            before = self._n_done = len(settlement.done) + len(settlement.tell)
             self._progress.begin(before, self._plan.n_trials)
             for job, future in self._trained(pool, settlement, stop):
                 for ended_well in self._record(job, future):
                     counts[ended_well] += 1
+                    self._n_done += ended_well
             status = "KILLED" if stop.asked else "FINISHED"
-        except StoreError:
-            raise  # there is nothing to say it to
-        except BaseException:
-            self._end(status, before, counts)
+        except BaseException as error:
+            if not (isinstance(error, StoreError) and error.is_away):  # who is away is not waited for once more
+                with suppress(StoppedError):
+                    self._end(status, before, counts)
             raise
         self._end(status, before, counts)
         spent_s, busy_share = self._costs.spent_s, self._costs.busy_share(pool.count)
@@ -197,6 +205,7 @@ class Search:
 
     def _end(self, status: str, before: int, counts: Mapping[bool, int]) -> None:
         ended = {"finished": before + self._adopted + counts[True], "failed": counts[False]}
+        self._tracker.close_orphans(self._handle)  # runs whose making was not answered, and repeated
         self._tracker.end_study(self._handle, status, ended)
 
     def _trained(self, pool: Pool, settlement: Settlement, stop: Stop) -> Iterator[tuple[_Job, Future[Batch]]]:
@@ -237,7 +246,7 @@ class Search:
     def _heartbeat(self) -> None:
         if time.monotonic() - self._heard_s > HEARTBEAT_S:
             self._heard_s = time.monotonic()
-            self._tracker.heartbeat(self._handle)
+            self._tracker.heartbeat(self._handle, self._n_done + self._adopted)
 
     # What an interrupted run left
 
@@ -246,10 +255,15 @@ class Search:
         settlement = settle(self._plan, self._ledger.entries(), self._recorded)
         for entry in settlement.tell:
             self._adopt(entry.number, entry.variants)
+            self._heartbeat()
         for entry in settlement.give_up:
             self._ledger.fail(entry.number)
+            self._heartbeat()
+        # Those that the space does not hold any more cannot be entered, and rest.
+        settlement.unknown = [unknown for unknown in settlement.unknown if self._ledger.holds(unknown.point)]
         for unknown in settlement.unknown:
             self._enter(unknown, settlement)
+            self._heartbeat()
         closed = self._tracker.close_orphans(self._handle)
         lines = settlement.lines()
         if closed:
@@ -274,7 +288,7 @@ class Search:
         if unknown.number in self._trial_runs and number != unknown.number:
             self._trial_runs[number] = self._trial_runs.pop(unknown.number)
             self._tracker.renumber(self._trial_runs[number], number)
-        entry = next(entry for entry in self._ledger.entries() if entry.number == number)
+        entry = Entry(number, State.TOLD if is_whole else State.OPEN, unknown.point, unknown.variants)
         (settlement.done if is_whole else settlement.unfinished).append(entry)
         self._finish_trial_run(number, unknown.variants)
 
@@ -305,8 +319,9 @@ class Search:
             return self._grid_jobs(known, {entry.variants for entry in settlement.done + settlement.tell}, pool)
         n_done = len(settlement.done) + len(settlement.tell)
         design = self._plan.design
-        known = known[: max(0, design.trials - n_done)]
-        n_left = design.trials - n_done - len(known)
+        for entry in known:  # so that a point that is proposed once more is not trained once more
+            self._followers[entry.variants] = []
+        n_left = max(0, design.trials - n_done - len(known))
         return chain(self._known_jobs(known, design.seeds, pool), self._sampled_jobs(design, n_left, pool))
 
     def _grid_jobs(self, known: list[Entry], done: set[tuple[str, ...]], pool: Pool) -> Iterator[_Job]:
@@ -394,14 +409,16 @@ class Search:
             outcomes.extend(batch.outcomes)
         missing = {variant.key for variant in job.missing}
         for trial in job.trials:
+            ended = 1
             if error is None:
                 own = [outcomes.popleft() for variant in trial.variants if variant.key in missing]
                 self._log_trial(trial, own)
                 self._progress.trial(trial.variants, own)
             else:
-                self._log_failed(trial, missing, _reason(error))
-                self._progress.trial(trial.variants, None)
-            yield error is None
+                ended = self._log_failed(trial, missing, _reason(error))
+                for _ in range(ended):
+                    self._progress.trial(trial.variants, None)
+            yield from [error is None] * ended
 
     def _log_trial(self, trial: _Trial, outcomes: Sequence[Outcome]) -> None:
         keys = _keys(trial.variants)
@@ -418,7 +435,8 @@ class Search:
         for number in self._followers.pop(keys, ()):
             self._follow(number, keys)
 
-    def _log_failed(self, trial: _Trial, missing: set[str], reason: str) -> None:
+    def _log_failed(self, trial: _Trial, missing: set[str], reason: str) -> int:
+        """Record that a trial failed, and those that wait for its values; return how many failed."""
         _log.error("trial %d failed: %s", trial.number, reason)
         parent = self._parent_of(trial)
         for variant in trial.variants:
@@ -426,8 +444,10 @@ class Search:
                 self._tracker.log_failure(self._handle, parent, trial.number, variant, reason)
         if trial.number in self._trial_runs:
             self._tracker.end_trial(self._trial_runs[trial.number], {}, "FAILED")
-        for number in (trial.number, *self._followers.pop(_keys(trial.variants), ())):
+        numbers = (trial.number, *self._followers.pop(_keys(trial.variants), ()))
+        for number in numbers:
             self._ledger.fail(number)
+        return len(numbers)
 
     def _parent_of(self, trial: _Trial) -> str:
         """The run that a trial's trainings hang under: of its own where it has several, else the study's."""

@@ -10,15 +10,6 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
-# Read when MLflow is imported: nothing about a user's runs leaves the machine, no advice for agents is printed, and
-# neither a bar for each small artifact nor a line for each run.
-os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-os.environ.setdefault("MLFLOW_DISABLE_AGENT_HINT", "true")
-os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
-os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
-# Whoever waits for a server says so: that is not for MLflow to do silently.
-os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
-
 import sqlalchemy
 from alembic.util.exc import CommandError
 from filelock import FileLock
@@ -54,7 +45,15 @@ def database_path(uri: str) -> Path | None:
 
 
 class StoreError(StoppedError):
-    """The tracking store cannot be reached, read or written."""
+    """The tracking store cannot be reached, read or written.
+
+    Attributes:
+        is_away: whether it was waited for in vain, so that there is nothing more to be said to it.
+    """
+
+    def __init__(self, cause: str, remedy: str, *, is_away: bool = False) -> None:
+        super().__init__(cause, remedy)
+        self.is_away = is_away
 
 
 @contextmanager
@@ -68,7 +67,7 @@ def failures() -> Iterator[None]:
     ) as error:
         cause = masked(f"the tracking store {tracking_uri()} failed: {_reason(error)}")
         remedy = "What was recorded is kept. Mend the store, or name another by MLFLOW_TRACKING_URI; then run again."
-        raise StoreError(cause, remedy) from error
+        raise StoreError(cause, remedy, is_away=_may_pass(error)) from error
 
 
 def _reason(error: BaseException) -> str:
@@ -84,6 +83,8 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
 
 def _may_pass(error: BaseException) -> bool:
     """Whether the store fails for a reason that may pass: a server is away or busy, another holds the database."""
+    if not isinstance(error, Exception):
+        return False  # Ctrl-C while an error was handled
     for cause in _causes(error):
         if isinstance(cause, OperationalError):
             reason = str(cause.orig).lower()
@@ -118,14 +119,22 @@ class Store:
         logging.getLogger("urllib3").setLevel(logging.ERROR)
         self.uri = tracking_uri()
         self.path = database_path(self.uri)
-        if not create and self.path is not None and not self.path.is_file():
+        if not create and self.path is not None and not _is_made(self.path):
             raise UsageError(f"nothing was recorded yet: {self.path} does not exist", RUN_ONE)
-        sqlalchemy.event.listen(sqlalchemy.Engine, "connect", _tune_sqlite)
-        with failures(), self.alone(), _whole(self.path):
-            if self.path is not None and self.path.is_file():
-                _check_database(self.path)
-            self.client: Any = Patient(self.patient(MlflowClient)(self.uri), self._named(), _may_pass)
-            self.experiment_id = self._experiment()
+        if create:
+            sqlalchemy.event.listen(sqlalchemy.Engine, "connect", _tune_sqlite)
+            with failures(), self.alone(), _whole(self.path):
+                self._open()
+                self.experiment_id = self._experiment()
+        else:
+            with failures():
+                self._open()
+                self.experiment_id = self._found_experiment()
+
+    def _open(self) -> None:
+        if self.path is not None and self.path.is_file():
+            _check_database(self.path)
+        self.client: Any = Patient(self.patient(MlflowClient)(self.uri), self._named(), _may_pass)
 
     def _named(self) -> str:
         return masked(f"the tracking store {self.uri}")
@@ -155,6 +164,12 @@ class Store:
             if not token:
                 return
 
+    def _found_experiment(self) -> str:
+        found = self.client.get_experiment_by_name(EXPERIMENT)
+        if found is None:
+            raise UsageError(f"nothing was recorded yet in {masked(self.uri)}", RUN_ONE)
+        return str(found.experiment_id)
+
     def _experiment(self) -> str:
         found = self.client.get_experiment_by_name(EXPERIMENT)
         if found is None:
@@ -171,6 +186,15 @@ class Store:
         return str(found.experiment_id)
 
 
+def _is_made(path: Path) -> bool:
+    """Whether there is a database that is not just being made, or was left half made."""
+    return path.is_file() and path.stat().st_size > 0 and not _making(path).exists()
+
+
+def _making(path: Path) -> Path:
+    return path.with_name(f"{path.name}.making")
+
+
 @contextmanager
 def _whole(path: Path | None) -> Iterator[None]:
     """Make a new database whole or not at all: one that a process was stopped in the making of is made anew.
@@ -181,7 +205,7 @@ def _whole(path: Path | None) -> Iterator[None]:
     if path is None:
         yield
         return
-    making = path.with_name(f"{path.name}.making")
+    making = _making(path)
     if making.exists():
         for part in ("", "-wal", "-shm"):
             path.with_name(path.name + part).unlink(missing_ok=True)

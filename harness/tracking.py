@@ -6,10 +6,12 @@ import json
 import tempfile
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from itertools import count
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import numpy as np
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunTag
@@ -23,6 +25,8 @@ from harness.output import write_json
 from harness.plan import Plan
 from harness.records import (
     ARCHIVED,
+    ASKING,
+    DONE,
     HEARTBEAT,
     LAST_RUN,
     MEANING,
@@ -43,8 +47,9 @@ from harness.variant import TRACE_VERSION, Variant
 SOFTMAX_WAY = "vector"  # the lab's own form of my_softmax: the one whose figures are metrics
 
 _TIMES = "harness.times_run"
-# Where claims cannot be made one after another, as on a server, each is looked at again after so long.
+# Where studies cannot be begun one after another, as on a server, is looked for twins after so long.
 _SETTLED_S = 0.5
+_POLL_S = 0.2
 
 
 @dataclass(frozen=True)
@@ -93,33 +98,61 @@ class Tracker(Records):
         with failures(), self._store.alone():
             every = self.studies(plan.name)
             current = [run for run in every if ARCHIVED not in run.tags]
-            for run in current:
-                _refuse_if_running(run)
-            if current:
-                parent = current[0]
-                _refuse_if_changed(plan.name, parent, meant)
-                key, times = parent.tags["harness.study_key"], int(parent.tags.get(_TIMES, "0")) + 1
-                study = StudyHandle(parent.run_id, plan.name, key, plan.engine, digits, me, times)
-                self._claim(study)
-                self._go_on(study, plan)
-                return study
-            key = meaning.key(plan.name, len(every), meant)
-            study = StudyHandle("", plan.name, key, plan.engine, digits, me, 1)
-            return replace(study, run_id=self._create_study(study, plan, meant))
+            if not current:
+                keys = {run.tags["harness.study_key"] for run in every}
+                generations = (meaning.key(plan.name, number, meant) for number in count())
+                key = next(key for key in generations if key not in keys)
+                self._create_study(StudyHandle("", plan.name, key, plan.engine, digits, me, 0), plan, meant)
+                current = self._current(plan.name)
+            parent = current[0]
+            _refuse_if_running(parent)
+            _refuse_if_changed(plan.name, parent, meant)
+            key, times = parent.tags["harness.study_key"], int(parent.tags.get(_TIMES, "0")) + 1
+            study = StudyHandle(parent.run_id, plan.name, key, plan.engine, digits, me, times)
+            self._claim(study)
+            # Begun by others at the same moment, or by this process, where the first answer was lost.
+            for twin in self._current(plan.name)[1:]:
+                self._put_aside(twin.run_id)
+                self._store.client.set_terminated(twin.run_id, "KILLED")
+            self._go_on(study, plan)
+            return study
 
-    def _claim(self, study: StudyHandle) -> None:
-        """Say that this process runs the study, and see whether another says so at the same moment."""
-        self._store.client.set_tag(study.run_id, HEARTBEAT, f"{time.time():.0f}")
-        self._store.client.set_tag(study.run_id, RUNNER, study.runner.text())
+    def _current(self, name: str) -> list[RunRecord]:
+        """The studies of this name that are not put aside, oldest first; on a server, when others are seen as well."""
         if self._store.path is None:
             time.sleep(_SETTLED_S)
-            self._refuse_if_taken(study)
+        return [run for run in self.studies(name) if ARCHIVED not in run.tags]
 
-    def _refuse_if_taken(self, study: StudyHandle) -> None:
+    def _claim(self, study: StudyHandle) -> None:
+        """Become the one that runs the study.
+
+        Of several that ask at once the first by its id gets it: each says that it asks, and then looks who else does.
+        One that looks before another says so has it; whoever comes later waits until it says that.
+
+        Raises:
+            StoppedError: another process got it.
+        """
+        client, me = self._store.client, ASKING + uuid4().hex
+        client.set_tag(study.run_id, me, study.runner.text())
+        try:
+            while True:
+                tags = client.get_run(study.run_id).data.tags
+                _refuse_if_running(_with_tags(tags))
+                others = {name for name in tags if name.startswith(ASKING) and name != me and _asks(tags[name])}
+                if not others:
+                    break
+                if min(others) < me:
+                    cause = f"the study {study.name} is being begun by another process"
+                    raise StoppedError(cause, "Wait until it ends, or stop it.")
+                time.sleep(_POLL_S)
+            client.set_tag(study.run_id, HEARTBEAT, f"{time.time():.0f}")
+            client.set_tag(study.run_id, RUNNER, study.runner.text())
+        finally:
+            client.delete_tag(study.run_id, me)
+
+    def _is_mine(self, study: StudyHandle) -> bool:
         claim = self._store.client.get_run(study.run_id).data.tags.get(RUNNER, "")
-        if claim != study.runner.text():
-            who = Runner.parse(claim) or "another process"
-            raise StoppedError(f"the study {study.name} is being run by {who}", "Wait until it ends, or stop it.")
+        return bool(claim == study.runner.text())
 
     def _go_on(self, study: StudyHandle, plan: Plan) -> None:
         tags = {
@@ -131,15 +164,12 @@ class Tracker(Records):
         self._store.client.log_batch(study.run_id, tags=[RunTag(name, value) for name, value in tags.items()])
         self._store.client.update_run(study.run_id, status="RUNNING")
 
-    def _create_study(self, study: StudyHandle, plan: Plan, meant: Mapping[str, Any]) -> str:
+    def _create_study(self, study: StudyHandle, plan: Plan, meant: Mapping[str, Any]) -> None:
         client, digits = self._store.client, study.digits
         tags = {
             LAST_RUN: str(int(time.time() * 1000)),
-            _TIMES: str(study.times),
             TOTAL: str(plan.n_trials),
             MEANING: json.dumps(meant),
-            HEARTBEAT: f"{time.time():.0f}",
-            RUNNER: study.runner.text(),
             **self._common_tags(study, STUDY),
             "mlflow.runName": f"{plan.name} on {digits.name}",
             "mlflow.note.content": _study_note(plan, digits),
@@ -147,40 +177,32 @@ class Tracker(Records):
             "mlflow.source.type": "PROJECT",
         }
         run_id = str(client.create_run(self._store.experiment_id, tags=tags).info.run_id)
-        if self._store.path is None:
-            self._refuse_if_not_first(study, run_id)
         params = {"engine": plan.engine, "dataset": digits.name, "design": plan.design.kind}
         params |= {f"space.{name}": _brief(values) for name, values in plan.space.parameters().items()}
         client.log_batch(run_id, params=[Param(name, value) for name, value in params.items()])
         client.log_inputs(run_id, [_dataset_input(digits)])
-        return run_id
 
-    def _refuse_if_not_first(self, study: StudyHandle, run_id: str) -> None:
-        """Withdraw where another process began the same study at the same moment, and was first."""
-        time.sleep(_SETTLED_S)
-        first = next(run for run in self.studies(study.name) if ARCHIVED not in run.tags)
-        if first.run_id != run_id:
-            self._put_aside(run_id)
-            self._store.client.set_terminated(run_id, "KILLED")
-            _refuse_if_running(first)
-            raise StoppedError(f"the study {study.name} was begun by another process", "Run again.")
-
-    def heartbeat(self, study: StudyHandle) -> None:
-        """Say that this process still runs the study.
+    def heartbeat(self, study: StudyHandle, done: int) -> None:
+        """Say that this process still runs the study, and how many of its trials are done.
 
         Raises:
             StoppedError: another took it for dead and runs the study now.
         """
         with failures():
-            self._refuse_if_taken(study)
-            self._store.client.set_tag(study.run_id, HEARTBEAT, f"{time.time():.0f}")
+            if not self._is_mine(study):
+                raise StoppedError(f"another process runs the study {study.name} now", "Leave it to that one.")
+            tags = [RunTag(HEARTBEAT, f"{time.time():.0f}"), RunTag(DONE, str(done))]
+            self._store.client.log_batch(study.run_id, tags=tags)
 
     def end_study(self, study: StudyHandle, status: str, counts: Mapping[str, int]) -> None:
-        """Close a study's parent run with how many of its trials ended how, and let go of it."""
+        """Close a study's parent run with how many of its trials ended how, and let go of it; unless another has it."""
         with failures():
+            if not self._is_mine(study):
+                return
             now_ms = int(time.time() * 1000)
             metrics = [Metric(f"trials_{name}", value, now_ms, study.times) for name, value in counts.items()]
-            self._store.client.log_batch(study.run_id, metrics=metrics)
+            done = RunTag(DONE, str(counts["finished"]))
+            self._store.client.log_batch(study.run_id, metrics=metrics, tags=[done])
             self._store.client.set_terminated(study.run_id, status)
             self._store.client.delete_tag(study.run_id, RUNNER)
 
@@ -219,8 +241,9 @@ class Tracker(Records):
             alive = {run.tags["harness.study_key"] for run in self.studies() if run.runner is not None}
             closed = 0
             for run in left:
-                is_own = run.data.tags.get("harness.study_key") == study.key and run.info.run_id != study.run_id
-                if is_own or run.data.tags.get("harness.study_key") not in alive:
+                key = run.data.tags.get("harness.study_key")
+                is_own = key == study.key and run.info.run_id != study.run_id
+                if is_own or (key is not None and key not in alive):
                     self._store.client.set_terminated(run.info.run_id, "KILLED")
                     closed += 1
             return closed
@@ -323,6 +346,17 @@ class Tracker(Records):
             tags["harness.commit"] = commit.revision
             tags["harness.dirty"] = str(commit.dirty).lower()
         return tags
+
+
+def _with_tags(tags: Mapping[str, str]) -> RunRecord:
+    """A study's run of which no more than its tags is known."""
+    return RunRecord("", "", "", {}, {}, tags, 0)
+
+
+def _asks(claim: str) -> bool:
+    """Whether a process that asked for a study still does."""
+    runner = Runner.parse(claim)
+    return runner is not None and runner.is_alive(runner.since_s)
 
 
 def _refuse_if_running(parent: RunRecord) -> None:

@@ -119,7 +119,7 @@ def warm(engine: str, shape: Shape | None) -> None:
 def _work(connection: Connection, engine: str, shape: Shape | None) -> None:
     """A worker's life: load what takes seconds, take the images, then train what is sent until nothing more can be."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # which comes to a whole group: the coordinator decides
     give_way()
     threading.Thread(target=_end_with_the_parent, daemon=True).start()
     warm(engine, shape)
@@ -205,6 +205,8 @@ class _Worker:
                 answer = self._trained(job.variants)
             except OSError as error:
                 answer = StoppedError(f"no worker can be started: {error}", "Run again; what was recorded is kept.")
+            except Exception as error:  # noqa: BLE001 - a future must not stay open for ever
+                answer = WorkerError(f"{type(error).__name__}: {error}")
             if isinstance(answer, BaseException):
                 job.future.set_exception(answer)
             else:

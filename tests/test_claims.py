@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import threading
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +15,7 @@ from mlflow.tracking import MlflowClient
 from harness.digits import Digits
 from harness.errors import StoppedError, UsageError
 from harness.plan import Plan
-from harness.records import ARCHIVED, HEARTBEAT, RUNNER
+from harness.records import ARCHIVED, ASKING, DONE, HEARTBEAT, RUNNER
 from harness.runner import DEAD_AFTER_S, Runner
 from harness.store import tracking_uri
 from harness.tracking import Tracker
@@ -66,9 +67,15 @@ def test_a_study_whose_runner_was_not_heard_of_for_long_is_taken_over_and_the_la
     beat(late.run_id, 2 * DEAD_AFTER_S)
     now = tracker.begin_study(plan, optdigits, Runner.me())
     assert (now.run_id, now.key, now.times) == (late.run_id, late.key, 2)
-    with pytest.raises(StoppedError, match=f"is being run by process {os.getpid()}"):
-        tracker.heartbeat(late)
-    tracker.heartbeat(now)
+    with pytest.raises(StoppedError, match="another process runs the study variants now"):
+        tracker.heartbeat(late, 0)
+    # Nor does it end, on its way out, what is another's.
+    tracker.end_study(late, "KILLED", {"finished": 0, "failed": 0})
+    assert status(now.run_id) == "RUNNING"
+    tracker.heartbeat(now, 7)
+    [parent] = tracker.studies()
+    assert parent.runner == now.runner
+    assert parent.tags[DONE] == "7"
 
 
 def test_the_runs_of_the_dead_are_closed_and_those_of_the_living_are_not(
@@ -91,6 +98,42 @@ def test_the_runs_of_the_dead_are_closed_and_those_of_the_living_are_not(
     assert [status(run) for run in (*of_the_dead, *of_the_silent, left)] == ["KILLED"] * 5
     assert [status(run) for run in (*of_the_living, mine.run_id)] == ["RUNNING"] * 3
     assert tracker.close_orphans(mine) == 0
+
+
+def test_a_run_that_is_none_of_the_harness_is_left_alone(tracker: Tracker, plan: Plan, optdigits: Digits) -> None:
+    mine = tracker.begin_study(plan, optdigits, Runner.me())
+    foreign = MlflowClient(tracking_uri()).create_run(tracker._store.experiment_id).info.run_id
+    assert tracker.close_orphans(mine) == 0
+    assert status(foreign) == "RUNNING"
+
+
+def test_of_several_that_ask_at_once_the_first_by_its_id_gets_the_study(
+    tracker: Tracker, plan: Plan, optdigits: Digits, elsewhere: Runner
+) -> None:
+    study = tracker.begin_study(plan, optdigits, Runner.me())
+    tracker.end_study(study, "FINISHED", {"finished": 0, "failed": 0})
+    client = MlflowClient(tracking_uri())
+    asking = replace(elsewhere, since_s=time.time())
+    client.set_tag(study.run_id, f"{ASKING}0", asking.text())
+    with pytest.raises(StoppedError, match="is being begun by another process"):
+        tracker.begin_study(plan, optdigits, Runner.me())
+    client.delete_tag(study.run_id, f"{ASKING}0")
+    # One that comes after by its id gives way, or has it already: until that is known it is waited for.
+    client.set_tag(study.run_id, f"{ASKING}z", asking.text())
+    threading.Timer(1, client.delete_tag, (study.run_id, f"{ASKING}z")).start()
+    assert tracker.begin_study(plan, optdigits, Runner.me()).times == 2
+    left = [name for name in tracker.studies()[0].tags if name.startswith(ASKING)]
+    assert left == []
+
+
+def test_twins_of_a_study_are_put_aside(tracker: Tracker, plan: Plan, optdigits: Digits) -> None:
+    study = tracker.begin_study(plan, optdigits, Runner.me())
+    tracker.end_study(study, "FINISHED", {"finished": 0, "failed": 0})
+    tags = MlflowClient(tracking_uri()).get_run(study.run_id).data.tags
+    twin = MlflowClient(tracking_uri()).create_run(tracker._store.experiment_id, tags=tags).info.run_id
+    assert tracker.begin_study(plan, optdigits, Runner.me()).run_id == study.run_id
+    assert status(twin) == "KILLED"
+    assert [ARCHIVED in run.tags for run in tracker.studies()] == [False, True]
 
 
 def test_who_has_ended_a_study_runs_it_no_more(tracker: Tracker, plan: Plan, optdigits: Digits) -> None:

@@ -197,7 +197,7 @@ def test_a_worker_of_other_versions_that_comes_later_trains_nothing(
     with Cluster(shared[0], "graph") as workers:
         workers.load(digits)
         monkeypatch.setattr(machine, "versions", other_versions)
-        with pytest.raises(WorkerError, match=rf"not those of {socket.gethostname()}: .*tensorflow 0\.1 \(here "):
+        with pytest.raises(StoppedError, match=rf"worker of {socket.gethostname()} is not made as .*tensorflow 0\.1"):
             workers.submit([Variant(epochs=1)]).result(timeout=120)
 
 

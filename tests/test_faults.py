@@ -17,6 +17,7 @@ from typing import ClassVar
 
 import pytest
 import requests
+from mlflow.tracking import MlflowClient
 
 from harness import ui
 from tests.support import COMMAND, Harness, page
@@ -156,7 +157,8 @@ class Doorman(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _Passing)
         self.behind = behind
         self.closed_until_s = 0.0
-        self.turned_away = 0
+        self.turned_away = self.swallowed = 0
+        self.swallows: set[str] = set()  # paths of which the first answer is lost
         threading.Thread(target=self.serve_forever, daemon=True).start()
 
 
@@ -175,6 +177,11 @@ class _Passing(BaseHTTPRequestHandler):
             headers = {name: value for name, value in self.headers.items() if name in self.passed_on}
             answer = requests.request(self.command, door.behind + self.path, data=body, headers=headers, timeout=60)
             status, kind, content = answer.status_code, answer.headers.get("Content-Type", ""), answer.content
+            for path in [path for path in door.swallows if self.path.endswith(path)]:
+                door.swallows.discard(path)
+                door.swallowed += 1
+                self.close_connection = True
+                return
         self.send_response(status)
         self.send_header("Content-Type", kind)
         self.send_header("Content-Length", str(len(content)))
@@ -220,6 +227,31 @@ def test_a_server_that_answers_500_for_half_a_minute_is_waited_for(door: Doorman
     assert told.count(f"the tracking store {address} does not answer") == 1, told
     assert "20 trials done, 0 failed" in told
     assert "nothing to train" in again(doomed)
+
+
+@pytest.mark.slow
+def test_answers_that_are_lost_leave_nothing_twice_and_nothing_open(door: Doorman, tmp_path: Path) -> None:
+    address = f"http://127.0.0.1:{door.server_port}"
+    doomed = Doomed(tmp_path, "sampled", "standin", on=("--workers", "1"), pause_s=0.3)
+    doomed.environment["MLFLOW_TRACKING_URI"] = address
+    lost = {"runs/create", "runs/log-batch", "runs/update", "runs/set-tag", "runs/log-inputs", "runs/delete-tag"}
+    door.swallows = set(lost)
+    started = doomed.start()
+    while "trials are done; training" not in (tmp_path / "log").read_text():
+        assert started.poll() is None, (tmp_path / "log").read_text()
+        time.sleep(0.1)
+    door.swallows = set(lost)
+    assert started.wait(timeout=200) == 0, (tmp_path / "log").read_text()
+    assert door.swallowed >= len(lost)
+    client = MlflowClient(address)
+    [experiment] = client.search_experiments(filter_string="name = 'zero-errors'")
+    runs = client.search_runs([experiment.experiment_id], max_results=1000)
+    assert "RUNNING" not in {run.info.status for run in runs}
+    whole = [run for run in runs if run.info.status == "FINISHED" and run.data.tags["harness.role"] == "training"]
+    assert len({run.data.tags["harness.variant"] for run in whole}) == len(whole) == 20
+    for run in whole:
+        steps = [metric.step for metric in client.get_metric_history(run.info.run_id, "loss")]
+        assert len(steps) == len(set(steps)) == int(run.data.params["epochs"])
 
 
 def again(doomed: Doomed) -> str:

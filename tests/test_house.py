@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import os
 import re
 import subprocess
 import sys
@@ -90,6 +91,17 @@ def test_help_loads_nothing_that_takes_seconds() -> None:
     code += "print([name for name in slow if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
+
+
+def test_nothing_is_sent_to_those_who_make_mlflow() -> None:
+    code = (
+        "import harness.search; from mlflow.telemetry.client import get_telemetry_client; print(get_telemetry_client())"
+    )
+    told = ("CI", "PYTEST", "GITHUB", "MLFLOW", "TOX", "DO_NOT_TRACK")
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(told)}
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout == "None\n"
 
 
 @pytest.mark.parametrize("lock", LOCKS, ids=lambda lock: lock.stem)

@@ -108,6 +108,29 @@ def test_nox_waits_until_the_study_has_ended_well(number: signal.Signals, tmp_pa
     assert statuses(tmp_path) == {"FINISHED": 8}
 
 
+def test_what_is_trained_again_may_be_interrupted_too(tmp_path: Path) -> None:
+    doomed = Doomed(tmp_path, "grid", "standin")
+    doomed.run()
+    for path in tmp_path.glob("mlflow.db*"):
+        path.unlink()
+    process = begun(tmp_path, pause_s=4)
+    process.send_signal(signal.SIGINT)
+    told, _ = process.communicate(timeout=60)
+    assert process.returncode == 130, told
+    assert statuses(tmp_path) == {"FINISHED": 8}
+
+
+def test_the_way_to_go_on_does_not_put_aside_again_what_was_begun(tmp_path: Path) -> None:
+    Doomed(tmp_path, "grid", "standin").run()
+    process = begun(tmp_path, 4, (COMMAND, "study", "run", "--fresh"))
+    process.send_signal(signal.SIGTERM)
+    told, _ = process.communicate(timeout=60)
+    assert "8 of 20 trials are done" in told
+    assert told.splitlines()[-1].endswith(
+        f"go on with: harness study run {tmp_path / NAME}.toml --data optdigits --workers 1"
+    )
+
+
 def test_signals_that_come_together_are_one() -> None:
     with Stop() as stop:
         os.kill(os.getpid(), signal.SIGINT)

@@ -114,7 +114,7 @@ def test_a_search_grows_to_a_number_of_trials_in_all(sampled: Doomed, harness: H
         in harness("study", "run", FILE, *DATA, "--trials", "13", cwd=sampled.folder).stderr
     )
     fewer = harness("study", "run", FILE, *DATA, "--trials", "5", cwd=sampled.folder)
-    assert "nothing to train" in fewer.stderr
+    assert "nothing to train: all 13 trials are done, 5 were asked for" in fewer.stderr
 
 
 def test_a_grid_has_no_number_of_trials_to_ask_for(grid: Path, harness: Harness) -> None:

@@ -48,6 +48,12 @@ def test_on_another_machine_the_last_heartbeat_tells() -> None:
     assert not elsewhere.is_alive(time.time() - 2 * DEAD_AFTER_S)
 
 
+def test_of_another_container_of_this_machine_the_last_heartbeat_tells_too() -> None:
+    beside = replace(Runner.me(), space="pid:[1]", pid=2**22)
+    assert beside.is_alive(time.time())
+    assert not beside.is_alive(time.time() - 2 * DEAD_AFTER_S)
+
+
 def test_a_runner_says_what_where_and_since_when() -> None:
     me = replace(Runner.me(), pid=17, since_s=0)
     assert str(me).startswith(f"process 17 on {me.host}, since 19")

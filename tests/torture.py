@@ -69,7 +69,10 @@ trials = 10
 seeds = [1, 2]
 """
 
-DESIGNS = {"grid": (GRID, 20), "sampled": (SAMPLED, 10)}
+# So few points that the sampler proposes some again.
+FEW = SAMPLED.replace("learning_rate = {{ low = 0.0005, high = 0.02, log = true }}", "").replace("high = 4", "high = 9")
+
+DESIGNS = {"grid": (GRID, 20), "sampled": (SAMPLED, 10), "few points": (FEW.replace("= 10", "= 14"), 14)}
 NAME = "doomed"
 TWO_HERE = ("--workers", "2")
 
