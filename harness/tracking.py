@@ -16,6 +16,7 @@ from uuid import uuid4
 import numpy as np
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunTag
 from mlflow.entities import Run as MlflowRun
+from mlflow.exceptions import MlflowException
 from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 
 from harness import machine, meaning
@@ -148,7 +149,15 @@ class Tracker(Records):
             client.set_tag(study.run_id, HEARTBEAT, f"{time.time():.0f}")
             client.set_tag(study.run_id, RUNNER, study.runner.text())
         finally:
-            client.delete_tag(study.run_id, me)
+            self._drop_tag(study.run_id, me)
+
+    def _drop_tag(self, run_id: str, name: str) -> None:
+        """Delete a tag, should it be there still: the answer to a first call may have been lost."""
+        try:
+            self._store.client.delete_tag(run_id, name)
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+                raise
 
     def _is_mine(self, study: StudyHandle) -> bool:
         claim = self._store.client.get_run(study.run_id).data.tags.get(RUNNER, "")
@@ -204,7 +213,7 @@ class Tracker(Records):
             done = RunTag(DONE, str(counts["finished"]))
             self._store.client.log_batch(study.run_id, metrics=metrics, tags=[done])
             self._store.client.set_terminated(study.run_id, status)
-            self._store.client.delete_tag(study.run_id, RUNNER)
+            self._drop_tag(study.run_id, RUNNER)
 
     def archive(self, name: str, keep: Callable[[str], None]) -> bool:
         """Put the study of this name aside, so that the next run begins anew; nothing of it is deleted.
