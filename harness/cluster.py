@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import multiprocessing
 import socket
 import ssl
 import threading
@@ -45,6 +46,8 @@ _SCHEDULER_S = 30.0
 # How long a cluster may be without a single worker when it is needed.
 _WORKERS_S = 30.0
 _POLL_S = 0.1
+# How long a cluster of this machine may take to close by itself.
+_CLOSING_S = 10.0
 
 # What must be equal for a worker's results to be taken for this machine's.
 _COMPARED = ("zero-errors", "tensorflow", "keras", "numpy")
@@ -458,8 +461,20 @@ def local(workers: int, host: str, port: int) -> Iterator[str]:
         StoppedError: the port is taken, or the processes cannot be started.
     """
     _hush()
-    with TemporaryDirectory(prefix="harness-cluster-") as folder, _started(workers, host, port, folder) as cluster:
-        yield str(cluster.scheduler_address)
+    with TemporaryDirectory(prefix="harness-cluster-", ignore_cleanup_errors=True) as folder:
+        cluster = _started(workers, host, port, folder)
+        try:
+            yield str(cluster.scheduler_address)
+        finally:
+            _end(cluster)
+
+
+def _end(cluster: LocalCluster) -> None:
+    """Close a cluster, by force if need be: Dask waits long for a worker that was killed while it started."""
+    with suppress(Exception):
+        cluster.close(timeout=_CLOSING_S)
+    for process in multiprocessing.active_children():
+        process.kill()
 
 
 def _started(workers: int, host: str, port: int, folder: str) -> LocalCluster:
