@@ -23,7 +23,7 @@ from urllib.parse import urlsplit
 from harness import engines, machine
 from harness.digits import Digits
 from harness.engines.contract import Engine
-from harness.errors import StoppedError, UsageError
+from harness.errors import StoppedError, UsageError, first_line
 from harness.variant import TRACE_VERSION, Shape, Variant
 from harness.workers import RETRIES, Batch, WorkerError, WorkerLostError, give_way, train, warm, without_interrupts
 
@@ -230,7 +230,7 @@ def _innermost(error: BaseException) -> str:
     """What lies under an error that wraps others."""
     while error.__cause__ is not None:
         error = error.__cause__
-    return str(error).strip().split("\n", maxsplit=1)[0] or type(error).__name__
+    return first_line(error)
 
 
 class Cluster:

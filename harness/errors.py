@@ -37,6 +37,12 @@ class HarnessError(Exception):
         return f"{self.cause}\n  {self.remedy}"
 
 
+def first_line(error: BaseException | None) -> str:
+    """What an error says, without the lines of detail that some add; the name of its kind where it says nothing."""
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__
+
+
 class UsageError(HarnessError):
     """A name, option or value that the command does not know."""
 

@@ -20,9 +20,9 @@ from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.exc import DBAPIError, OperationalError, SQLAlchemyError
 
-from harness.errors import StoppedError
+from harness.errors import StoppedError, first_line
 from harness.output import masked
-from harness.patience import Patient, patient
+from harness.patience import Patient, database_may_come_back, patient
 from harness.plan import FloatRange, IntRange, Plan, Sampled, Value
 from harness.variant import SoftmaxPlace
 
@@ -125,8 +125,7 @@ def _failures(what: str) -> Iterator[None]:
         yield
     except (OSError, ValueError, KeyError, ImportError, SQLAlchemyError, OptunaError) as error:
         reason = error.__cause__ if isinstance(error, OptunaError) and error.__cause__ else error
-        lines = str(reason).strip().splitlines()
-        cause = masked(f"{what}: {lines[0] if lines else type(error).__name__}")
+        cause = masked(f"{what}: {first_line(reason)}")
         raise StoppedError(cause, "Mend it, or give another by --storage; then run again.") from error
 
 
@@ -134,10 +133,9 @@ def _may_pass(error: BaseException) -> bool:
     """Whether a storage fails for a reason that may pass: another holds it, or its server is away."""
     if isinstance(error, OptunaError):
         error = error.__cause__ or error
-    if not isinstance(error, OperationalError):
-        return isinstance(error, DBAPIError) and error.connection_invalidated
-    reason = str(error.orig).lower()
-    return any(word in reason for word in ("locked", "connect", "server", "terminat", "starting up", "shutting down"))
+    if isinstance(error, OperationalError):
+        return database_may_come_back(error)
+    return isinstance(error, DBAPIError) and error.connection_invalidated
 
 
 def _is_missing(url: str) -> bool:
@@ -178,7 +176,6 @@ class Ledger:
     """
 
     def __init__(self, plan: Plan, key: str, storage: BaseStorage) -> None:
-        self._plan = plan
         self._raw = storage
         self._storage: Any = Patient(storage, _STORAGE, _may_pass)
         with _failures(f"{_STORAGE} cannot be used"):
@@ -212,11 +209,11 @@ class Ledger:
 
     def tell(self, number: int, values: Sequence[float]) -> None:
         """Tell how an open trial ended; one that was told already stays as it is."""
-        self._end(number, TrialState.COMPLETE, values)
+        self._set(number, TrialState.COMPLETE, list(values))
 
     def fail(self, number: int) -> None:
         """Give an open trial up."""
-        self._end(number, TrialState.FAIL, None)
+        self._set(number, TrialState.FAIL, None)
 
     def park(self, number: int) -> None:
         """Let an open trial wait for the next run of the study."""
@@ -233,16 +230,11 @@ class Ledger:
         """Whether a point is in the space, as it is now."""
         return all(_holds(self._distributions.get(parameter), value) for parameter, value in point.items())
 
-    def restore(
-        self, number: int, point: Mapping[str, Value], variants: Sequence[str], values: Sequence[float]
-    ) -> int | None:
+    def restore(self, number: int, point: Mapping[str, Value], variants: Sequence[str], values: Sequence[float]) -> int:
         """Enter a trial that ended well and is missing here; return the number that it has now.
 
-        That is its own where it is still to be had; trials between are entered as given up. A trial that the space
-        does not hold any more is left out: None.
+        That is its own where it is still to be had; trials between are entered as given up. The space must hold it.
         """
-        if not self.holds(point):
-            return None
         for _ in range(self._n_trials, number):
             self._create(TrialState.FAIL, {}, ())
         return self._create(TrialState.COMPLETE, point, variants, values)
@@ -267,9 +259,6 @@ class Ledger:
             number = int(self._storage.get_trial_number_from_id(trial_id))
             self._n_trials = number + 1
             return number
-
-    def _end(self, number: int, state: TrialState, values: Sequence[float] | None) -> None:
-        self._set(number, state, None if values is None else list(values))
 
     def _set(self, number: int, state: TrialState, values: list[float] | None) -> None:
         """Write a trial's state, unless it has ended; looked at each time, should a write be done and not answered."""

@@ -62,7 +62,7 @@ def key(name: str, generation: int, meaning: Mapping[str, Any]) -> str:
 
     Args:
         name: of the study.
-        generation: how many studies of this name were put aside before it.
+        generation: a number that no other recorded study of this name has, from 0.
         meaning: of its trials when it begins; what is found in one store alone is so found again.
     """
     content = json.dumps([name, generation, meaning], sort_keys=True)

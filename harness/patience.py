@@ -6,17 +6,28 @@ import logging
 from collections.abc import Callable
 from typing import Any, ParamSpec, TypeVar
 
+from sqlalchemy.exc import OperationalError
 from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_delay, wait_exponential
 
+from harness.errors import first_line
 from harness.output import masked
 
 # So long is waited for a server; one that is restarted is back in less.
 PATIENCE_S = 120.0
 
+# What databases say where another holds them, or where their server is away or being started or stopped.
+_PASSING = ("locked", "connect", "server", "terminat", "starting", "shutting")
+
 _log = logging.getLogger(__name__)
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
+
+
+def database_may_come_back(error: OperationalError) -> bool:
+    """Whether a database fails for a reason that may pass: not where its disk is full or its file is no database."""
+    said = str(error.orig).lower()
+    return any(word in said for word in _PASSING)
 
 
 def patient(function: Callable[_P, _T], what: str, may_pass: Callable[[BaseException], bool]) -> Callable[_P, _T]:
@@ -30,8 +41,7 @@ def patient(function: Callable[_P, _T], what: str, may_pass: Callable[[BaseExcep
 
     def tell(state: RetryCallState) -> None:
         if state.attempt_number == 1 and state.outcome is not None:
-            reason = str(state.outcome.exception()).strip().splitlines()
-            told = masked(reason[0] if reason else "no reason given")
+            told = masked(first_line(state.outcome.exception()))
             _log.warning("%s does not answer (%s); trying again for up to %.0f s", what, told, PATIENCE_S)
 
     def trying(*arguments: _P.args, **named: _P.kwargs) -> _T:

@@ -90,7 +90,7 @@ def settle(plan: Plan, entries: Iterable[Entry], recorded: Mapping[str, Recorded
         _place(found, entry, is_whole=is_whole, is_wanted=is_wanted, is_known=entry.variants in known, is_grid=is_grid)
         known.add(entry.variants)
     if isinstance(plan.design, Sampled):  # which may have been asked for fewer trials than before
-        wanted_more = max(0, plan.design.trials - len(found.done) - len(found.tell))
+        wanted_more = max(0, plan.design.trials - len(found.done) - len(found.tell) - len(found.again))
         found.give_up += found.unfinished[wanted_more:]
         found.unfinished = found.unfinished[:wanted_more]
     groups = _by_trial(plan, recorded)

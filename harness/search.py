@@ -164,10 +164,11 @@ class Search:
             }
         except BaseException:
             with suppress(StoppedError):
-                tracker.end_study(self._handle, "KILLED", {"finished": 0, "failed": 0})
+                tracker.end_study(self._handle, "KILLED", {})
             raise
         self._followers: dict[tuple[str, ...], list[int]] = {}
-        self._adopted = self._n_done = 0
+        self._adopted = 0
+        self._n_done: int | None = None  # not known before the stores agree
         self._heard_s = time.monotonic()
         self._costs = _Costs()
 
@@ -182,7 +183,7 @@ class Search:
             StoppedError: a store failed; what was recorded is kept.
         """
         counts = {True: 0, False: 0}
-        before, status = 0, "KILLED"
+        status = "KILLED"
         try:
             settlement = self._settle()
             before = self._n_done = len(settlement.done) + len(settlement.tell)
@@ -190,21 +191,21 @@ class Search:
             for job, future in self._trained(pool, settlement, stop):
                 for ended_well in self._record(job, future):
                     counts[ended_well] += 1
-                    self._n_done += ended_well
+                    self._n_done = before + counts[True]
             status = "KILLED" if stop.asked else "FINISHED"
         except BaseException as error:
             if not (isinstance(error, StoreError) and error.is_away):  # who is away is not waited for once more
                 with suppress(StoppedError):
-                    self._end(status, before, counts)
+                    self._end(status, counts[False])
             raise
-        self._end(status, before, counts)
+        self._end(status, counts[False])
         spent_s, busy_share = self._costs.spent_s, self._costs.busy_share(pool.count)
         done = before + self._adopted
         ended = (done, counts[True], counts[False], self._plan.n_trials)
         return Result(*ended, spent_s["mlflow"], spent_s["optuna"], busy_share)
 
-    def _end(self, status: str, before: int, counts: Mapping[bool, int]) -> None:
-        ended = {"finished": before + self._adopted + counts[True], "failed": counts[False]}
+    def _end(self, status: str, failed: int) -> None:
+        ended = {} if self._n_done is None else {"finished": self._n_done + self._adopted, "failed": failed}
         self._tracker.close_orphans(self._handle)  # runs whose making was not answered, and repeated
         self._tracker.end_study(self._handle, status, ended)
 
@@ -246,7 +247,7 @@ class Search:
     def _heartbeat(self) -> None:
         if time.monotonic() - self._heard_s > HEARTBEAT_S:
             self._heard_s = time.monotonic()
-            self._tracker.heartbeat(self._handle, self._n_done + self._adopted)
+            self._tracker.heartbeat(self._handle, None if self._n_done is None else self._n_done + self._adopted)
 
     # What an interrupted run left
 
@@ -280,8 +281,6 @@ class Search:
             number = self._ledger.restore(unknown.number, unknown.point, unknown.variants, values)
         else:
             number = self._ledger.begin(unknown.point, unknown.variants)
-        if number is None:
-            return
         for key in unknown.variants if number != unknown.number else ():
             if key in self._recorded:
                 self._tracker.renumber(self._recorded[key].run_id, number)

@@ -20,9 +20,9 @@ from requests.exceptions import ConnectionError as NoConnectionError
 from requests.exceptions import InvalidURL, RequestException, Timeout
 from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
-from harness.errors import StoppedError, UsageError
+from harness.errors import StoppedError, UsageError, first_line
 from harness.output import masked
-from harness.patience import Patient, patient
+from harness.patience import Patient, database_may_come_back, patient
 
 EXPERIMENT = "zero-errors"
 DATABASE = "mlflow.db"
@@ -65,14 +65,9 @@ def failures() -> Iterator[None]:
         *(MlflowException, SQLAlchemyError, CommandError, RequestException),
         *(OSError, sqlite3.Error, ImportError),
     ) as error:
-        cause = masked(f"the tracking store {tracking_uri()} failed: {_reason(error)}")
+        cause = masked(f"the tracking store {tracking_uri()} failed: {first_line(error)}")
         remedy = "What was recorded is kept. Mend the store, or name another by MLFLOW_TRACKING_URI; then run again."
         raise StoreError(cause, remedy, is_away=_may_pass(error)) from error
-
-
-def _reason(error: BaseException) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0] if lines else type(error).__name__
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:
@@ -87,8 +82,7 @@ def _may_pass(error: BaseException) -> bool:
         return False  # Ctrl-C while an error was handled
     for cause in _causes(error):
         if isinstance(cause, OperationalError):
-            reason = str(cause.orig).lower()
-            return any(word in reason for word in ("locked", "connect", "server", "terminat", "starting", "shutting"))
+            return database_may_come_back(cause)
         if isinstance(cause, NoConnectionError | Timeout) and not isinstance(cause, InvalidURL):
             return True
         response = getattr(cause, "response", None)

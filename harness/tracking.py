@@ -191,8 +191,8 @@ class Tracker(Records):
         client.log_batch(run_id, params=[Param(name, value) for name, value in params.items()])
         client.log_inputs(run_id, [_dataset_input(digits)])
 
-    def heartbeat(self, study: StudyHandle, done: int) -> None:
-        """Say that this process still runs the study, and how many of its trials are done.
+    def heartbeat(self, study: StudyHandle, done: int | None) -> None:
+        """Say that this process still runs the study, and how many of its trials are done, if that is known.
 
         Raises:
             StoppedError: another took it for dead and runs the study now.
@@ -200,7 +200,7 @@ class Tracker(Records):
         with failures():
             if not self._is_mine(study):
                 raise StoppedError(f"another process runs the study {study.name} now", "Leave it to that one.")
-            tags = [RunTag(HEARTBEAT, f"{time.time():.0f}"), RunTag(DONE, str(done))]
+            tags = [RunTag(HEARTBEAT, f"{time.time():.0f}"), *_done_tags(done)]
             self._store.client.log_batch(study.run_id, tags=tags)
 
     def end_study(self, study: StudyHandle, status: str, counts: Mapping[str, int]) -> None:
@@ -210,8 +210,7 @@ class Tracker(Records):
                 return
             now_ms = int(time.time() * 1000)
             metrics = [Metric(f"trials_{name}", value, now_ms, study.times) for name, value in counts.items()]
-            done = RunTag(DONE, str(counts["finished"]))
-            self._store.client.log_batch(study.run_id, metrics=metrics, tags=[done])
+            self._store.client.log_batch(study.run_id, metrics=metrics, tags=_done_tags(counts.get("finished")))
             self._store.client.set_terminated(study.run_id, status)
             self._drop_tag(study.run_id, RUNNER)
 
@@ -355,6 +354,11 @@ class Tracker(Records):
             tags["harness.commit"] = commit.revision
             tags["harness.dirty"] = str(commit.dirty).lower()
         return tags
+
+
+def _done_tags(done: int | None) -> list[RunTag]:
+    """How many of a study's trials are done; nothing, so that what was said before stands, where that is not known."""
+    return [] if done is None else [RunTag(DONE, str(done))]
 
 
 def _with_tags(tags: Mapping[str, str]) -> RunRecord:
