@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -11,13 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 from matplotlib.figure import Figure
 
 from harness.output import write_bytes, write_text
 from harness.records import StudyRecord
 from harness.variant import BASELINE
 from reports import charts, frames
+from reports.templating import render
 
 
 @dataclass(frozen=True)
@@ -47,44 +46,10 @@ def write(record: StudyRecord, folder: Path) -> Path:
     for picture in pictures:
         write_bytes(folder / "figures" / picture.file, picture.png)
     write_text(folder / "runs.csv", frame.drop(columns="rate", errors="ignore").to_csv(index=False))
-    templates = _templates()
-    write_text(folder / "report.md", templates.get_template("report.md").render(content))
+    write_text(folder / "report.md", render("report.md", content))
     page = folder / "report.html"
-    write_text(page, templates.get_template("report.html").render(content))
+    write_text(page, render("report.html", content))
     return page
-
-
-def _templates() -> Environment:
-    environment = Environment(
-        loader=PackageLoader("reports"),
-        autoescape=select_autoescape(["html"]),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    environment.filters |= {"count": _count, "figure": _figure, "short": _short, "of_run": _of_run}
-    return environment
-
-
-def _count(value: Any) -> str:  # noqa: ANN401 - whatever a table's cell holds
-    """A whole number, or a dash where there is none."""
-    return "-" if value is None or pd.isna(value) else f"{int(value)}"
-
-
-def _figure(value: Any) -> str:  # noqa: ANN401 - whatever a table's cell holds
-    """A number to three significant digits, or a dash where there is none."""
-    if value is None or pd.isna(value):
-        return "-"
-    return f"{value:.3g}" if math.isfinite(value) else str(value)
-
-
-def _short(run_id: str) -> str:
-    return run_id[:8]
-
-
-def _of_run(run_id: str) -> str:
-    return f" ({_short(run_id)})" if run_id else ""
 
 
 def _content(record: StudyRecord, frame: pd.DataFrame, pictures: list[Picture]) -> dict[str, Any]:

@@ -9,12 +9,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from playwright.sync_api import Browser
 
 from harness import digits as digits_module
 from harness import engines
 from harness.digits import Digits
 from harness.engines import runtime
 from harness.engines.contract import Engine
+from tests.browser import chromium
 from tests.support import COMMAND, STANDIN, Harness
 
 MNIST = "HARNESS_TEST_MNIST"
@@ -80,6 +82,13 @@ def engine(request: pytest.FixtureRequest, digits: Digits) -> Engine:
 def graph(digits: Digits) -> Engine:
     """The reference engine."""
     return engines.make("graph", digits)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """A real browser."""
+    with chromium() as found:
+        yield found
 
 
 @pytest.fixture

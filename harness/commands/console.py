@@ -1,0 +1,34 @@
+"""What commands say, where they write, and the images that they take."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+from rich.console import Console
+
+from harness import digits
+
+OUT = Path("out")
+REPORT_FILES = ("report.html", "report.md", "runs.csv", "figures")
+
+# By which choice images are had again that need no file.
+CHOICES = {digits.LAB_NAME: digits.LAB, digits.OPTDIGITS_NAME: digits.OPTDIGITS}
+
+err = Console(stderr=True, highlight=False, soft_wrap=True)
+
+# Flags that are not to be typed again: what they ask for is done.
+done: set[str] = set()
+
+
+def load(data: str, why: str | None = None) -> digits.Digits:
+    """Load the images that were asked for, and say which they are."""
+    asked = data or digits.AUTO
+    found = digits.load(asked)
+    err.print(f"data: {found.name} from {found.source} ({why or f'asked for: {asked}'})", markup=False)
+    return found
+
+
+def say(text: str, json_to: str | None = None) -> None:
+    """Print for a person; where JSON goes to the standard output, the person is told on the other one."""
+    click.echo(text, err=json_to == "-")

@@ -1,0 +1,38 @@
+"""``harness data``: where the images come from."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from harness.commands import console, options
+from harness.output import write_bytes, write_json
+
+
+@click.command()
+@options.data
+@options.json
+@click.option("--figure", metavar="FILE", help="Draw 64 images with their labels, as the lab does, into a PNG.")
+def data(data: str, json_to: str | None, figure: str | None) -> None:
+    """Show where the 5000 images come from, and the proof that they are those."""
+    digits = console.load(data)
+    facts = digits.facts()
+    lines = {
+        "source": digits.source,
+        "name": digits.name,
+        "X": f"{digits.x.shape} {digits.x.dtype}, from {facts['min']:.6f} to {facts['max']:.6f}",
+        "y": f"{digits.y.shape} {digits.y.dtype}, first {facts['first_label']}, last {facts['last_label']}",
+        "images": ", ".join(f"{count} of {digit}" for digit, count in enumerate(facts["counts"])),
+        "sha256 of X": digits.sha256_x,
+        "sha256 of y": digits.sha256_y,
+    }
+    for name, line in lines.items():
+        console.say(f"{name:<12} {line}", json_to)
+    if json_to is not None:
+        write_json(json_to, facts)
+    if figure is not None:
+        from reports import charts
+
+        write_bytes(Path(figure), charts.png(charts.image_grid(digits)))
+        console.say(f"{'figure':<12} {figure}", json_to)

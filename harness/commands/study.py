@@ -1,0 +1,259 @@
+"""``harness study``: running studies, and looking at them."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict
+from datetime import timedelta
+from importlib import import_module
+from pathlib import Path
+from threading import Thread
+from typing import TYPE_CHECKING, Any
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from harness.commands import console, options, report
+from harness.digits import AUTO
+from harness.errors import ExitStatus, UsageError
+from harness.interrupts import Stop
+from harness.output import check_destination, write_json
+
+if TYPE_CHECKING:
+    from harness.cluster import Cluster, Tls
+    from harness.plan import Plan
+    from harness.records import Records
+    from harness.workers import Workers
+
+
+@click.group()
+def study() -> None:
+    """Run studies, and look at them."""
+
+
+def _plan(name: str, trials: int | None, new_name: str | None) -> Plan:
+    from studies import schema
+
+    plan = schema.load(name)
+    return schema.changed(plan, trials=trials, name=new_name)
+
+
+@study.command("run")
+@options.study
+@options.workers
+@options.storage
+@options.trials
+@options.new_name
+@click.option("--cluster", metavar="ADDRESS", help="Train on the Dask cluster of the scheduler at this address.")
+@click.option("--tls-ca", type=options.FILE, help="For a cluster with TLS: the authority's certificate, a PEM file.")
+@click.option("--tls-cert", type=options.FILE, help="The certificate of this machine.")
+@click.option("--tls-key", type=options.FILE, help="The key of that certificate.")
+@click.option("--fresh", is_flag=True, help="Put the study's records aside, deleting none, and begin anew.")
+@options.data
+@options.json
+@options.quiet
+def study_run(  # noqa: PLR0913, PLR0917 - an option each
+    name: str,
+    workers: int | None,
+    storage: str | None,
+    trials: int | None,
+    new_name: str | None,
+    fresh: bool,
+    data: str,
+    json_to: str | None,
+    quiet: bool,
+    **cluster: Any,  # noqa: ANN401 - click's
+) -> int:
+    """Run a study, or go on with it, and write its report.
+
+    Studies that come with the project: variants (the default) and search; or the path of a study file. The first
+    Ctrl-C records what is being trained and stops, the second stops at once; the same command goes on.
+    """
+    plan = _plan(name, trials, new_name)
+    if not quiet:
+        console.err.print(f"study: {plan.name}, {plan.n_trials} trials, engine {plan.engine}", markup=False)
+    # Only now: these take seconds to load, and a mistake in a name or a file should not cost them. What the workers
+    # load takes longer still, so they begin before MLflow and Optuna are loaded here.
+    from harness.lock import sole_runner
+    from harness.progress import StudyProgress
+    from harness.runner import Runner
+
+    if json_to is not None:
+        check_destination(json_to)
+    me, folder = Runner.me(), console.OUT / plan.name
+    started_s = time.monotonic()
+    with sole_runner(folder, me), _pool(plan, workers, **cluster) as pool:
+        from harness.ledger import Ledger, default_journal, open_storage
+        from harness.search import Search
+        from harness.tracking import Tracker
+
+        tracker = Tracker()
+        if fresh:
+            tracker.archive(plan.name, lambda key: _put_aside(folder, key))
+            console.done.add("--fresh")
+        began_with = _as_it_began(tracker, plan.name, data)
+        digits = console.load(began_with or data, began_with and "with which the study began")
+        pool.load(digits)
+        # The report's own packages are loaded while the workers train.
+        Thread(target=import_module, args=("reports.page",), daemon=True).start()
+        with StudyProgress(console.err, quiet=quiet) as progress, Stop() as stop:
+            journal = default_journal(folder)
+            search = Search(
+                plan, digits, tracker, lambda key: Ledger(plan, key, open_storage(storage, journal)), me, progress
+            )
+            result = search.run(pool, stop)
+    if stop.asked is not None and result.before + result.trained + result.failed < result.total:
+        console.err.print(f"{result.before + result.trained} of {result.total} trials are done")
+        raise stop.asked
+    if not result.trained and not result.failed:
+        more = "" if result.before == result.total else f", {result.total} were asked for"
+        console.err.print(f"nothing to train: all {result.before} trials are done{more}")
+    else:
+        console.err.print(
+            f"{result.trained} trials done, {result.failed} failed, {time.monotonic() - started_s:.0f} s; "
+            f"workers busy {result.busy_share:.0%} of the time"
+        )
+    written = report.write(tracker, plan.name, folder)
+    console.say(f"report: {written}", json_to)
+    if json_to is not None:
+        write_json(json_to, {"study": plan.name, **asdict(result), "report": str(written)})
+    return ExitStatus.NEGATIVE if result.failed else ExitStatus.OK
+
+
+def _pool(plan: Plan, workers: int | None, cluster: str | None, **tls: Path | None) -> Workers | Cluster:
+    """What trains a study: processes of this machine, or those of a cluster."""
+    if cluster is None:
+        from harness.workers import Workers, default_count
+
+        if any(tls.values()):
+            raise UsageError("--tls-ca, --tls-cert and --tls-key are for a cluster", "Name it by --cluster.")
+        return Workers(workers or default_count(), plan.engine, plan.shape)
+    if workers is not None:
+        cause = "--workers is for processes of this machine, and --cluster for those of others"
+        raise UsageError(cause, "Give one of them; a cluster has the workers that were started on it.")
+    from harness.cluster import Cluster
+
+    return Cluster(cluster, plan.engine, plan.shape, _tls(**tls))
+
+
+def _tls(tls_ca: Path | None, tls_cert: Path | None, tls_key: Path | None) -> Tls | None:
+    if tls_ca is None and tls_cert is None and tls_key is None:
+        return None
+    if tls_ca is None or tls_cert is None or tls_key is None:
+        raise UsageError("--tls-ca, --tls-cert and --tls-key go together", "Give all three, or none.")
+    from harness.cluster import Tls
+
+    return Tls(tls_ca, tls_cert, tls_key)
+
+
+def _as_it_began(records: Records, name: str, data: str) -> str | None:
+    """Where it is left open which images to take, those that the study of this name was last run with."""
+    last = records.newest_study(name) if data in {"", AUTO} else None
+    if last is None:
+        return None
+    began_with = last.tags["harness.dataset"]
+    if began_with not in console.CHOICES:
+        remedy = "Go on with them by --data PATH, or begin anew with others by --fresh --data."
+        raise UsageError(f"the study {name} began with the images {began_with}", remedy)
+    return console.CHOICES[began_with]
+
+
+def _put_aside(folder: Path, key: str) -> None:
+    """Keep the report of a study that is put aside: the next one's would take its place."""
+    kept = folder / "archive" / key
+    for part in console.REPORT_FILES:
+        if (folder / part).exists():
+            kept.mkdir(parents=True, exist_ok=True)
+            (folder / part).replace(kept / part)
+
+
+@study.command("list")
+@options.json
+def study_list(json_to: str | None) -> None:
+    """List the recorded studies, and how each stands."""
+    from harness import overview
+    from harness.records import Records
+
+    found = overview.standings(Records())
+    table = Table("study", "state", "trials", "failed", "images", "engine", "last run", box=None, pad_edge=False)
+    for one in found:
+        state = f"running ({one.runner})" if one.runner else one.state
+        trials = f"{one.finished} of {one.total}"
+        table.add_row(one.name, state, trials, str(one.failed), one.dataset, one.engine, one.last_run)
+    Console(stderr=json_to == "-", highlight=False).print(table if found else "no study was recorded")
+    if json_to is not None:
+        write_json(json_to, {"studies": [asdict(one) for one in found]})
+
+
+@study.command("show")
+@click.argument("name")
+@options.json
+def study_show(name: str, json_to: str | None) -> None:
+    """Show how the recorded study of a name stands, and what failed in it and why."""
+    from harness import overview
+    from harness.records import Records
+
+    found = overview.standings(Records(), name)
+    if not found:
+        raise UsageError(f"no study called {name!r} was recorded", "harness study list shows those that were.")
+    for one in found:
+        console.say(f"{one.name}: {one.state}, last run {one.last_run}", json_to)
+        console.say(f"  trials: {one.finished} of {one.total} recorded; {one.failed} runs failed", json_to)
+        console.say(f"  images {one.dataset}, engine {one.engine}", json_to)
+        if one.runner:
+            console.say(f"  run by {one.runner}", json_to)
+        for reason, count in one.failures.items():
+            console.say(f"  {count} failed: {reason}", json_to)
+        report = console.OUT / one.name / console.REPORT_FILES[0]
+        if one.state != "archived" and report.is_file():
+            console.say(f"  report: {report.absolute()}", json_to)
+    if json_to is not None:
+        write_json(json_to, {"studies": [asdict(one) for one in found]})
+
+
+@study.command("check")
+@options.study
+@options.workers
+@options.storage
+@options.trials
+@options.new_name
+@options.data
+@options.json
+def study_check(
+    name: str,
+    workers: int | None,
+    storage: str | None,
+    trials: int | None,
+    new_name: str | None,
+    data: str,
+    json_to: str | None,
+) -> int:
+    """Say what `study run` would do now, and about how long it would take, without doing any of it."""
+    from harness import overview
+    from harness.ledger import default_journal
+    from harness.records import Records
+    from harness.store import database_path, tracking_uri
+    from harness.workers import default_count
+
+    plan = _plan(name, trials, new_name)
+    path = database_path(tracking_uri())
+    records = Records() if path is None or path.is_file() else None
+    began_with = None if records is None else _as_it_began(records, plan.name, data)
+    digits = console.load(began_with or data, began_with and "with which the study began")
+    where = (storage, default_journal(console.OUT / plan.name))
+    found = overview.forecast(plan, digits, records, where, workers or default_count())
+    for line in found.refused:
+        console.say(f"would be refused: {line}", json_to)
+    for line in found.settled:
+        console.say(f"would be put right: {line}", json_to)
+    console.say(f"{plan.name}: {found.done} of {found.total} trials are done", json_to)
+    if found.trainings:
+        console.say(f"to train: {found.trainings} trainings, {found.epochs} epochs in all", json_to)
+        about = timedelta(seconds=round(found.duration_s))
+        console.say(f"about {about} of training, told by {found.told_by}", json_to)
+    else:
+        console.say("nothing to train", json_to)
+    if json_to is not None:
+        write_json(json_to, {"study": plan.name, **asdict(found)})
+    return ExitStatus.USAGE if found.refused else ExitStatus.OK

@@ -1,0 +1,62 @@
+"""``harness train``: one variant, and its log."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any, get_args
+
+import click
+
+from harness import engines, machine
+from harness.commands import console, options
+from harness.output import check_destination, write_json
+from harness.variant import BASELINE, AdamKind, SoftmaxPlace, Variant
+
+
+def _layers(_context: click.Context, _parameter: click.Parameter, value: str) -> tuple[int, ...]:
+    try:
+        return tuple(int(units) for units in value.split(","))
+    except ValueError:
+        raise click.BadParameter(f"{value!r} is not a list of whole numbers such as 25,15,10") from None
+
+
+@click.command()
+@options.engine
+@click.option("--epochs", type=int, default=BASELINE.epochs, show_default=True)
+@click.option("--learning-rate", type=float, default=BASELINE.learning_rate, show_default=True)
+@click.option("--seed", type=int, default=BASELINE.seed, show_default=True)
+@click.option("--layers", callback=_layers, default="25,15,10", show_default=True, help="Units of each layer.")
+@click.option("--batch-size", type=int, default=BASELINE.batch_size, show_default=True)
+@click.option(
+    "--softmax",
+    type=click.Choice(get_args(SoftmaxPlace)),
+    default=BASELINE.softmax,
+    show_default=True,
+    help="In the loss, computed from logits, or a layer of the output.",
+)
+@click.option("--adam", type=click.Choice(get_args(AdamKind)), help="Whose constants; by default the engine's own.")
+@click.option("--beta-1", type=float, default=BASELINE.beta_1, show_default=True)
+@click.option("--beta-2", type=float, default=BASELINE.beta_2, show_default=True)
+@click.option("--epsilon", type=float, default=BASELINE.epsilon, show_default=True)
+@options.data
+@options.json
+@options.quiet
+def train(engine: str, data: str, json_to: str | None, quiet: bool, **fields: Any) -> None:  # noqa: ANN401 - click's
+    """Train one variant and print its log, an epoch a line as Keras does."""
+    from harness import trials
+    from harness.progress import EpochLines
+
+    engines.check(engine)
+    fields["adam"] = fields["adam"] or engines.baseline(engine).adam
+    variant = Variant.create(**fields)
+    if json_to is not None:
+        check_destination(json_to)
+    digits = console.load(data)
+    on_epoch = None if quiet else EpochLines(sys.stderr if json_to == "-" else sys.stdout)
+    [outcome] = trials.run(engines.make(engine, digits), digits, [variant], on_epoch)
+    console.say(f"{outcome.final_errors} errors out of {len(digits.labels)} images", json_to)
+    first = outcome.first_zero_epoch
+    console.say(f"first zero epoch: {f'none within {variant.epochs} epochs' if first is None else first}", json_to)
+    if json_to is not None:
+        dataset = {name: digits.facts()[name] for name in ("name", "sha256_x", "sha256_y")}
+        write_json(json_to, {**outcome.as_json(), "dataset": dataset, "versions": machine.versions()})

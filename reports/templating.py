@@ -1,0 +1,49 @@
+"""Templates to text, and how numbers are written in them."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pandas as pd
+from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
+
+
+def render(template: str, content: dict[str, Any]) -> str:
+    """Fill a template of ``templates/``; what is missing from ``content`` is an error, never an empty place."""
+    return _environment().get_template(template).render(content)
+
+
+def _environment() -> Environment:
+    environment = Environment(
+        loader=PackageLoader("reports"),
+        autoescape=select_autoescape(["html"]),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters |= {"count": count, "figure": figure, "short": short, "of_run": of_run}
+    return environment
+
+
+def count(value: Any) -> str:  # noqa: ANN401 - whatever a table's cell holds
+    """A whole number, or a dash where there is none."""
+    return "-" if value is None or pd.isna(value) else f"{int(value)}"
+
+
+def figure(value: Any) -> str:  # noqa: ANN401 - whatever a table's cell holds
+    """A number to three significant digits, or a dash where there is none."""
+    if value is None or pd.isna(value):
+        return "-"
+    return f"{value:.3g}" if math.isfinite(value) else str(value)
+
+
+def short(run_id: str) -> str:
+    """The beginning of a run's id, by which a person finds it."""
+    return run_id[:8]
+
+
+def of_run(run_id: str) -> str:
+    """The run that a figure is of, in brackets; nothing where there is none."""
+    return f" ({short(run_id)})" if run_id else ""
