@@ -119,6 +119,21 @@ class Records:
         if parent is None:
             what = f"no study called {name!r} was recorded" if name else "no study was recorded"
             raise UsageError(f"{what} in {masked(tracking_uri())}", RUN_ONE)
+        return self._whole(parent)
+
+    def named_or_run(self, name: str) -> StudyRecord:
+        """The study of this name, or that whose own run has this id, be it put aside, with its trainings.
+
+        Raises:
+            UsageError: no such study was recorded.
+        """
+        parent = self.newest_study(name) or next((run for run in self.studies() if run.run_id == name), None)
+        if parent is None:
+            cause = f"no study of the name or with the run id {name!r} was recorded in {masked(tracking_uri())}"
+            raise UsageError(cause, "`harness study list` shows the names of those that were.")
+        return self._whole(parent)
+
+    def _whole(self, parent: RunRecord) -> StudyRecord:
         with failures():
             condition = (
                 f"tags.`harness.study_key` = '{parent.tags['harness.study_key']}' "

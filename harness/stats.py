@@ -345,26 +345,26 @@ def _share_as_far(sums: NDArray[np.float64], seen: float, scale: float, *, is_ev
     return as_far / len(sums) if is_every else (as_far + 1) / (len(sums) + 1)
 
 
-@lru_cache(maxsize=64)
-def _signs(n: int) -> tuple[NDArray[np.float64], bool]:
+@lru_cache(maxsize=16)
+def _signs(n: int) -> tuple[NDArray[np.int8], bool]:
     """Rows of signs, ``(rearrangements, n)``, and whether they are all that there are."""
-    if 2**n <= _REARRANGEMENTS:
+    is_every = 2**n <= _REARRANGEMENTS
+    if is_every:
         is_turned = (np.arange(2**n)[:, None] >> np.arange(n)) & 1
     else:
         is_turned = np.random.default_rng(_SEED).integers(0, 2, (_REARRANGEMENTS - 1, n))
-    return np.where(is_turned, -1.0, 1.0), 2**n <= _REARRANGEMENTS
+    return np.where(is_turned, np.int8(-1), np.int8(1)), is_every
 
 
-@lru_cache(maxsize=64)
-def _divisions(n_first: int, n_second: int) -> tuple[NDArray[np.float64], bool]:
+@lru_cache(maxsize=16)
+def _divisions(n_first: int, n_second: int) -> tuple[NDArray[np.int8], bool]:
     """Rows that are 1 for the second group, ``(rearrangements, n_first + n_second)``, and whether they are all."""
     n = n_first + n_second
-    if math.comb(n, n_second) <= _REARRANGEMENTS:
+    is_every = math.comb(n, n_second) <= _REARRANGEMENTS
+    if is_every:
         chosen = np.array(list(combinations(range(n), n_second)))
-        is_every = True
     else:
         chosen = np.random.default_rng(_SEED).random((_REARRANGEMENTS - 1, n)).argsort(axis=1)[:, :n_second]
-        is_every = False
-    rows = np.zeros((len(chosen), n))
-    np.put_along_axis(rows, chosen, 1.0, axis=1)
+    rows = np.zeros((len(chosen), n), np.int8)
+    np.put_along_axis(rows, chosen, np.int8(1), axis=1)
     return rows, is_every

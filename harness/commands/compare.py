@@ -1,0 +1,54 @@
+"""``harness compare``: two studies, and whether the second is worse."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from harness.commands import console, options
+from harness.output import check_destination, write_json, write_text
+
+if TYPE_CHECKING:
+    from reports.sides import Side
+
+
+@click.command()
+@click.argument("a")
+@click.argument("b")
+@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="Write the comparison to a Markdown file.")
+@options.json
+def compare(a: str, b: str, out: Path | None, json_to: str | None) -> int:
+    """Say whether study B is worse than study A: before and after an upgrade, on one machine and another.
+
+    A and B are names of studies, run ids of studies (those that were put aside too), or the runs.csv of a report.
+
+    Ends with 0 where B is not worse, with 1 where it is (in one of errors and first zero epochs, or both), and with 2
+    where too few seeds are there to tell.
+    """
+    from reports import comparison
+
+    for destination in (json_to, out):
+        if destination not in {None, "-"}:
+            check_destination(str(destination))
+    found = comparison.compare(_side(a), _side(b))
+    text = comparison.markdown(found)
+    console.say(f"{text}\nverdict: {found.verdict}", json_to)
+    if out is not None:
+        write_text(out, text)
+    if json_to is not None:
+        write_json(json_to, found.as_json())
+    return found.verdict.exit_status
+
+
+def _side(asked: str) -> Side:
+    """What was meant: a file where it is one or is called like one, else a study."""
+    from reports import sides
+
+    path = Path(asked)
+    if path.is_file() or path.suffix.lower() == ".csv":
+        return sides.of_csv(path)
+    from harness.records import Records
+
+    return sides.of_record(Records().named_or_run(asked))
