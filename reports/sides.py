@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -79,11 +80,10 @@ def of_csv(path: Path) -> Side:
     """
     name = str(path)
     try:
-        text = {column: str for column in _NEEDED if column not in _NUMBERS}
-        frame = pd.read_csv(path, dtype=text, float_precision="round_trip")
+        frame = pd.read_csv(path, dtype=str)
     except OSError as error:
         raise UsageError(f"{name}: cannot be read ({error.strerror or error})", _REMEDY) from error
-    except (ValueError, pd.errors.ParserError) as error:  # ValueError: no text, no column, no number
+    except (ValueError, pd.errors.ParserError) as error:  # ValueError: no text, no column
         raise UsageError(f"{name}: is no CSV file of runs ({str(error).splitlines()[0]})", _REMEDY) from error
     missing = [column for column in _NEEDED if column not in frame]
     if missing:
@@ -128,7 +128,7 @@ def _checked(frame: pd.DataFrame, name: str) -> pd.DataFrame:
     """
     frame = frame.copy()
     for column in (*_NUMBERS, "trial", "final_errors", "first_zero_epoch"):
-        values = pd.to_numeric(frame[column], errors="coerce").astype(float)
+        values = frame[column].map(_number).astype(float)
         is_number = values.between(-_HUGE, _HUGE)
         if column == "first_zero_epoch":
             is_number |= frame[column].isna()
@@ -144,6 +144,14 @@ def _checked(frame: pd.DataFrame, name: str) -> pd.DataFrame:
     is_no_epoch = zero.notna() & ~(zero.between(1, frame["epochs"]) & (zero == zero.round()))
     _refuse(frame, is_no_epoch | (zero.isna() & (errors == 0)), "first_zero_epoch", name)
     return frame.astype(dict.fromkeys([*_WHOLE, "trial"], int))
+
+
+def _number(text: object) -> float:
+    """The number that a text means, to the last bit; NaN where it means none."""
+    try:
+        return float(str(text))
+    except ValueError:
+        return math.nan
 
 
 def _refuse(frame: pd.DataFrame, is_wrong: pd.Series[bool], column: str, name: str) -> None:
