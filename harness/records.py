@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import io
 import json
 import math
 import re
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
+import numpy as np
 from mlflow.entities import Run as MlflowRun
 from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+from numpy.typing import NDArray
 
 from harness.errors import UsageError
 from harness.output import masked
@@ -24,6 +27,7 @@ from harness.runner import Runner
 from harness.store import RUN_ONE, Store, failures, tracking_uri
 
 OUTCOME = "outcome.json"
+IMAGES = "images.npz"
 STUDY, TRIAL, TRAINING = "study", "trial", "training"
 
 # Tags of a study's own run.
@@ -39,7 +43,24 @@ DONE = "harness.trials_done"
 
 @dataclass(frozen=True)
 class RunRecord:
-    """A run as MLflow has it; the histories hold one value an epoch, from epoch 1, or nothing where not read."""
+    """A run as MLflow has it.
+
+    Attributes:
+        run_id: MLflow's.
+        name: for people.
+        status: MLflow's: ``FINISHED``, ``FAILED``, ``KILLED`` or ``RUNNING``.
+        params: as they were recorded.
+        metrics: the last value of each.
+        tags: as they were recorded.
+        started_ms: milliseconds since 1970.
+        ended_ms: the same, or None while it runs.
+        losses: one value an epoch, from epoch 1; nothing where they were not read.
+        errors: the same.
+        wrong_images: indices (from 0) of the images that are wrong after the last epoch.
+        wrong_answers: what these are taken for, -1 for no digit; empty where it was not recorded.
+        softmax: the figures of a :class:`harness.softmax.SoftmaxCheck` by way.
+        softmax_by_size: those of each :class:`harness.softmax.SizedCheck`; empty where it was not recorded.
+    """
 
     run_id: str
     name: str
@@ -48,10 +69,13 @@ class RunRecord:
     metrics: Mapping[str, float]
     tags: Mapping[str, str]
     started_ms: int
+    ended_ms: int | None = None
     losses: tuple[float, ...] = ()
     errors: tuple[int, ...] = ()
     wrong_images: tuple[int, ...] = ()
+    wrong_answers: tuple[int, ...] = ()
     softmax: Mapping[str, Mapping[str, float | None]] = field(default_factory=dict)
+    softmax_by_size: Sequence[Mapping[str, Any]] = ()
 
     @property
     def runner(self) -> Runner | None:
@@ -62,11 +86,34 @@ class RunRecord:
 
 
 @dataclass(frozen=True)
+class Images:
+    """The images that a study was run with, as they were recorded to be drawn.
+
+    Attributes:
+        x: ``(5000, 400)``, ``uint8``, 0 to 255, unrolled as the lab does.
+        y: ``(5000,)``, the digits that they are.
+    """
+
+    x: NDArray[np.uint8]
+    y: NDArray[np.int64]
+
+
+@dataclass(frozen=True)
 class StudyRecord:
-    """A study as MLflow has it: its parent run and the runs of its trainings, in the order of their trials."""
+    """A study as MLflow has it.
+
+    Attributes:
+        parent: the run of the study itself.
+        trainings: the runs of its trainings, in the order of their trials.
+        images: None where none were recorded.
+        experiment_id: of MLflow's experiment.
+        tracking_uri: where all this was read, without passwords.
+    """
 
     parent: RunRecord
     trainings: tuple[RunRecord, ...]
+    images: Images | None = None
+    experiment_id: str = ""
     tracking_uri: str = field(default_factory=lambda: masked(tracking_uri()))
 
 
@@ -145,8 +192,9 @@ class Records:
             records = [
                 self._with_details(record, where, is_longest=record.run_id in longest) for record, where in found
             ]
+            images = self._images(parent.run_id)
         records.sort(key=lambda record: (int(record.tags["harness.trial"]), record.started_ms, record.name))
-        return StudyRecord(parent, tuple(records))
+        return StudyRecord(parent, tuple(records), images, self._store.experiment_id)
 
     def with_histories(self, record: RunRecord) -> RunRecord:
         """The run with the loss and the errors of each of its epochs; a run that failed has none."""
@@ -161,12 +209,26 @@ class Records:
         if record.status != "FINISHED":
             return record
         details = self._store.patient(_details)(artifact_uri)
-        record = replace(record, wrong_images=tuple(details["wrong_images"]), softmax=details["softmax"])
+        record = replace(
+            record,
+            wrong_images=tuple(details["wrong_images"]),
+            wrong_answers=tuple(details.get("wrong_answers", ())),
+            softmax=details["softmax"],
+            softmax_by_size=details.get("softmax_by_size", ()),
+        )
         if not is_longest:
             return record
         if None in details["losses"]:  # JSON has no NaN and no infinity; MLflow has
             return self.with_histories(record)
         return replace(record, losses=tuple(details["losses"]), errors=tuple(details["errors"]))
+
+    def _images(self, run_id: str) -> Images | None:
+        """The images of the study whose parent run this is; None where an earlier version recorded none."""
+        if IMAGES not in {file.path for file in self._store.client.list_artifacts(run_id)}:
+            return None
+        uri = str(self._store.client.get_run(run_id).info.artifact_uri)
+        with np.load(io.BytesIO(self._store.patient(_artifact)(uri, IMAGES))) as arrays:
+            return Images(arrays["x"], arrays["y"])
 
     def _history(self, run_id: str, name: str) -> tuple[float, ...]:
         history = self._store.client.get_metric_history(run_id, name)
@@ -174,15 +236,16 @@ class Records:
 
 
 def _details(artifact_uri: str) -> dict[str, Any]:
-    details: dict[str, Any]
+    details: dict[str, Any] = json.loads(_artifact(artifact_uri, OUTCOME))
+    return details
+
+
+def _artifact(artifact_uri: str, name: str) -> bytes:
     parts = urlsplit(artifact_uri)
     if parts.scheme == "file":  # MLflow would copy it first
-        details = json.loads((Path(url2pathname(parts.path)) / OUTCOME).read_text())
-        return details
+        return (Path(url2pathname(parts.path)) / name).read_bytes()
     with tempfile.TemporaryDirectory() as folder:
-        path = get_artifact_repository(artifact_uri).download_artifacts(OUTCOME, folder)
-        details = json.loads(Path(path).read_text())
-        return details
+        return Path(get_artifact_repository(artifact_uri).download_artifacts(name, folder)).read_bytes()
 
 
 def _unclamped(value: float) -> float:
@@ -209,4 +272,5 @@ def _record(run: MlflowRun) -> RunRecord:
         metrics={name: _unclamped(value) for name, value in run.data.metrics.items()},
         tags=dict(run.data.tags),
         started_ms=int(run.info.start_time),
+        ended_ms=None if run.info.end_time is None else int(run.info.end_time),
     )

@@ -86,6 +86,25 @@ class SoftmaxCheck:
     overflow_rows: int
 
 
+@dataclass(frozen=True)
+class SizedCheck:
+    """How every way compares with TensorFlow's on logits of about one size.
+
+    Attributes:
+        below: a power of two; the largest of a row's absolute logits is below it and not below half of it. The rows
+            of the smallest size, :data:`SMALLEST`, may have smaller logits too.
+        rows: how many rows are of this size.
+        checks: a check for each way.
+    """
+
+    below: float
+    rows: int
+    checks: dict[str, SoftmaxCheck]
+
+
+SMALLEST = 4.0
+
+
 def consistency(logits: Floats) -> dict[str, SoftmaxCheck]:
     """Check every way of ``my_softmax`` against ``tf.nn.softmax``.
 
@@ -104,6 +123,22 @@ def consistency(logits: Floats) -> dict[str, SoftmaxCheck]:
         with np.errstate(over="ignore", invalid="ignore", divide="ignore", under="ignore"):
             checks[name] = compare(softmax(logits), expected)
     return checks
+
+
+def consistency_by_size(logits: Floats) -> list[SizedCheck]:
+    """Check the same by the size of the logits, smallest first; a row that holds NaN or infinity has no size."""
+    sizes = _sizes(logits)
+    found = np.unique(sizes[np.isfinite(sizes)]).tolist()
+    return [SizedCheck(below, int((sizes == below).sum()), consistency(logits[sizes == below])) for below in found]
+
+
+def _sizes(logits: Floats) -> NDArray[np.float64]:
+    """The power of two that each row's largest absolute logit is below; NaN for a row that is not finite."""
+    largest = np.abs(logits).max(axis=-1).astype(np.float64)
+    _, exponents = np.frexp(largest)  # largest = m * 2**exponent with 0.5 <= m < 1
+    sizes: NDArray[np.float64] = np.maximum(SMALLEST, np.ldexp(1.0, exponents))
+    sizes[~np.isfinite(largest)] = np.nan
+    return sizes
 
 
 def compare(got: Floats, expected: Floats) -> SoftmaxCheck:

@@ -29,6 +29,7 @@ from harness.records import (
     ASKING,
     DONE,
     HEARTBEAT,
+    IMAGES,
     LAST_RUN,
     MEANING,
     OUTCOME,
@@ -185,7 +186,9 @@ class Tracker(Records):
             "mlflow.source.name": f"harness study run {plan.name}",
             "mlflow.source.type": "PROJECT",
         }
-        run_id = str(client.create_run(self._store.experiment_id, tags=tags).info.run_id)
+        run = client.create_run(self._store.experiment_id, tags=tags)
+        run_id = str(run.info.run_id)
+        self._store.patient(_log_images)(str(run.info.artifact_uri), digits)
         params = {"engine": plan.engine, "dataset": digits.name, "design": plan.design.kind}
         params |= {f"space.{name}": _brief(values) for name, values in plan.space.parameters().items()}
         client.log_batch(run_id, params=[Param(name, value) for name, value in params.items()])
@@ -400,8 +403,8 @@ def _refuse_if_changed(name: str, parent: RunRecord, meant: Mapping[str, Any]) -
 def _log_details(artifact_uri: str, outcome: Outcome) -> None:
     """Leave what is no single number as an artifact.
 
-    That is the images that are wrong, every softmax check, and the losses and errors: these are metrics too, but to
-    read them as such takes two slow calls a run.
+    That is the images that are wrong and what they are taken for, every softmax check, and the losses and errors: these
+    are metrics too, but to read them as such takes two slow calls a run.
 
     The client would first fetch the run, to learn where its artifacts go, which costs more than the rest of this.
     """
@@ -410,11 +413,22 @@ def _log_details(artifact_uri: str, outcome: Outcome) -> None:
         "losses": outcome.losses.tolist(),
         "errors": outcome.errors.tolist(),
         "wrong_images": outcome.wrong.tolist(),
+        "wrong_answers": outcome.answers.tolist(),
         "softmax": {way: asdict(check) for way, check in outcome.softmax.items()},
+        "softmax_by_size": [asdict(check) for check in outcome.softmax_by_size],
     }
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / OUTCOME
         write_json(str(path), details)
+        get_artifact_repository(artifact_uri).log_artifact(str(path))
+
+
+def _log_images(artifact_uri: str, digits: Digits) -> None:
+    """Leave the images with the study, in 256 greys, so that a report can draw them wherever it is made."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / IMAGES
+        greys = np.rint(digits.x.clip(0, 1) * 255).astype(np.uint8)
+        np.savez_compressed(path, x=np.ascontiguousarray(greys), y=digits.labels)
         get_artifact_repository(artifact_uri).log_artifact(str(path))
 
 

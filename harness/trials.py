@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from harness.digits import Digits
 from harness.engines.contract import Engine, OnEpoch
-from harness.softmax import SoftmaxCheck, consistency
+from harness.softmax import SizedCheck, SoftmaxCheck, consistency, consistency_by_size
 from harness.trajectory import Trajectory, wrong_images
 from harness.variant import Variant
 
@@ -30,7 +30,9 @@ class Outcome:
         errors: ``(epochs,)``, images wrong after each epoch.
         first_zero_epoch: the first epoch (from 1) with no error, or None.
         softmax: how each way of ``my_softmax`` compares with TensorFlow's on the final logits.
+        softmax_by_size: the same by the size of the logits.
         wrong: indices (from 0) of the images that are wrong after the last epoch.
+        answers: what they are taken for, the digit of the largest logit; -1 where the logits are not finite.
         logits_1015: ``(10,)``, the final logits of the lab's image of a two.
         started_s: when the training began, seconds since 1970; of trainings that shared their time, as if they had
             gone one after another.
@@ -45,7 +47,9 @@ class Outcome:
     errors: NDArray[np.int64]
     first_zero_epoch: int | None
     softmax: dict[str, SoftmaxCheck]
+    softmax_by_size: list[SizedCheck]
     wrong: NDArray[np.intp]
+    answers: NDArray[np.int64]
     logits_1015: NDArray[np.float32]
     started_s: float
     duration_s: float
@@ -106,6 +110,7 @@ def run(engine: Engine, digits: Digits, variants: Sequence[Variant], on_epoch: O
 
 def _outcome(engine: str, digits: Digits, trajectory: Trajectory, started_s: float, shared_by: int) -> Outcome:
     logits = trajectory.final.logits
+    wrong = wrong_images(logits, digits.labels)
     return Outcome(
         variant=trajectory.variant,
         engine=engine,
@@ -113,7 +118,9 @@ def _outcome(engine: str, digits: Digits, trajectory: Trajectory, started_s: flo
         errors=trajectory.errors,
         first_zero_epoch=trajectory.first_zero_epoch,
         softmax=consistency(logits),
-        wrong=wrong_images(logits, digits.labels),
+        softmax_by_size=consistency_by_size(logits),
+        wrong=wrong,
+        answers=np.where(np.isfinite(logits[wrong]).all(axis=1), logits[wrong].argmax(axis=1), -1),
         logits_1015=logits[LAB_IMAGE_OF_TWO],
         started_s=started_s,
         duration_s=trajectory.duration_s,

@@ -35,10 +35,15 @@ def half_written(record: StudyRecord) -> list[RunRecord]:
     return [run for run in record.trainings if run.status not in _ENDED]
 
 
+def varied_settings(frame: pd.DataFrame) -> list[str]:
+    """The settings besides epochs, learning rate and seed that differ between runs."""
+    return [name for name in _SETTINGS if (frame[name] != frame[name].iloc[0]).any()]
+
+
 def _group_labels(frame: pd.DataFrame) -> pd.Series[str]:
     """What each run is shown under: its learning rate, and whatever else varies but epochs and seed."""
     labels = _rate_labels(frame["learning_rate"])
-    varying = [name for name in _SETTINGS if (frame[name] != frame[name].iloc[0]).any()]
+    varying = varied_settings(frame)
     if not varying:
         return labels
     order = frame.assign(rate=labels).sort_values(["rate", *varying])
@@ -112,12 +117,6 @@ def by_epochs_and_rate(frame: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def first_zero_by_seed(frame: pd.DataFrame) -> pd.DataFrame:
-    """One row a training: its first zero epoch, NaN where it never got there, and the epochs that it had."""
-    columns = ["rate", "learning_rate", "seed", "epochs", "first_zero_epoch", "final_errors", "run_id"]
-    return trainings(frame)[columns]
-
-
 def curves(record: StudyRecord, frame: pd.DataFrame) -> pd.DataFrame:
     """Loss and errors of every training, one row an epoch."""
     histories = {run.run_id: run for run in record.trainings}
@@ -132,12 +131,17 @@ def curves(record: StudyRecord, frame: pd.DataFrame) -> pd.DataFrame:
     return joined.assign(rate=joined["rate"].astype(frame["rate"].dtype))
 
 
+def is_like_baseline(frame: pd.DataFrame) -> pd.Series[bool]:
+    """Which runs have the baseline's learning rate and settings, whatever their seed and epochs."""
+    settings = engines.baseline(frame["engine"].iloc[0]).settings()
+    names = ["learning_rate", *_SETTINGS]
+    return (frame[names] == [settings[name] for name in names]).all(axis=1)
+
+
 def baseline(frame: pd.DataFrame) -> pd.DataFrame:
     """The runs of the baseline, one for each of its numbers of epochs."""
-    settings = engines.baseline(frame["engine"].iloc[0]).settings()
-    names = ["learning_rate", "seed", *_SETTINGS]
-    is_baseline = (frame[names] == [settings[name] for name in names]).all(axis=1)
-    return finished(frame[is_baseline]).sort_values("epochs")
+    own = is_like_baseline(frame) & (frame["seed"] == BASELINE.seed)
+    return finished(frame[own]).sort_values("epochs")
 
 
 def softmax(record: StudyRecord) -> pd.DataFrame:

@@ -2,36 +2,29 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from matplotlib.figure import Figure
 
 from harness.output import write_bytes, write_text
 from harness.records import StudyRecord
 from harness.variant import BASELINE
-from reports import charts, frames
+from reports import findings, frames, searches, words
+from reports.charts import epochs as epoch_charts
+from reports.charts import errors as error_charts
+from reports.charts import images as image_charts
+from reports.charts import search as search_charts
+from reports.charts import softmax as softmax_charts
+from reports.pictures import Picture, picture
 from reports.templating import render
 
+_HARDEST = 24
+_MOST_COLUMNS = 12
 
-@dataclass(frozen=True)
-class Picture:
-    """A figure of the report with its file name, its title, and what it shows in words."""
-
-    file: str
-    title: str
-    caption: str
-    png: bytes
-
-    @property
-    def data_uri(self) -> str:
-        """The picture as an address that holds it whole."""
-        return "data:image/png;base64," + base64.b64encode(self.png).decode()
+Pictures = dict[str, Picture]
 
 
 def write(record: StudyRecord, folder: Path) -> Path:
@@ -41,10 +34,10 @@ def write(record: StudyRecord, folder: Path) -> Path:
         StoppedError: a file cannot be written.
     """
     frame = frames.runs(record)
-    pictures = _pictures(record, frame)
-    content = _content(record, frame, pictures)
-    for picture in pictures:
-        write_bytes(folder / "figures" / picture.file, picture.png)
+    content = _content(record, frame)
+    for found in content["pictures"].values():
+        write_bytes(folder / "figures" / f"{found.name}.png", found.png)
+    _forget(folder / "figures", {f"{name}.png" for name in content["pictures"]})
     write_text(folder / "runs.csv", frame.drop(columns="rate", errors="ignore").to_csv(index=False))
     write_text(folder / "report.md", render("report.md", content))
     page = folder / "report.html"
@@ -52,85 +45,203 @@ def write(record: StudyRecord, folder: Path) -> Path:
     return page
 
 
-def _content(record: StudyRecord, frame: pd.DataFrame, pictures: list[Picture]) -> dict[str, Any]:
-    parent = record.parent
-    empty = frame.empty
-    ended = frame[frame["status"] == "FINISHED"] if not empty else frame
-    failed = frame[frame["status"] != "FINISHED"] if not empty else frame
+def _forget(folder: Path, kept: set[str]) -> None:
+    """Take away the figures of an earlier report that this one does not have."""
+    for path in folder.glob("*.png"):
+        if path.name not in kept:
+            path.unlink()
+
+
+def _content(record: StudyRecord, frame: pd.DataFrame) -> dict[str, Any]:
+    """Everything that the templates show."""
+    failed = frame[frame["status"] != "FINISHED"] if not frame.empty else frame
+    content = {
+        **_facts(record),
+        "baseline_seed": BASELINE.seed,
+        "n_runs": len(frame),
+        "n_finished": len(frame) - len(failed),
+        "failed": _rows(failed),
+        "half_written": frames.half_written(record),
+        "runs": _rows(frame),
+        "varied": [] if frame.empty else frames.varied_settings(frame),
+        "run_address": _run_address(record),
+        "softmax": _rows(frames.softmax(record)),
+    }
+    if frame.empty or frames.finished(frame).empty:
+        return {**content, **_NOTHING}
+    return {**content, **_findings(record, frame)}
+
+
+# What a study without a finished run has found.
+_NOTHING: Mapping[str, Any] = {
+    "n_trainings": 0,
+    "training_s": 0.0,
+    "baseline_said": [],
+    "baseline": [],
+    "groups": [],
+    "first_zero": [],
+    "cells": [],
+    "cheapest": [],
+    "cheapest_said": "No run has finished.",
+    "differences": [],
+    "trials": [],
+    "pictures": {},
+}
+
+
+def _facts(record: StudyRecord) -> dict[str, Any]:
+    """What was run, where and when."""
+    tags, parent = record.parent.tags, record.parent
+    dataset = searches.meaning(record).get("dataset", {})
     return {
         "parent": parent,
-        "study": parent.tags["harness.study"],
-        "dataset": parent.tags["harness.dataset"],
-        "engine": parent.tags["harness.engine"],
-        "commit": parent.tags.get("harness.commit", "not a checkout"),
-        "dirty": parent.tags.get("harness.dirty") == "true",
-        "cpu": parent.tags["harness.cpu"],
-        "versions": parent.tags["harness.versions"],
+        "study": tags["harness.study"],
+        "dataset": tags["harness.dataset"],
+        "sha256_x": dataset.get("sha256_x", "not recorded"),
+        "sha256_y": dataset.get("sha256_y", "not recorded"),
+        "engine": tags["harness.engine"],
+        "commit": tags.get("harness.commit", "not a checkout"),
+        "dirty": tags.get("harness.dirty") == "true",
+        "cpu": tags["harness.cpu"],
+        "versions": tags["harness.versions"],
         "began": datetime.fromtimestamp(parent.started_ms / 1000, UTC),
+        "took_s": None if parent.ended_ms is None else (parent.ended_ms - parent.started_ms) / 1000,
+        "times_run": int(tags.get("harness.times_run", "1")),
         "tracking_uri": record.tracking_uri,
-        "n_runs": len(frame),
-        "n_finished": len(ended),
-        "n_trainings": 0 if empty else len(frames.trainings(frame)),
-        "failed": _records(failed),
-        "half_written": frames.half_written(record),
-        "baseline_epochs": BASELINE.epochs,
-        "baseline": [] if empty else _records(frames.baseline(frame)),
-        "cells": [] if empty else _records(frames.by_epochs_and_rate(frame)),
-        "first_zero": [] if empty else _records(frames.first_zero_by_seed(frame)),
-        "softmax": _records(frames.softmax(record)),
-        "runs": _records(frame),
-        "pictures": pictures,
     }
 
 
-def _records(frame: pd.DataFrame) -> list[Mapping[str, Any]]:
-    return [{str(key): value for key, value in row.items()} for row in frame.to_dict("records")]
+def _run_address(record: StudyRecord) -> str:
+    """Where MLflow shows a run, up to its id; empty where the store has no address for a browser."""
+    if not record.tracking_uri.startswith(("http://", "https://")):
+        return ""
+    return f"{record.tracking_uri.rstrip('/')}/#/experiments/{record.experiment_id}/runs/"
 
 
-def _pictures(record: StudyRecord, frame: pd.DataFrame) -> list[Picture]:
-    if frame.empty or frames.finished(frame).empty:
-        return []
-    cells = frames.by_epochs_and_rate(frame)
-    trainings = frames.first_zero_by_seed(frame)
-    curves = frames.curves(record, frame)
+def _findings(record: StudyRecord, frame: pd.DataFrame) -> dict[str, Any]:
+    """What a study with at least one finished run has found, in numbers, words and pictures."""
+    trainings, cells, curves = frames.trainings(frame), frames.by_epochs_and_rate(frame), frames.curves(record, frame)
     own = frames.baseline(frame)
     own_run = str(own["run_id"].iloc[-1]) if len(own) else None
-    reached = int(trainings["first_zero_epoch"].notna().sum())
-    at_zero = int(cells["at_zero"].sum())
-    n_runs, n_trainings = int(cells["n"].sum()), len(trainings)
-    band = "Lines are medians over seeds, bands go from the lowest seed to the highest"
-    dashes = "; dashes are the baseline." if own_run else "."
-    return [
-        _picture(
-            "errors_heat_map.png",
-            "Errors by epochs and learning rate",
-            f"{at_zero} of {n_runs} runs end with no error. Each cell: the mean error count after the last epoch, and "
-            "how many of its runs are at zero. Cells of one learning rate share their trainings.",
-            charts.errors_heat_map(cells),
-        ),
-        _picture(
-            "errors_by_epoch.png",
+    groups = findings.reach(trainings, curves)
+    differences, cheap = findings.against_baseline(frame), findings.cheapest(cells)
+    like = trainings[frames.is_like_baseline(trainings)]
+    pictures = [
+        *_baseline_pictures(curves, like, own_run),
+        picture("survival", "How soon trainings reach zero", words.survival(groups), epoch_charts.survival(trainings)),
+        *_error_pictures(frame, cells),
+        picture(
+            "errors_by_epoch",
             "Errors after every epoch",
-            f"{n_trainings} trainings. {band}{dashes} Spikes that bring errors back are part of training at a "
-            "constant learning rate.",
-            charts.errors_by_epoch(curves, own_run),
+            words.errors_by_epoch(groups),
+            error_charts.by_epoch(curves, own_run),
         ),
-        _picture(
-            "first_zero_epochs.png",
-            "When each training first had no error",
-            f"{reached} of {n_trainings} trainings had an epoch with no error"
-            + (f"; the other {n_trainings - reached} are hollow, above the line" if reached < n_trainings else "")
-            + ". One mark is one seed.",
-            charts.first_zero_epochs(trainings),
-        ),
-        _picture(
-            "loss_by_epoch.png",
+        picture(
+            "loss_by_epoch",
             "Loss after every epoch",
-            f"{n_trainings} trainings. {band}{dashes}",
-            charts.loss_by_epoch(curves, own_run),
+            words.losses(curves),
+            error_charts.loss_by_epoch(curves, own_run),
         ),
+        *_image_pictures(record, frame),
+        *_softmax_pictures(record),
+    ]
+    if differences:
+        chart = error_charts.against_baseline(differences)
+        pictures.append(picture("against_baseline", "Against the baseline", words.differences(differences), chart))
+    trials = searches.trials(record, frame) if searches.is_search(record) else frame.head(0)
+    if len(trials):
+        pictures += _search_pictures(record, trials)
+    return {
+        "n_trainings": len(trainings),
+        "training_s": float(trainings["duration_s"].sum()),
+        "baseline_said": _baseline_said(curves, own_run, groups, like),
+        "baseline": _rows(own),
+        "groups": groups,
+        "first_zero": _rows(trainings),
+        "cells": _rows(cells),
+        "cheapest": cheap,
+        "cheapest_said": words.cheap(cheap),
+        "differences": differences,
+        "trials": _rows(trials),
+        "pictures": {found.name: found for found in pictures},
+    }
+
+
+def _baseline_said(
+    curves: pd.DataFrame, own_run: str | None, groups: list[findings.Reach], like: pd.DataFrame
+) -> list[str]:
+    said = []
+    if own_run is not None:
+        said.append(words.own_training(curves[curves["run_id"] == own_run]["errors"].tolist()))
+    if len(like):
+        said += [words.seeds_of_baseline(group) for group in groups if group.rate == like["rate"].iloc[0]]
+    return said
+
+
+def _baseline_pictures(curves: pd.DataFrame, like: pd.DataFrame, own_run: str | None) -> list[Picture]:
+    shown = curves[curves["run_id"].isin(like["run_id"])]
+    if shown.empty:
+        return []
+    said = words.baseline_strip(shown["run_id"].nunique(), error_charts.MOST_SEEDS)
+    return [picture("baseline", "Does the baseline stay at zero?", said, error_charts.zero_strip(shown, own_run))]
+
+
+def _error_pictures(frame: pd.DataFrame, cells: pd.DataFrame) -> list[Picture]:
+    chart = error_charts.by_seed(frames.finished(frame))
+    found = [picture("errors_by_seed", "Errors by seed", words.by_seed(cells), chart)]
+    # A search has nearly as many numbers of epochs as trials: a map of them would be wide and empty.
+    if cells["epochs"].nunique() <= _MOST_COLUMNS:
+        chart = error_charts.heat_map(cells)
+        found.append(picture("errors_heat_map", "Errors by epochs and learning rate", words.heat_map(cells), chart))
+    return found
+
+
+def _image_pictures(record: StudyRecord, frame: pd.DataFrame) -> list[Picture]:
+    hard = findings.hard_images(record, frame)
+    if hard is None or record.images is None or not (chosen := hard.hardest(_HARDEST)):
+        return []
+    counts = findings.confusion(hard, record.images.y)
+    return [
+        picture(
+            "hard_images",
+            "Which images are hard",
+            words.hardest(hard, record.images, chosen),
+            image_charts.gallery(hard, record.images, chosen),
+        ),
+        picture("confusion", "What they are taken for", words.confusions(counts), image_charts.confusion(counts)),
     ]
 
 
-def _picture(file: str, title: str, caption: str, figure: Figure) -> Picture:
-    return Picture(file, title, caption, charts.png(figure))
+def _softmax_pictures(record: StudyRecord) -> list[Picture]:
+    by_size = findings.softmax_by_size(record)
+    if by_size.empty:
+        return []
+    title = "my_softmax by the size of the logits"
+    return [picture("softmax", title, words.softmax(by_size), softmax_charts.by_size(by_size))]
+
+
+def _search_pictures(record: StudyRecord, trials: pd.DataFrame) -> list[Picture]:
+    from harness.importance import importances
+
+    goals, names = searches.objectives(record), searches.varied(trials)
+    found = [picture("history", "How the search went", words.history(trials), search_charts.history(trials, goals))]
+    if len(goals) > 1:
+        best = searches.front(trials, goals)
+        found.append(
+            picture("front", "Errors against epochs", words.front(trials, best), search_charts.front(trials, best))
+        )
+    logarithmic = {name for name in names if searches.scale(record, name) == "log"}
+    points = [{str(key): value for key, value in row.items()} for row in trials[names].to_dict("records")]
+    # Epochs explain all of an objective that is the epochs.
+    shares = {goal: importances(points, trials[goal].tolist(), logarithmic) for goal in goals if goal != "epochs"}
+    if shares := {goal: by_name for goal, by_name in shares.items() if by_name}:
+        chart = search_charts.importance(shares)
+        found.append(picture("importance", "What matters", words.importance(shares), chart))
+    if names:
+        chart = search_charts.slices(trials, names, logarithmic)
+        found.append(picture("slices", "Errors by each parameter", words.slices(trials), chart))
+    return found
+
+
+def _rows(frame: pd.DataFrame) -> list[Mapping[str, Any]]:
+    return [{str(key): value for key, value in row.items()} for row in frame.to_dict("records")]

@@ -36,7 +36,9 @@ class Picture:
 
 
 def picture(name: str, title: str, caption: str, figure: Figure) -> Picture:
-    """Render a figure both ways."""
+    """Render a figure both ways; it is laid out once, which takes as long as to draw it."""
+    figure.draw_without_rendering()
+    figure.set_layout_engine("none")
     return Picture(name, title, caption, svg(figure, name), png(figure))
 
 

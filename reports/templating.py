@@ -8,6 +8,8 @@ from typing import Any
 import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
+from reports import words
+
 
 def render(template: str, content: dict[str, Any]) -> str:
     """Fill a template of ``templates/``; what is missing from ``content`` is an error, never an empty place."""
@@ -24,6 +26,13 @@ def _environment() -> Environment:
         keep_trailing_newline=True,
     )
     environment.filters |= {"count": count, "figure": figure, "short": short, "of_run": of_run}
+    environment.filters |= {
+        "epoch": words.epoch,
+        "mean": words.mean,
+        "difference": words.difference,
+        "share": words.share,
+        "duration": duration,
+    }
     return environment
 
 
@@ -37,6 +46,14 @@ def figure(value: Any) -> str:  # noqa: ANN401 - whatever a table's cell holds
     if value is None or pd.isna(value):
         return "-"
     return f"{value:.3g}" if math.isfinite(value) else str(value)
+
+
+def duration(seconds: float) -> str:
+    """Seconds as people say them."""
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    minutes = seconds / 60
+    return f"{minutes:.0f} min" if minutes < 120 else f"{minutes / 60:.1f} h"
 
 
 def short(run_id: str) -> str:

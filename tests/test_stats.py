@@ -12,10 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy import stats as scipy_stats
-from statsmodels.duration.survfunc import SurvfuncRight  # type: ignore[import-untyped] # ships no types
-from statsmodels.stats.contingency_tables import mcnemar as statsmodels_mcnemar  # type: ignore[import-untyped] # ships no types
-from statsmodels.stats.multitest import multipletests  # type: ignore[import-untyped] # ships no types
-from statsmodels.stats.proportion import proportion_confint  # type: ignore[import-untyped] # ships no types
+from statsmodels.duration.survfunc import SurvfuncRight
+from statsmodels.stats.contingency_tables import mcnemar as statsmodels_mcnemar
+from statsmodels.stats.multitest import multipletests
+from statsmodels.stats.proportion import proportion_confint
 
 from harness import stats
 from harness.stats import Estimate

@@ -46,7 +46,7 @@ def study(runs: Iterable[RunRecord], **tags: str) -> StudyRecord:
         "harness.trace": "1",
     }
     parent = RunRecord("f" * 32, "made", "FINISHED", {}, {}, told | tags, 0)
-    return StudyRecord(parent, tuple(runs), "sqlite:///mlflow.db")
+    return StudyRecord(parent, tuple(runs), tracking_uri="sqlite:///mlflow.db")
 
 
 def run(

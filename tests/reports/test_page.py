@@ -8,11 +8,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import matplotlib as mpl
+import numpy as np
 import pytest
 
-from harness.records import RunRecord, StudyRecord
+from harness.records import Images, RunRecord, StudyRecord
 from harness.variant import Variant
-from reports import charts, frames, page
+from reports import findings, frames, page, pictures
+from reports.charts import epochs, errors
 
 CHECK = {"max_abs_diff": 2e-7, "max_ulp": 60, "argmax_differs": 0, "row_sum_error": 1e-7, "overflow_rows": 3}
 
@@ -39,7 +41,9 @@ def run(
         losses=(loss,) * len(errors),
         errors=errors,
         wrong_images=tuple(range(errors[-1])),
+        wrong_answers=tuple((index + 1) % 10 for index in range(errors[-1])),
         softmax=dict.fromkeys(("loop", "vector", "stable"), CHECK),
+        softmax_by_size=[{"below": 8.0, "rows": 5000, "checks": dict.fromkeys(("loop", "vector", "stable"), CHECK)}],
     )
 
 
@@ -57,6 +61,9 @@ def failed(trial: int) -> RunRecord:
     )
 
 
+IMAGES = Images(np.random.default_rng(0).integers(0, 256, (5000, 400), np.uint8), np.repeat(np.arange(10), 500))
+
+
 def study(*trainings: RunRecord) -> StudyRecord:
     tags = {
         "harness.study": "odd",
@@ -67,13 +74,22 @@ def study(*trainings: RunRecord) -> StudyRecord:
         "harness.versions": "python 3",
     }
     parent = RunRecord("f" * 32, "odd", "FINISHED", {}, {}, tags, 0)
-    return StudyRecord(parent, trainings, "sqlite:///mlflow.db")
+    return StudyRecord(parent, trainings, IMAGES, tracking_uri="sqlite:///mlflow.db")
+
+
+def _words(html: str) -> str:
+    """What a reader sees of a page."""
+    return re.sub(r"<[^>]*>", " ", re.sub(r"<(style|script)>.*?</\1>", "", html, flags=re.DOTALL))
 
 
 ODD = {
     "one run": study(run(0)),
     "all at zero": study(*(run(trial, seed=trial) for trial in range(4))),
     "none at zero": study(*(run(trial, seed=trial, errors=(9, 8, 7)) for trial in range(4))),
+    "some wrong": study(*(run(trial, seed=trial, errors=(9, 4, trial)) for trial in range(4)), run(4, rate=0.01)),
+    "answers were not recorded": study(replace(run(0, errors=(9, 5)), wrong_answers=())),
+    "no digit at all": study(replace(run(0, errors=(9, 2)), wrong_answers=(-1, -1))),
+    "one learning rate": study(*(run(trial, seed=trial, errors=(9, 4, 0)[: 1 + trial % 3]) for trial in range(6))),
     "one seed": study(run(0, rate=0.001), run(1, rate=0.01, errors=(9, 8))),
     "losses that are not finite": study(run(0, loss=float("nan")), run(1, seed=1, loss=float("inf"))),
     "some failed": study(run(0), failed(1)),
@@ -94,7 +110,8 @@ def test_an_odd_study_still_gives_a_whole_report(record: StudyRecord, tmp_path: 
     written = page.write(record, tmp_path)
     html = written.read_text()
     assert "</html>" in html
-    assert "nan" not in re.sub(r'src="[^"]*"', "", html).lower()
+    assert not re.search(r"\bnan\b", _words(html).lower())
+    assert "None," not in html
     for picture in (tmp_path / "figures").glob("*.png"):
         assert picture.read_bytes().startswith(b"\x89PNG")
     assert (tmp_path / "report.md").read_text().startswith("# odd on optdigits-5000")
@@ -103,25 +120,45 @@ def test_an_odd_study_still_gives_a_whole_report(record: StudyRecord, tmp_path: 
 
 
 def test_the_page_holds_all_that_it_shows(tmp_path: Path) -> None:
-    html = page.write(ODD["one run"], tmp_path).read_text()
-    assert html.count("data:image/png;base64,") == 4
-    assert not re.search(r'(src|href)="(?!data:)', html)
+    html = page.write(ODD["some wrong"], tmp_path).read_text()
+    assert len(re.findall(r"<svg ", html)) == len(list((tmp_path / "figures").iterdir())) == 9
+    assert not re.search(r'(src|href)="(?!data:|#)', html)
+
+
+def test_no_two_parts_of_a_page_have_one_name(tmp_path: Path) -> None:
+    html = page.write(ODD["some wrong"], tmp_path).read_text()
+    names = re.findall(r'\bid="([^"]+)"', html)
+    assert len(names) == len(set(names))
+    referred = set(re.findall(r'(?:href="|url\()#([^")]+)', html))
+    assert referred <= set(names)
+
+
+def test_a_figure_that_is_no_more_does_not_stay(tmp_path: Path) -> None:
+    page.write(ODD["some wrong"], tmp_path)
+    page.write(ODD["all failed"], tmp_path)
+    assert not list((tmp_path / "figures").iterdir())
+
+
+def test_runs_are_linked_where_mlflow_has_an_address(tmp_path: Path) -> None:
+    record = replace(ODD["one run"], tracking_uri="http://127.0.0.1:5000/", experiment_id="7")
+    html = page.write(record, tmp_path).read_text()
+    assert f'<a href="http://127.0.0.1:5000/#/experiments/7/runs/{0:032x}">' in html
 
 
 def test_a_failure_is_shown_with_its_reason_and_without_a_score(tmp_path: Path) -> None:
     html = page.write(ODD["some failed"], tmp_path).read_text()
-    assert "Not counted" in html
+    assert "What was not counted" in html
     assert "WorkerLostError: &lt;b&gt;killed&lt;/b&gt;" in html
     cells = frames.by_epochs_and_rate(frames.runs(ODD["some failed"]))
     assert cells["n"].tolist() == [1]
 
 
 def test_the_same_records_give_the_same_bytes(tmp_path: Path) -> None:
-    record = ODD["one seed"]
+    record = ODD["some wrong"]
     page.write(record, tmp_path / "a")
     page.write(record, tmp_path / "b")
     figures = [f"figures/{path.name}" for path in (tmp_path / "a" / "figures").iterdir()]
-    assert len(figures) == 4
+    assert len(figures) > 4
     names = ["report.html", "report.md", "runs.csv", *figures]
     for name in names:
         assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
@@ -178,8 +215,10 @@ def test_a_half_written_run_is_named_and_not_counted(tmp_path: Path) -> None:
 def test_a_training_that_misses_zero_is_counted_as_such() -> None:
     record = study(run(0), run(1, seed=1, errors=(9, 8, 7)))
     frame = frames.runs(record)
-    first = frames.first_zero_by_seed(frame)
-    assert first["first_zero_epoch"].isna().tolist() == [True, False]
+    trainings = frames.trainings(frame)
+    assert trainings["first_zero_epoch"].isna().tolist() == [True, False]
+    [group] = findings.reach(trainings, frames.curves(record, frame))
+    assert (group.reached, group.n, group.mean.value) == (1, 2, 3.0)
     assert frames.by_epochs_and_rate(frame)[["n", "at_zero"]].to_numpy().tolist() == [[2, 1]]
 
 
@@ -199,6 +238,6 @@ def test_the_baseline_is_the_labs_seed_and_learning_rate_alone() -> None:
 def test_drawing_touches_no_setting_of_matplotlib() -> None:
     before = dict(mpl.rcParams)
     frame = frames.runs(ODD["one seed"])
-    charts.png(charts.errors_heat_map(frames.by_epochs_and_rate(frame)))
-    charts.png(charts.first_zero_epochs(frames.first_zero_by_seed(frame)))
+    pictures.picture("map", "", "", errors.heat_map(frames.by_epochs_and_rate(frame)))
+    pictures.picture("survival", "", "", epochs.survival(frames.trainings(frame)))
     assert dict(mpl.rcParams) == before
