@@ -13,8 +13,6 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullLocator
 from numpy.typing import NDArray
 
-from harness.digits import Digits
-
 # Okabe and Ito's palette, told apart by all common kinds of colour vision (https://jfly.uni-koeln.de/color/), in an
 # order that starts with its most distant hues; markers say the same a second time.
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
@@ -107,18 +105,6 @@ def first_zero_epochs(trainings: pd.DataFrame) -> Figure:
     axes.set_ylim(0, budget * 1.15)
     axes.set_xlabel("learning rate")
     axes.set_ylabel("first epoch with zero errors")
-    return figure
-
-
-def image_grid(digits: Digits) -> Figure:
-    """The lab's grid: 8 by 8 images drawn at random, each under its label."""
-    figure = Figure(figsize=(5, 5.4), layout="constrained")
-    figure.suptitle("Label, image", fontsize=14)
-    indices = np.random.default_rng(0).integers(len(digits.labels), size=(8, 8))
-    for axes, index in zip(figure.subplots(8, 8).flat, indices.flat, strict=True):
-        axes.imshow(digits.image(int(index)), cmap="gray")
-        axes.set_title(str(digits.labels[index]), fontsize=10, pad=2)
-        axes.set_axis_off()
     return figure
 
 
