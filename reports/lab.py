@@ -136,7 +136,7 @@ def _why(lab: Lab) -> dict[str, str]:
         )
         if "training" not in differ and len(early.wrong):
             why["errors"] += (
-                " It prints that log: the page's log and its error count are not of one moment of training."
+                " It prints that log, so the page's log and its error count are of two moments of training."
             )
         if not len(late.wrong):
             why["errors"] += " The page's advice to train longer is right."

@@ -52,7 +52,7 @@ def test_the_notebook_runs_from_top_to_bottom(kernel: str, tmp_path: Path) -> No
     outputs = [output for cell in run.cells for output in cell.get("outputs", [])]
     assert [output.text for output in outputs if output.get("name") == "stderr"] == []
     pictures = [output for output in outputs if "image/png" in output.get("data", {})]
-    drawn = re.findall(r"display\.(?:plot|display)_\w+\(", "".join(cell.source for cell in run.cells))
+    drawn = re.findall(r"\b(?:plot|display)_\w+\(", "\n".join(cell.source for cell in run.cells))
     assert len(pictures) == len(drawn) == 9
     printed = "".join(output.text for output in outputs if output.get("name") == "stdout")
     assert "(5000, 400) (5000,) 0 9" in printed
