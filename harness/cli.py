@@ -11,7 +11,7 @@ import sys
 import click
 
 from harness import machine
-from harness.commands import bench, compare, console, gate, images, report, serve, study, train
+from harness.commands import bench, compare, console, gate, images, lab, report, serve, study, train
 from harness.errors import ExitStatus, HarnessError
 from harness.interrupts import TerminatedError, terminate
 from harness.output import masked
@@ -77,6 +77,6 @@ def cli() -> None:
 
 for command in (
     *(images.data, train.train, study.study, report.report, compare.compare, gate.gate),
-    *(bench.bench, serve.ui, serve.cluster),
+    *(lab.lab, bench.bench, serve.ui, serve.cluster),
 ):
     cli.add_command(command)

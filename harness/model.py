@@ -24,3 +24,10 @@ def build(layers: tuple[int, ...] = BASELINE.layers, softmax: SoftmaxPlace = BAS
     ]
     output = [keras.layers.Softmax(name="softmax")] if softmax == "output" else []
     return keras.Sequential([keras.Input(shape=(N_FEATURES,)), *dense, *output], name="my_model")
+
+
+def summary() -> str:
+    """Keras' summary of the lab's model, as text of 80 columns."""
+    lines: list[str] = []
+    build().summary(line_length=80, print_fn=lambda line, **_: lines.append(line))
+    return "\n".join(lines)

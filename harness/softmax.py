@@ -64,6 +64,21 @@ WAYS: Mapping[str, Callable[[Floats], Floats]] = {
 }
 
 
+def tensorflow_softmax(z: Floats) -> Floats:
+    """Softmax by TensorFlow.
+
+    Args:
+        z: ``(..., n)``, floating.
+
+    Returns:
+        probabilities over the last axis, in the shape and dtype of ``z``.
+    """
+    import tensorflow as tf
+
+    probabilities: Floats = tf.nn.softmax(tf.constant(z)).numpy()
+    return probabilities
+
+
 @dataclass(frozen=True)
 class SoftmaxCheck:
     """How one softmax compares with TensorFlow's on a set of logits.
@@ -114,9 +129,7 @@ def consistency(logits: Floats) -> dict[str, SoftmaxCheck]:
     Returns:
         a check for each of ``loop``, ``vector`` and ``stable``.
     """
-    import tensorflow as tf
-
-    expected = tf.nn.softmax(tf.constant(logits)).numpy()
+    expected = tensorflow_softmax(logits)
     checks = {}
     for name, softmax in WAYS.items():
         # Overflow, and what comes of it, is what this looks for: a finding, not a warning.

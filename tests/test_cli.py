@@ -123,6 +123,7 @@ def test_a_training_that_diverges_is_a_result(harness: Harness) -> None:
         (("train", "--layers", "many"), "not a list of whole numbers"),
         (("train", "--engine", "abacus"), "abacus"),
         (("train", "--softmax", "middle"), "middle"),
+        (("lab", "--engine", "abacus"), "abacus"),
         (("train", "--beta-1", "1"), "beta_1"),
         (("train", "--epsilon", "0"), "epsilon"),
         (("bench", "--part", "everything"), "everything"),

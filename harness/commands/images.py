@@ -32,8 +32,7 @@ def data(data: str, json_to: str | None, figure: str | None) -> None:
     if json_to is not None:
         write_json(json_to, facts)
     if figure is not None:
-        from reports import pictures
-        from reports.charts import images
+        from reports import lab, pictures
 
-        write_bytes(Path(figure), pictures.png(images.image_grid(digits)))
+        write_bytes(Path(figure), pictures.png(lab.grid(digits)))
         console.say(f"{'figure':<12} {figure}", json_to)

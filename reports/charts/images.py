@@ -6,7 +6,6 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from harness.digits import Digits
 from harness.records import Images
 from reports.charts import style
 from reports.findings import HardImages
@@ -14,18 +13,6 @@ from reports.pictures import INK
 
 _COLUMNS = 6
 _WIDTH, _HEIGHT = 1.18, 1.5  # of an image and what is around it, in images
-
-
-def image_grid(digits: Digits) -> Figure:
-    """The lab's grid: 8 by 8 images drawn at random, each under its label."""
-    figure = Figure(figsize=(5, 5.4), layout="constrained")
-    figure.suptitle("Label, image", fontsize=14)
-    indices = np.random.default_rng(0).integers(len(digits.labels), size=(8, 8))
-    for axes, index in zip(figure.subplots(8, 8).flat, indices.flat, strict=True):
-        axes.imshow(digits.image(int(index)), cmap="gray")
-        axes.set_title(str(digits.labels[index]), fontsize=10, pad=2)
-        axes.set_axis_off()
-    return figure
 
 
 def gallery(hard: HardImages, images: Images, chosen: list[int]) -> Figure:

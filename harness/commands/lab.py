@@ -1,0 +1,44 @@
+"""``harness lab``: the lab from top to bottom, on one page."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+from harness import engines, machine
+from harness.commands import console, options
+from harness.output import check_destination, write_json
+
+
+@click.command()
+@options.engine
+@options.data
+@click.option("--out", "folder", type=click.Path(path_type=Path), help="The folder; by default out/lab.")
+@options.json
+@options.quiet
+def lab(engine: str, data: str, folder: Path | None, json_to: str | None, quiet: bool) -> None:
+    """Run the lab from top to bottom and leave a page with all its outputs, the published ones beside them."""
+    from harness import lab as lab_module
+    from harness.progress import EpochLines
+    from reports import lab as page
+
+    engines.check(engine)
+    folder = folder or console.OUT / "lab"
+    for destination in (str(folder / page.PAGE), *([] if json_to is None else [json_to])):
+        check_destination(destination)
+    digits = console.load(data)
+    on_epoch = None if quiet else EpochLines(sys.stderr if json_to == "-" else sys.stdout)
+    found = lab_module.run(engines.make(engine, digits), digits, on_epoch)
+    written = page.write(found, folder).absolute()
+    for state in found.states:
+        console.say(
+            f"{len(state.wrong)} errors out of {len(digits.labels)} images after {state.epochs} epochs", json_to
+        )
+    logged = [number.same for number in found.numbers if number.part == "training"]
+    if None not in logged:
+        console.say(f"{sum(map(bool, logged))} of the {len(logged)} losses of the lab's log are the same", json_to)
+    console.say(f"page: {written}", json_to)
+    if json_to is not None:
+        write_json(json_to, {**found.as_json(), "versions": machine.versions(), "page": str(written)})
