@@ -29,6 +29,8 @@ DATABASE = "mlflow.db"
 ARTIFACTS = "mlartifacts"
 RUN_ONE = "Run a study (harness study run), in the folder or with the MLFLOW_TRACKING_URI that you ask in."
 
+# So that MLflow's pages show runs and models of it, and do not ask or guess whether it is about language models.
+_TRAINS = {"mlflow.experimentKind": "custom_model_development"}
 _PAGE = 1000
 _BUSY_MS = 60_000  # so long is waited for another that writes to the same SQLite database
 _AWAY = (429, 500, 502, 503, 504)
@@ -169,7 +171,7 @@ class Store:
         if found is None:
             location = None if self.path is None else Path(ARTIFACTS).absolute().as_uri()
             try:
-                return str(self.client.create_experiment(EXPERIMENT, artifact_location=location))
+                return str(self.client.create_experiment(EXPERIMENT, artifact_location=location, tags=_TRAINS))
             except MlflowException:  # another made it at the same moment, or it cannot be made
                 found = self.client.get_experiment_by_name(EXPERIMENT)
                 if found is None:
