@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from harness import choice
@@ -51,9 +52,8 @@ def begun(plan: Plan, dataset: str) -> str:
     if isinstance(plan.design, Sampled):
         space += f"\n| seed | {brief(plan.design.seeds)}: every trial is trained with each |"
     return (
-        f"{_head(plan.description, plan.name, dataset)}\n\n"
         "**Results.** It is being run, or was stopped: they stand here when it has ended.\n\n"
-        f"**What.** {plan.n_trials} trials with the engine `{plan.engine}`:\n\n"
+        f"**What.** {_what(plan.description)} {plan.n_trials} trials, engine `{plan.engine}`, images `{dataset}`:\n\n"
         f"| varies | over |\n|---|---|\n{space}\n\n{_again(plan.name)}"
     )
 
@@ -68,11 +68,11 @@ def ended(record: StudyRecord) -> str:
     )
     failed = sum(run.status == "FAILED" for run in record.trainings)
     said = [
-        _head(tags.get(DESCRIPTION, ""), tags["harness.study"], tags["harness.dataset"]),
+        # Three lines of a note are shown at first, so that these say the most.
         f"**Results.** {_summary(record)}",
         _table(cells, varied, is_search=params.get("design") == "sampled"),
         f"{failed} runs failed; each says why in its tag `harness.failure`." if failed else "",
-        f"**What.** Engine `{tags['harness.engine']}`:",
+        f"**What.** {_what(tags.get(DESCRIPTION, ''))} {_means(tags)}:",
         f"| varies | over |\n|---|---|\n{space}",
         _look(address(record.experiment_id, tags["harness.study_key"])),
         _again(tags["harness.study"]),
@@ -80,9 +80,12 @@ def ended(record: StudyRecord) -> str:
     return "\n\n".join(part for part in said if part)
 
 
-def _head(description: str, name: str, dataset: str) -> str:
-    said = description.strip() or "The 25/15/10 network, trained on 5000 handwritten digits."
-    return f"**{name}** on `{dataset}`. {said}"
+def _what(description: str) -> str:
+    return description.strip() or "The 25/15/10 network, trained on 5000 handwritten digits."
+
+
+def _means(tags: Mapping[str, str]) -> str:
+    return f"Engine `{tags['harness.engine']}`, images `{tags['harness.dataset']}`"
 
 
 def _summary(record: StudyRecord) -> str:

@@ -22,9 +22,10 @@ from numpy.typing import NDArray
 
 from harness.errors import UsageError
 from harness.output import masked
+from harness.places import tracking_uri
 from harness.plan import NAME_PATTERN
 from harness.runner import Runner
-from harness.store import RUN_ONE, Store, failures, tracking_uri
+from harness.store import RUN_ONE, Store, failures
 from harness.variant import BASELINE
 
 OUTCOME = "outcome.json"

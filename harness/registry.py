@@ -20,8 +20,9 @@ from numpy.typing import NDArray
 
 from harness import choice
 from harness.digits import Digits
+from harness.places import EXPERIMENT
 from harness.records import RunRecord, StudyRecord
-from harness.store import EXPERIMENT, failures
+from harness.store import failures
 from harness.tracking import Tracker
 
 MODEL = EXPERIMENT
@@ -120,7 +121,7 @@ class Registry:
         run, settings = one.run, one.run.settings
         params = {name: settings[name] for name in ("epochs", "learning_rate", "seed")}
         made = self._client.create_logged_model(
-            self._record.experiment_id, MODEL, source_run_id=run.run_id, params=params, model_type="keras"
+            self._record.experiment_id, one.aliases[0], source_run_id=run.run_id, params=params, model_type="keras"
         )
         own = folder / run.run_id
         own.mkdir()

@@ -17,9 +17,9 @@ from harness.variant import BASELINE
 
 _TAG = "mlflow.sharedViewState."
 # Of the metrics of a training, those that are drawn and those that are not.
-_LINES, _BARS = ("loss", "errors"), ("final_errors", "first_zero_epoch")
+_LINES, _BARS = ("loss", "errors"), ("first_zero_epoch",)
 _HIDDEN = (
-    *("final_loss", "duration_s", "shared_by"),
+    *("final_errors", "final_loss", "duration_s", "shared_by"),
     *(f"softmax_{name}" for name in ("max_abs_diff", "max_ulp", "argmax_differs", "row_sum_error", "overflow_rows")),
 )
 _COLUMNS = ("first_zero_epoch", "final_errors", "final_loss", "duration_s")
@@ -46,7 +46,7 @@ def of_study(plan: Plan, key: str) -> tuple[str, str]:
         "lifecycleFilter": "Active",
         "datasetsFilter": [],
         "modelVersionFilter": "All Runs",
-        "selectedColumns": ["attributes.`Models`", "attributes.`Dataset`", *columns],
+        "selectedColumns": ["attributes.`Models`", *columns],
         "columnOrder": [],
         "columnWidths": {},
         "runsHiddenMode": "FIRST_20_RUNS",

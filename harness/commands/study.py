@@ -247,8 +247,8 @@ def study_check(
     """Say what `study run` would do now, and about how long it would take, without doing any of it."""
     from harness import overview
     from harness.ledger import default_journal
+    from harness.places import database_path, tracking_uri
     from harness.records import Records
-    from harness.store import database_path, tracking_uri
     from harness.workers import default_count
 
     plan = _plan(name, trials, new_name)
