@@ -103,6 +103,12 @@ def ui(session: nox.Session) -> None:
 
 
 @nox.session
+def dashboard(session: nox.Session) -> None:
+    """Browse the trials of a study in Optuna's dashboard, those of the default study if none is named."""
+    _run(session, "harness", "dashboard", *session.posargs)
+
+
+@nox.session
 def bench(session: nox.Session) -> None:
     """Measure speed and memory against what a user would do instead; ten minutes and more."""
     python = _bin("python", RIVALS)

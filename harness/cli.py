@@ -77,6 +77,6 @@ def cli() -> None:
 
 for command in (
     *(images.data, train.train, study.study, report.report, compare.compare, gate.gate),
-    *(lab.lab, bench.bench, serve.ui, serve.cluster),
+    *(lab.lab, bench.bench, serve.ui, serve.dashboard, serve.cluster),
 ):
     cli.add_command(command)

@@ -20,7 +20,7 @@ from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.exc import DBAPIError, OperationalError, SQLAlchemyError
 
-from harness.errors import StoppedError, first_line
+from harness.errors import StoppedError, UsageError, first_line
 from harness.output import masked
 from harness.patience import Patient, database_may_come_back, patient
 from harness.plan import FloatRange, IntRange, Plan, Sampled, Value
@@ -150,17 +150,41 @@ def look(plan: Plan, key: str, url: str | None, journal: Path) -> list[Entry]:
         StoppedError: the storage cannot be read.
     """
     with _failures(f"{_STORAGE} {url or journal} cannot be read"):
-        if url is not None and _is_missing(url):
-            return []
-        if url is not None:
-            storage: BaseStorage = RDBStorage(url, skip_table_creation=True)
-        elif journal.is_file():
-            storage = JournalStorage(JournalFileBackend(str(journal), _SystemLock(str(journal))))
-        else:
+        storage = _opened_to_look(url, journal)
+        if storage is None:
             return []
         ids = {study.study_name: study._study_id for study in storage.get_all_studies()}  # noqa: SLF001 - no public way
         found = ids.get(name(plan, key))
         return [] if found is None else [_entry(trial) for trial in storage.get_all_trials(found, deepcopy=False)]
+
+
+def to_look_at(url: str | None, journal: Path) -> BaseStorage:
+    """A storage that has studies, to be shown to people; a journal cannot be changed by it.
+
+    Raises:
+        StoppedError: the storage cannot be read.
+        UsageError: there is none, or it has no study.
+    """
+    with _failures(f"{_STORAGE} {masked(str(url or journal))} cannot be read"):
+        storage = _opened_to_look(url, journal)
+        if storage is None or not storage.get_all_studies():
+            what = masked(str(url or journal))
+            raise UsageError(f"there is nothing to show: {what} has no study", "Run one: harness study run.")
+        return storage
+
+
+def _opened_to_look(url: str | None, journal: Path) -> BaseStorage | None:
+    """A storage as it is, nothing made or mended; None where there is none."""
+    if url is not None:
+        return None if _is_missing(url) else RDBStorage(url, skip_table_creation=True)
+    return JournalStorage(_Unchanged(str(journal))) if journal.is_file() else None
+
+
+class _Unchanged(JournalFileBackend):
+    """A journal that is only read."""
+
+    def append_logs(self, logs: list[dict[str, Any]]) -> None:
+        raise OSError(f"the journal is only looked at, and stays as it is: {len(logs)} changes are refused")
 
 
 class Ledger:

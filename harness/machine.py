@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import platform
 import subprocess
 from dataclasses import dataclass
@@ -60,3 +61,12 @@ def commit() -> Commit | None:
 def _git(root: Path, *arguments: str) -> str:
     command = ["git", "-C", str(root), *arguments]
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+
+
+@cache
+def user() -> str | None:
+    """Who runs this, as far as the system knows: in a container there may be nobody of that number."""
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError, ImportError):
+        return None

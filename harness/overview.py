@@ -184,5 +184,5 @@ def _recorded_steps_s(records: Records, parent: RunRecord) -> list[float]:
             known = longest.setdefault(same_training(run), run)
             if int(run.params["epochs"]) > int(known.params["epochs"]):
                 longest[same_training(run)] = run
-    steps = (int(run.params["epochs"]) * -(-N_IMAGES // int(run.params["batch_size"])) for run in longest.values())
+    steps = (int(run.params["epochs"]) * -(-N_IMAGES // int(run.settings["batch_size"])) for run in longest.values())
     return [run.metrics["duration_s"] / count for run, count in zip(longest.values(), steps, strict=True)]

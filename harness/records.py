@@ -22,18 +22,22 @@ from numpy.typing import NDArray
 
 from harness.errors import UsageError
 from harness.output import masked
+from harness.places import tracking_uri
 from harness.plan import NAME_PATTERN
 from harness.runner import Runner
-from harness.store import RUN_ONE, Store, failures, tracking_uri
+from harness.store import RUN_ONE, Store, failures
+from harness.variant import BASELINE
 
 OUTCOME = "outcome.json"
 IMAGES = "images.npz"
+WEIGHTS = "weights.npz"  # of the runs that may be kept as models
 STUDY, TRIAL, TRAINING = "study", "trial", "training"
 
 # Tags of a study's own run.
 LAST_RUN = "harness.last_run_ms"
 MEANING = "harness.meaning"
 ARCHIVED = "harness.archived"
+DESCRIPTION = "harness.description"
 TOTAL = "harness.trials"  # how many trials the study has when it is complete
 RUNNER = "harness.runner"
 HEARTBEAT = "harness.heartbeat_s"
@@ -76,6 +80,11 @@ class RunRecord:
     wrong_answers: tuple[int, ...] = ()
     softmax: Mapping[str, Mapping[str, float | None]] = field(default_factory=dict)
     softmax_by_size: Sequence[Mapping[str, Any]] = ()
+
+    @property
+    def settings(self) -> dict[str, str]:
+        """Every setting of what was trained; those that are not among the parameters are the baseline's."""
+        return {name: self.params.get(name, str(value)) for name, value in BASELINE.settings().items()}
 
     @property
     def runner(self) -> Runner | None:
@@ -123,6 +132,9 @@ class Records:
     Args:
         create: make the database if there is none.
 
+    Attributes:
+        client: MLflow's.
+
     Raises:
         StoppedError: here and in every method: the store cannot be reached or read.
         UsageError: there is no database, and none was to be made.
@@ -130,6 +142,7 @@ class Records:
 
     def __init__(self, *, create: bool = False) -> None:
         self._store = Store(create=create)
+        self.client = self._store.client
 
     def studies(self, name: str | None = None) -> list[RunRecord]:
         """The parent runs of the studies of this name, or of all, oldest first, with those that were put aside."""
@@ -222,6 +235,15 @@ class Records:
             return self.with_histories(record)
         return replace(record, losses=tuple(details["losses"]), errors=tuple(details["errors"]))
 
+    def weights(self, run_id: str) -> tuple[NDArray[np.float32], ...] | None:
+        """Kernel and bias of each layer after a run's last epoch; None where they were not recorded."""
+        with failures():
+            if WEIGHTS not in {file.path for file in self._store.client.list_artifacts(run_id)}:
+                return None
+            uri = str(self._store.client.get_run(run_id).info.artifact_uri)
+            with np.load(io.BytesIO(self._store.patient(_artifact)(uri, WEIGHTS))) as arrays:
+                return tuple(arrays[name] for name in arrays.files)
+
     def _images(self, run_id: str) -> Images | None:
         """The images of the study whose parent run this is; None where an earlier version recorded none."""
         if IMAGES not in {file.path for file in self._store.client.list_artifacts(run_id)}:
@@ -260,7 +282,8 @@ def _length(record: RunRecord) -> tuple[int, int]:
 
 def same_training(record: RunRecord) -> frozenset[tuple[str, str]]:
     """What runs that were read off one training have in common."""
-    return frozenset((name, value) for name, value in record.params.items() if name != "epochs")
+    every = {**record.settings, "engine": record.params.get("engine", ""), "dataset": record.params.get("dataset", "")}
+    return frozenset((name, value) for name, value in every.items() if name != "epochs")
 
 
 def _record(run: MlflowRun) -> RunRecord:

@@ -122,7 +122,7 @@ def recorded(records: Records, plan: Plan, key: str) -> dict[str, Recorded]:
     kinds = {name: type(getattr(BASELINE, name)) for name in plan.space.parameters()}
     for run in records.runs(key, TRAINING):
         if run.status == "FINISHED" and "final_errors" in run.metrics:
-            point: dict[str, Value] = {name: kind(run.params[name]) for name, kind in kinds.items()}
+            point: dict[str, Value] = {name: kind(run.settings[name]) for name, kind in kinds.items()}
             epochs, trial = int(run.params["epochs"]), int(run.tags["harness.trial"])
             known = Recorded(run.run_id, trial, point, run.metrics["final_errors"], epochs)
             found.setdefault(run.tags["harness.variant"], known)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -23,25 +22,15 @@ from sqlalchemy.exc import OperationalError, SQLAlchemyError
 from harness.errors import StoppedError, UsageError, first_line
 from harness.output import masked
 from harness.patience import Patient, database_may_come_back, patient
+from harness.places import ARTIFACTS, EXPERIMENT, database_path, tracking_uri
 
-EXPERIMENT = "zero-errors"
-DATABASE = "mlflow.db"
-ARTIFACTS = "mlartifacts"
 RUN_ONE = "Run a study (harness study run), in the folder or with the MLFLOW_TRACKING_URI that you ask in."
 
+# So that MLflow's pages show runs and models of it, and do not ask or guess whether it is about language models.
+_TRAINS = {"mlflow.experimentKind": "custom_model_development"}
 _PAGE = 1000
 _BUSY_MS = 60_000  # so long is waited for another that writes to the same SQLite database
 _AWAY = (429, 500, 502, 503, 504)
-
-
-def tracking_uri() -> str:
-    """Where runs are kept: ``MLFLOW_TRACKING_URI``, else ``mlflow.db`` in the working folder."""
-    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{Path(DATABASE).absolute()}"
-
-
-def database_path(uri: str) -> Path | None:
-    """The file of an SQLite store; None for any other."""
-    return Path(uri.removeprefix("sqlite:///")) if uri.startswith("sqlite:///") else None
 
 
 class StoreError(StoppedError):
@@ -169,7 +158,7 @@ class Store:
         if found is None:
             location = None if self.path is None else Path(ARTIFACTS).absolute().as_uri()
             try:
-                return str(self.client.create_experiment(EXPERIMENT, artifact_location=location))
+                return str(self.client.create_experiment(EXPERIMENT, artifact_location=location, tags=_TRAINS))
             except MlflowException:  # another made it at the same moment, or it cannot be made
                 found = self.client.get_experiment_by_name(EXPERIMENT)
                 if found is None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from itertools import count
@@ -19,7 +19,7 @@ from mlflow.entities import Run as MlflowRun
 from mlflow.exceptions import MlflowException
 from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 
-from harness import machine, meaning
+from harness import machine, meaning, notes, views
 from harness.digits import Digits
 from harness.errors import StoppedError, UsageError
 from harness.output import write_json
@@ -27,6 +27,7 @@ from harness.plan import Plan
 from harness.records import (
     ARCHIVED,
     ASKING,
+    DESCRIPTION,
     DONE,
     HEARTBEAT,
     IMAGES,
@@ -38,17 +39,20 @@ from harness.records import (
     TOTAL,
     TRAINING,
     TRIAL,
+    WEIGHTS,
     Records,
     RunRecord,
+    StudyRecord,
 )
 from harness.runner import Runner
 from harness.store import failures
 from harness.trials import Outcome
-from harness.variant import TRACE_VERSION, Variant
+from harness.variant import BASELINE, TRACE_VERSION, Variant
 
 SOFTMAX_WAY = "vector"  # the lab's own form of my_softmax: the one whose figures are metrics
 
 _TIMES = "harness.times_run"
+_NOTE = "mlflow.note.content"
 # Where studies cannot be begun one after another, as on a server, is looked for twins after so long.
 _SETTLED_S = 0.5
 _POLL_S = 0.2
@@ -60,18 +64,16 @@ class StudyHandle:
 
     Attributes:
         run_id: of its parent run.
-        name: of the study.
+        plan: what it is.
         key: what its records are told apart by.
-        engine: the name of what trains.
         digits: the images.
         runner: this process.
         times: how often it was run, this time among them.
     """
 
     run_id: str
-    name: str
+    plan: Plan
     key: str
-    engine: str
     digits: Digits
     runner: Runner
     times: int
@@ -80,12 +82,16 @@ class StudyHandle:
 class Tracker(Records):
     """Writes the runs of studies, each by its explicit run id, and reads them.
 
+    Args:
+        create: make the database if there is none.
+
     Raises:
         StoppedError: here and in every method: the store cannot be reached, read or written.
+        UsageError: there is no database, and none was to be made.
     """
 
-    def __init__(self) -> None:
-        super().__init__(create=True)
+    def __init__(self, *, create: bool = True) -> None:
+        super().__init__(create=create)
 
     # A study's own run
 
@@ -104,19 +110,19 @@ class Tracker(Records):
                 keys = {run.tags["harness.study_key"] for run in every}
                 generations = (meaning.key(plan.name, number, meant) for number in count())
                 key = next(key for key in generations if key not in keys)
-                self._create_study(StudyHandle("", plan.name, key, plan.engine, digits, me, 0), plan, meant)
+                self._create_study(StudyHandle("", plan, key, digits, me, 0), meant)
                 current = self._current(plan.name)
             parent = current[0]
             _refuse_if_running(parent)
             _refuse_if_changed(plan.name, parent, meant)
             key, times = parent.tags["harness.study_key"], int(parent.tags.get(_TIMES, "0")) + 1
-            study = StudyHandle(parent.run_id, plan.name, key, plan.engine, digits, me, times)
+            study = StudyHandle(parent.run_id, plan, key, digits, me, times)
             self._claim(study)
             # Begun by others at the same moment, or by this process, where the first answer was lost.
             for twin in self._current(plan.name)[1:]:
                 self._put_aside(twin.run_id)
                 self._store.client.set_terminated(twin.run_id, "KILLED")
-            self._go_on(study, plan)
+            self._go_on(study)
             return study
 
     def _current(self, name: str) -> list[RunRecord]:
@@ -144,7 +150,7 @@ class Tracker(Records):
                 if not others:
                     break
                 if min(others) < me:
-                    cause = f"the study {study.name} is being begun by another process"
+                    cause = f"the study {study.plan.name} is being begun by another process"
                     raise StoppedError(cause, "Wait until it ends, or stop it.")
                 time.sleep(_POLL_S)
             client.set_tag(study.run_id, HEARTBEAT, f"{time.time():.0f}")
@@ -164,33 +170,35 @@ class Tracker(Records):
         claim = self._store.client.get_run(study.run_id).data.tags.get(RUNNER, "")
         return bool(claim == study.runner.text())
 
-    def _go_on(self, study: StudyHandle, plan: Plan) -> None:
+    def _go_on(self, study: StudyHandle) -> None:
+        client, plan = self._store.client, study.plan
         tags = {
             LAST_RUN: str(int(time.time() * 1000)),
             _TIMES: str(study.times),
             TOTAL: str(plan.n_trials),
-            "mlflow.note.content": _study_note(plan, study.digits),
+            _NOTE: notes.begun(plan, study.digits.name),
         }
+        if study.times == 1:
+            client.set_experiment_tag(self._store.experiment_id, *views.of_study(plan, study.key))
         self._store.client.log_batch(study.run_id, tags=[RunTag(name, value) for name, value in tags.items()])
         self._store.client.update_run(study.run_id, status="RUNNING")
 
-    def _create_study(self, study: StudyHandle, plan: Plan, meant: Mapping[str, Any]) -> None:
-        client, digits = self._store.client, study.digits
+    def _create_study(self, study: StudyHandle, meant: Mapping[str, Any]) -> None:
+        client, plan, digits = self._store.client, study.plan, study.digits
         tags = {
             LAST_RUN: str(int(time.time() * 1000)),
             TOTAL: str(plan.n_trials),
             MEANING: json.dumps(meant),
             **self._common_tags(study, STUDY),
             "mlflow.runName": f"{plan.name} on {digits.name}",
-            "mlflow.note.content": _study_note(plan, digits),
-            "mlflow.source.name": f"harness study run {plan.name}",
-            "mlflow.source.type": "PROJECT",
+            DESCRIPTION: plan.description.strip(),
+            _NOTE: notes.begun(plan, digits.name),
         }
         run = client.create_run(self._store.experiment_id, tags=tags)
         run_id = str(run.info.run_id)
         self._store.patient(_log_images)(str(run.info.artifact_uri), digits)
         params = {"engine": plan.engine, "dataset": digits.name, "design": plan.design.kind}
-        params |= {f"space.{name}": _brief(values) for name, values in plan.space.parameters().items()}
+        params |= {f"space.{name}": notes.brief(values) for name, values in plan.space.parameters().items()}
         client.log_batch(run_id, params=[Param(name, value) for name, value in params.items()])
         client.log_inputs(run_id, [_dataset_input(digits)])
 
@@ -202,7 +210,7 @@ class Tracker(Records):
         """
         with failures():
             if not self._is_mine(study):
-                raise StoppedError(f"another process runs the study {study.name} now", "Leave it to that one.")
+                raise StoppedError(f"another process runs the study {study.plan.name} now", "Leave it to that one.")
             tags = [RunTag(HEARTBEAT, f"{time.time():.0f}"), *_done_tags(done)]
             self._store.client.log_batch(study.run_id, tags=tags)
 
@@ -216,6 +224,29 @@ class Tracker(Records):
             self._store.client.log_batch(study.run_id, metrics=metrics, tags=_done_tags(counts.get("finished")))
             self._store.client.set_terminated(study.run_id, status)
             self._drop_tag(study.run_id, RUNNER)
+
+    def describe(self, record: StudyRecord) -> None:
+        """Say in the note of a study's own run what was found."""
+        with failures():
+            self._store.client.set_tag(record.parent.run_id, _NOTE, notes.ended(record))
+
+    def log_files(self, run_id: str, paths: Sequence[Path], folder: str | None = None) -> None:
+        """Leave files and folders with a run, in the place of those that it has of these names.
+
+        Args:
+            run_id: of the run.
+            paths: of what there is; a folder is left under its own name.
+            folder: of the run's artifacts that they go to; by default the first one.
+        """
+        with failures():
+            uri = str(self._store.client.get_run(run_id).info.artifact_uri)
+            repository = get_artifact_repository(uri)
+            for path in paths:
+                if path.is_dir():
+                    where = "/".join(part for part in (folder, path.name) if part)
+                    self._store.patient(repository.log_artifacts)(str(path), where)
+                else:
+                    self._store.patient(repository.log_artifact)(str(path), folder)
 
     def archive(self, name: str, keep: Callable[[str], None]) -> bool:
         """Put the study of this name aside, so that the next run begins anew; nothing of it is deleted.
@@ -267,7 +298,7 @@ class Tracker(Records):
             tags = {
                 **self._common_tags(study, TRIAL),
                 "mlflow.parentRunId": study.run_id,
-                "mlflow.runName": f"trial {number}: lr {variant.learning_rate:.3g}, {variant.epochs} epochs",
+                "mlflow.runName": f"trial {number}: {notes.label(variant, study.plan, seed=False)}",
                 "harness.trial": str(number),
             }
             run_id = str(self._store.client.create_run(self._store.experiment_id, tags=tags).info.run_id)
@@ -309,7 +340,8 @@ class Tracker(Records):
                 for step, value in enumerate(values.tolist(), start=1)
             ]
             finals = _final_metrics(outcome)
-            metrics += [Metric(name, value, ended_ms, outcome.variant.epochs) for name, value in finals.items()]
+            # At step 0, where MLflow's pages draw what has one value as a bar and not as a point on a line.
+            metrics += [Metric(name, value, ended_ms, 0) for name, value in finals.items()]
             tags = [] if np.isfinite(outcome.losses).all() else [RunTag("harness.diverged", "true")]
             self._store.client.log_batch(run_id, metrics, _params(outcome.variant, study), tags)
             self._store.client.log_inputs(run_id, [_dataset_input(study.digits)])
@@ -333,7 +365,7 @@ class Tracker(Records):
         tags = {
             **self._common_tags(study, TRAINING),
             "mlflow.parentRunId": parent_id,
-            "mlflow.runName": f"lr {variant.learning_rate:.3g}, {variant.epochs} epochs, seed {variant.seed}",
+            "mlflow.runName": notes.label(variant, study.plan),
             "harness.trial": str(number),
             "harness.variant": variant.key,
         }
@@ -343,18 +375,22 @@ class Tracker(Records):
     @staticmethod
     def _common_tags(study: StudyHandle, role: str) -> dict[str, str]:
         tags = {
-            "harness.study": study.name,
+            "harness.study": study.plan.name,
             "harness.study_key": study.key,
             "harness.role": role,
             "harness.dataset": study.digits.name,
-            "harness.engine": study.engine,
+            "harness.engine": study.plan.engine,
             "harness.trace": str(TRACE_VERSION),
             "harness.cpu": machine.processor(),
             "harness.versions": ", ".join(f"{name} {version}" for name, version in machine.versions().items()),
+            "mlflow.source.name": f"harness study run {study.plan.name}",
+            "mlflow.source.type": "PROJECT",
         }
-        commit = machine.commit()
+        commit, user = machine.commit(), machine.user()
+        if user is not None:
+            tags["mlflow.user"] = user
         if commit is not None:
-            tags["harness.commit"] = commit.revision
+            tags["harness.commit"] = tags["mlflow.source.git.commit"] = commit.revision
             tags["harness.dirty"] = str(commit.dirty).lower()
         return tags
 
@@ -418,9 +454,10 @@ def _log_details(artifact_uri: str, outcome: Outcome) -> None:
         "softmax_by_size": [asdict(check) for check in outcome.softmax_by_size],
     }
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / OUTCOME
-        write_json(str(path), details)
-        get_artifact_repository(artifact_uri).log_artifact(str(path))
+        write_json(f"{folder}/{OUTCOME}", details)
+        if outcome.weights is not None:
+            np.savez(Path(folder) / WEIGHTS, *outcome.weights)
+        get_artifact_repository(artifact_uri).log_artifacts(folder)
 
 
 def _log_images(artifact_uri: str, digits: Digits) -> None:
@@ -446,34 +483,24 @@ def _final_metrics(outcome: Outcome) -> dict[str, float]:
 
 
 def _params(variant: Variant, study: StudyHandle) -> list[Param]:
-    params = {**variant.settings(), "engine": study.engine, "dataset": study.digits.name}
+    """What a run differs in from others of its study and from the baseline: the rest is the baseline's."""
+    usual, told = BASELINE.settings(), {"epochs", "learning_rate", "seed", *study.plan.space.parameters()}
+    own = {name: value for name, value in variant.settings().items() if name in told or value != usual[name]}
+    params = {**own, "engine": study.plan.engine, "dataset": study.digits.name}
     return [Param(name, str(value)) for name, value in params.items()]
 
 
 def _dataset_input(digits: Digits) -> DatasetInput:
     hashes = {"sha256_x": digits.sha256_x, "sha256_y": digits.sha256_y}
+    # As if they were columns of a table: of arrays MLflow's pages show no more than that they are arrays.
+    shapes = {"X": f"float64 {digits.x.shape}", "y": f"uint8 ({len(digits.x)}, 1)"}
+    columns = [{"name": name, "type": shape, "required": True} for name, shape in shapes.items()]
     dataset = Dataset(
         name=digits.name,
         digest=digits.sha256_x[:12],
         source_type="local",
-        source=json.dumps({"source": digits.source}),
-        schema=json.dumps({"x": "(5000, 400) float64", "y": "(5000, 1) uint8"}),
+        source=json.dumps({"uri": digits.source}),
+        schema=json.dumps({"mlflow_colspec": columns}),
         profile=json.dumps({"num_rows": len(digits.x), **hashes}),
     )
     return DatasetInput(dataset, [InputTag("mlflow.data.context", "training")])
-
-
-def _brief(values: Any) -> str:  # noqa: ANN401 - a list or one of two kinds of range
-    return str(values) if isinstance(values, list) else " ".join(f"{k}={v}" for k, v in values.model_dump().items())
-
-
-def _study_note(plan: Plan, digits: Digits) -> str:
-    space = "\n".join(f"- {name}: {_brief(values)}" for name, values in plan.space.parameters().items())
-    return (
-        f"**{plan.name}** on `{digits.name}`\n\n{plan.description.strip()}\n\n"
-        f"{plan.n_trials} trials, {plan.design.kind}, engine `{plan.engine}`:\n\n{space}\n\n"
-        "Each child run is a trial. Its errors are training errors: images of the 5000 that the network learned from "
-        "and still gets wrong. `final_errors` is the count after the last epoch, `first_zero_epoch` the first epoch "
-        "after which there was none (absent if there was no such epoch): two numbers, because errors come back.\n\n"
-        f"Again: `harness study run {plan.name}`. The report: `harness report {plan.name}`."
-    )

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from harness import engines
 from harness.digits import Digits
 from harness.engines.contract import Engine, OnEpoch
 from harness.softmax import SizedCheck, SoftmaxCheck, consistency, consistency_by_size
@@ -39,6 +41,7 @@ class Outcome:
         duration_s: wall time of the training that this was read off, its share where several trained together,
             seconds; what is compiled for the first epoch of a shape counts.
         shared_by: how many outcomes were read off that training.
+        weights: kernel and bias of each layer after the last epoch, of what may be kept as a model; see :func:`run`.
     """
 
     variant: Variant
@@ -54,6 +57,7 @@ class Outcome:
     started_s: float
     duration_s: float
     shared_by: int
+    weights: tuple[NDArray[np.float32], ...] | None = None
 
     @property
     def final_errors(self) -> int:
@@ -92,7 +96,8 @@ def run(engine: Engine, digits: Digits, variants: Sequence[Variant], on_epoch: O
     """Train the variants, one training for all that differ in their epochs alone.
 
     Returns:
-        an outcome for each variant, in order.
+        an outcome for each variant, in order. With weights are those that a study may want to keep as a model: the
+        baseline's, those without errors, and the best of this call; see :mod:`harness.choice`.
     """
     groups = by_training(variants)
     longest = [max(group, key=lambda variant: variant.epochs) for group in groups]
@@ -105,7 +110,20 @@ def run(engine: Engine, digits: Digits, variants: Sequence[Variant], on_epoch: O
             prefix = trajectory.prefix(variant.epochs)
             outcomes[variant] = _outcome(engine.name, digits, prefix, started_s, len(group))
         started_s += trajectory.duration_s
-    return [outcomes[variant] for variant in variants]
+    kept = _kept(engine.name, list(outcomes.values()))
+    return [outcomes[variant] if variant in kept else replace(outcomes[variant], weights=None) for variant in variants]
+
+
+def _kept(engine: str, outcomes: Sequence[Outcome]) -> set[Variant]:
+    """What may be kept as a model: nothing of an engine of another package, whose weights are its own affair."""
+    sound = [outcome for outcome in outcomes if math.isfinite(outcome.final_loss)]
+    if engine not in engines.NAMES or not sound:
+        return set()
+    own = engines.baseline(engine)
+    kept = {outcome.variant for outcome in sound if not outcome.final_errors}
+    kept |= {outcome.variant for outcome in sound if outcome.variant == own.with_epochs(outcome.variant.epochs)}
+    best = min(sound, key=lambda outcome: (outcome.final_errors, outcome.variant.epochs, outcome.final_loss))
+    return kept | {best.variant}
 
 
 def _outcome(engine: str, digits: Digits, trajectory: Trajectory, started_s: float, shared_by: int) -> Outcome:
@@ -125,4 +143,5 @@ def _outcome(engine: str, digits: Digits, trajectory: Trajectory, started_s: flo
         started_s=started_s,
         duration_s=trajectory.duration_s,
         shared_by=shared_by,
+        weights=trajectory.final.weights,
     )

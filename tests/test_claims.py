@@ -14,10 +14,10 @@ from mlflow.tracking import MlflowClient
 
 from harness.digits import Digits
 from harness.errors import StoppedError, UsageError
+from harness.places import tracking_uri
 from harness.plan import Plan
 from harness.records import ARCHIVED, ASKING, DONE, HEARTBEAT, RUNNER
 from harness.runner import DEAD_AFTER_S, Runner
-from harness.store import tracking_uri
 from harness.tracking import Tracker
 from studies import schema
 from tests.support import COMMAND

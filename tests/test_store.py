@@ -10,16 +10,16 @@ from pathlib import Path
 
 import pytest
 
-from harness import store
+from harness import places, store
 from harness.errors import StoppedError, UsageError
 from harness.records import Records
 from harness.tracking import Tracker
 
 
 def test_tracking_goes_where_mlflow_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert store.tracking_uri() == f"sqlite:///{Path.cwd() / 'mlflow.db'}"
+    assert places.tracking_uri() == f"sqlite:///{Path.cwd() / 'mlflow.db'}"
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:///elsewhere.db")
-    assert store.tracking_uri() == "sqlite:///elsewhere.db"
+    assert places.tracking_uri() == "sqlite:///elsewhere.db"
 
 
 def test_a_reader_makes_no_database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -41,7 +41,7 @@ def test_a_file_that_is_no_database_is_one_error_and_stays_as_it_is(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    path = tmp_path / store.DATABASE
+    path = tmp_path / places.DATABASE
     path.write_text("notes, not a database\n" * 100)
     with pytest.raises(StoppedError, match="file is not a database"):
         Tracker()
@@ -50,7 +50,7 @@ def test_a_file_that_is_no_database_is_one_error_and_stays_as_it_is(
 
 def test_a_database_that_another_holds_is_one_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    holder = sqlite3.connect(tmp_path / store.DATABASE, isolation_level=None)
+    holder = sqlite3.connect(tmp_path / places.DATABASE, isolation_level=None)
     monkeypatch.setattr(store, "_BUSY_MS", 300)
     try:
         holder.execute("create table held (x)")
@@ -67,7 +67,7 @@ def test_a_database_of_another_age_is_one_error(tmp_path: Path, monkeypatch: pyt
     # A store that this process has open already is not looked at again: a copy is another one.
     copy = tmp_path / "copy"
     copy.mkdir()
-    with sqlite3.connect(tmp_path / store.DATABASE) as old, sqlite3.connect(copy / store.DATABASE) as new:
+    with sqlite3.connect(tmp_path / places.DATABASE) as old, sqlite3.connect(copy / places.DATABASE) as new:
         old.backup(new)
         new.execute("update alembic_version set version_num = 'ffffffffffff'")
     old.close()

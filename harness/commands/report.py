@@ -1,4 +1,4 @@
-"""``harness report``: a study's report, from its records."""
+"""``harness report``: a study's report, from its records, and what MLflow's pages show of it."""
 
 from __future__ import annotations
 
@@ -10,15 +10,38 @@ import click
 from harness.commands import console
 
 if TYPE_CHECKING:
-    from harness.records import Records
+    from harness.records import StudyRecord
+    from harness.tracking import Tracker
+
+LAB_PAGE = console.OUT / "lab" / "lab.html"
 
 
-def write(records: Records, name: str | None, folder: Path | None) -> Path:
-    """Write the report of a recorded study, by default the last; return its path."""
+def write(record: StudyRecord, folder: Path | None) -> Path:
+    """Write the report of a recorded study; return its path."""
     from reports import page
 
-    record = records.study(name)
     return page.write(record, folder or console.OUT / record.parent.tags["harness.study"]).absolute()
+
+
+def publish(tracker: Tracker, record: StudyRecord, written: Path) -> None:
+    """Leave a report with the study's own run, say there what was found, and add the lab's page of the same images.
+
+    A study that is being run is left alone: its report is left there when it ends.
+    """
+    from harness.errors import StoppedError
+
+    parent = record.parent
+    if parent.runner is not None:
+        console.err.print(f"not left in MLflow: the study is being run by {parent.runner}", markup=False)
+        return
+    try:
+        tracker.describe(record)
+        files = (written.with_name(name) for name in console.REPORT_FILES)
+        tracker.log_files(parent.run_id, [path for path in files if path.exists()])
+        if LAB_PAGE.is_file() and parent.tags["harness.dataset"] in LAB_PAGE.read_text():
+            tracker.log_files(parent.run_id, [LAB_PAGE], "lab")
+    except StoppedError as error:
+        console.err.print(f"warning: the report is not in MLflow: {error.cause}", markup=False)
 
 
 @click.command()
@@ -26,6 +49,10 @@ def write(records: Records, name: str | None, folder: Path | None) -> Path:
 @click.option("--out", "folder", type=click.Path(path_type=Path), help="The folder; by default out/<study>.")
 def report(name: str | None, folder: Path | None) -> None:
     """Write a study's report from MLflow's records alone; where none is named, that of the study run last."""
-    from harness.records import Records
+    from harness.tracking import Tracker
 
-    click.echo(f"report: {write(Records(), name, folder)}")
+    tracker = Tracker(create=False)
+    record = tracker.study(name)
+    written = write(record, folder)
+    click.echo(f"report: {written}")
+    publish(tracker, record, written)

@@ -1,28 +1,55 @@
-"""``harness ui`` and ``harness cluster``: servers on this machine."""
+"""``harness ui``, ``harness dashboard`` and ``harness cluster``: servers on this machine."""
 
 from __future__ import annotations
 
+from contextlib import suppress
 from threading import Event
 
 import click
 
-from harness.commands import console
+from harness.commands import console, options
 from harness.errors import ExitStatus
 from harness.output import masked
 
+_DASHBOARD_PORT = 8080
+_PORT = click.IntRange(1, 65535)
+
 
 @click.command()
-@click.option("--port", type=click.IntRange(1, 65535), help="The port; by default 5000 or the next free one.")
+@click.option("--port", type=_PORT, help="The port; by default 5000 or the next free one.")
 def ui(port: int | None) -> int:
     """Browse the recorded runs in MLflow, served to this machine alone."""
-    from harness import store
     from harness import ui as ui_module
+    from harness.places import tracking_uri
 
+    uri = tracking_uri()
+    page = ui_module.landing(uri)
     chosen = ui_module.free_port() if port is None else ui_module.asked_port(port)
-    uri = store.tracking_uri()
-    ui_module.command(uri, chosen)
-    console.err.print(f"MLflow: http://127.0.0.1:{chosen}/ shows {masked(uri)}; Ctrl-C ends it", markup=False)
-    return ui_module.serve(uri, chosen)
+    console.err.print(f"MLflow is starting, to show {masked(uri)}", markup=False)
+    try:
+        with ui_module.served(uri, chosen) as server:
+            console.err.print(f"MLflow: http://{ui_module.HOST}:{chosen}/{page}\nCtrl-C ends it", markup=False)
+            return server.wait()
+    except KeyboardInterrupt:
+        return ExitStatus.OK
+
+
+@click.command()
+@click.argument("name", default=options.DEFAULT_STUDY, metavar="[STUDY]")
+@options.storage
+@click.option("--port", type=_PORT, help="The port; by default 8080 or the next free one.")
+def dashboard(name: str, storage: str | None, port: int | None) -> int:
+    """Browse a study's trials in Optuna's dashboard, served to this machine alone."""
+    from harness import dashboard as dashboard_module
+    from harness import ui as ui_module
+    from harness.ledger import default_journal
+
+    chosen = ui_module.free_port(_DASHBOARD_PORT) if port is None else ui_module.asked_port(port)
+    with dashboard_module.served(storage, default_journal(console.OUT / name), chosen) as server:
+        console.err.print(f"Optuna: http://{ui_module.HOST}:{chosen}/\nCtrl-C ends it", markup=False)
+        with suppress(KeyboardInterrupt):
+            server.serve_forever()
+    return ExitStatus.OK
 
 
 @click.command()

@@ -22,8 +22,10 @@ from harness.output import check_destination, write_json
 
 if TYPE_CHECKING:
     from harness.cluster import Cluster, Tls
+    from harness.digits import Digits
     from harness.plan import Plan
     from harness.records import Records
+    from harness.tracking import Tracker
     from harness.workers import Workers
 
 
@@ -114,11 +116,24 @@ def study_run(  # noqa: PLR0913, PLR0917 - an option each
             f"{result.trained} trials done, {result.failed} failed, {time.monotonic() - started_s:.0f} s; "
             f"workers busy {result.busy_share:.0%} of the time"
         )
-    written = report.write(tracker, plan.name, folder)
+    written = _shown(tracker, plan.name, digits, folder)
     console.say(f"report: {written}", json_to)
     if json_to is not None:
         write_json(json_to, {"study": plan.name, **asdict(result), "report": str(written)})
     return ExitStatus.NEGATIVE if result.failed else ExitStatus.OK
+
+
+def _shown(tracker: Tracker, name: str, digits: Digits, folder: Path) -> Path:
+    """Write a study's report, while its models are made, and leave both in MLflow; return the report's path."""
+    from harness.registry import Registry
+
+    record = tracker.study(name)
+    with Registry(tracker, record, digits).keeping() as lines:
+        written = report.write(record, folder)
+        report.publish(tracker, record, written)
+    for line in lines:
+        console.err.print(line, markup=False)
+    return written
 
 
 def _pool(plan: Plan, workers: int | None, cluster: str | None, **tls: Path | None) -> Workers | Cluster:
@@ -232,8 +247,8 @@ def study_check(
     """Say what `study run` would do now, and about how long it would take, without doing any of it."""
     from harness import overview
     from harness.ledger import default_journal
+    from harness.places import database_path, tracking_uri
     from harness.records import Records
-    from harness.store import database_path, tracking_uri
     from harness.workers import default_count
 
     plan = _plan(name, trials, new_name)
