@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import logging
 import os
 import sqlite3
@@ -9,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
+from weakref import WeakSet
 
 import sqlalchemy
 from alembic.util.exc import CommandError
@@ -32,6 +34,9 @@ RUN_ONE = "Run a study (harness study run), in the folder or with the MLFLOW_TRA
 _PAGE = 1000
 _BUSY_MS = 60_000  # so long is waited for another that writes to the same SQLite database
 _AWAY = (429, 500, 502, 503, 504)
+
+# What MLflow and Optuna have opened databases with, and keep open.
+_engines: WeakSet[sqlalchemy.Engine] = WeakSet()
 
 
 def tracking_uri() -> str:
@@ -111,6 +116,7 @@ class Store:
         logging.getLogger("mlflow").setLevel(logging.CRITICAL)  # what it logs, it throws too
         logging.getLogger("alembic").setLevel(logging.WARNING)
         logging.getLogger("urllib3").setLevel(logging.ERROR)
+        sqlalchemy.event.listen(sqlalchemy.Engine, "engine_connect", _note)
         self.uri = tracking_uri()
         self.path = database_path(self.uri)
         if not create and self.path is not None and not _is_made(self.path):
@@ -227,3 +233,14 @@ def _tune_sqlite(connection: object, _record: object) -> None:
         connection.execute(f"PRAGMA busy_timeout={_BUSY_MS}")
         connection.execute("PRAGMA journal_mode=WAL")
         connection.execute("PRAGMA synchronous=NORMAL")
+
+
+def _note(connection: sqlalchemy.Connection) -> None:
+    _engines.add(connection.engine)
+
+
+@atexit.register
+def _close() -> None:
+    """Close databases, so that SQLite puts its write-ahead log into the file and nothing lies beside it."""
+    for engine in tuple(_engines):
+        engine.dispose()
