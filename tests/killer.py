@@ -1,20 +1,17 @@
-"""Runs the command ``harness`` and kills it, as ``kill -9`` does, at a chosen kind of moment: see ``torture.py``.
-
-Usage: ``python -m tests.killer KIND COUNT WHEN ARGUMENT...``: at the COUNT-th moment of this kind, WHEN ``before`` or
-``after`` what is done there.
-"""
+"""Lets the command ``harness`` kill its process, as ``kill -9`` does, at a chosen moment: see ``torture.py``."""
 
 from __future__ import annotations
 
 import os
 import random
 import signal
-import sys
 import threading
 from collections.abc import Callable
 from typing import Any
 
 ASKING, TRAINING, RECORDING, TELLING, REPORT = "asking", "training", "recording", "telling", "report"
+# At the so manieth moment of a kind, ``before`` or ``after`` what is done there.
+Doom = tuple[str, int, str]
 
 
 def _die() -> None:
@@ -54,7 +51,8 @@ def _in_a_moment(original: Callable[..., Any]) -> Callable[..., Any]:
     return doomed
 
 
-def _prepare(kind: str, count: int, when: str) -> None:
+def prepare(kind: str, count: int, when: str) -> None:
+    """Let this process be killed at the ``count``-th moment of a kind, see :data:`Doom`."""
     from mlflow.tracking import MlflowClient
 
     from harness import ledger, search, tracking
@@ -76,11 +74,3 @@ def _prepare(kind: str, count: int, when: str) -> None:
         page.write = _in_a_moment(page.write)
     else:
         raise ValueError(kind)
-
-
-if __name__ == "__main__":
-    _prepare(sys.argv[1], int(sys.argv[2]), sys.argv[3])
-    sys.argv = ["harness", *sys.argv[4:]]
-    from harness.cli import main
-
-    main()
