@@ -18,6 +18,7 @@ from harness.engines import runtime
 from harness.engines.contract import Engine
 from tests import warm
 from tests.browser import chromium
+from tests.services import mlflow_server
 from tests.support import ROOT, STANDIN, Harness
 
 MNIST = "HARNESS_TEST_MNIST"
@@ -90,6 +91,13 @@ def browser() -> Iterator[Browser]:
     """A real browser."""
     with chromium() as found:
         yield found
+
+
+@pytest.fixture(scope="session")
+def tracking_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a real MLflow server, with a database and artifacts of its own."""
+    with mlflow_server(tmp_path_factory.mktemp("server")) as address:
+        yield address
 
 
 @pytest.fixture

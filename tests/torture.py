@@ -22,6 +22,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from itertools import cycle
 from pathlib import Path
 from typing import Any
@@ -32,8 +33,8 @@ import psutil
 from optuna.storages.journal import JournalFileBackend
 
 from harness import machine
-from tests.killer import ASKING, RECORDING, REPORT, TELLING, TRAINING, Doom
-from tests.services import LOOPBACK, free_port, running, wait_for_port
+from tests.change import ASKING, RECORDING, REPORT, TELLING, TRAINING, be_killed
+from tests.services import own_cluster
 from tests.support import COMMAND, ROOT, STANDIN
 from tests.warm import Command, start
 
@@ -109,10 +110,11 @@ class Doomed:
             self.environment["PYTHONPATH"] = f"{STANDIN}{os.pathsep}{ROOT}"
         self._kept: set[str] = set()
 
-    def start(self, doom: Doom | None = None) -> Command:
-        """Begin or go on, in a process that may be told at which moment to kill itself."""
+    def start(self, change: Callable[[], None] | None = None) -> Command:
+        """Begin or go on, in a process in which something may be changed before."""
         log = self.folder / "log"
-        return start(self._arguments, self.folder, self.environment, (log, log), doom)
+        log.touch()
+        return start(self._arguments, self.folder, self.environment, (log, log), change)
 
     def typed(self) -> subprocess.Popen[bytes]:
         """The same in a process that has everything to load still."""
@@ -141,7 +143,8 @@ class Doomed:
                 process.kill()
         else:
             most = {ASKING: 6, TRAINING: 3, RECORDING: 15, TELLING: 6, REPORT: 1}[kind]
-            process = self.start((kind, random.randint(1, most), random.choice(("before", "after"))))
+            moment = (kind, random.randint(1, most), random.choice(("before", "after")))
+            process = self.start(partial(be_killed, *moment))
         status = process.wait(300)
         if status not in {0, -signal.SIGKILL}:
             raise AssertionError(f"{kind}: status {status}: {(self.folder / 'log').read_text()[-2000:]}")
@@ -361,13 +364,9 @@ def torture_cluster(
 ) -> Tally:
     """Kill so many workers of a Dask cluster of three, with the stand-in engine."""
     folder.mkdir(parents=True)
-    port = free_port()
-    command = [COMMAND, "cluster", "--workers", "3", "--port", str(port)]
     environment = {"PYTHONPATH": f"{ROOT}{os.pathsep}{STANDIN}", "STANDIN_PAUSE_S": "0.3"}
-    with running(command, folder / "cluster.log", folder, environment) as process:
-        wait_for_port(port, process)
-        on = ("--cluster", f"tcp://{LOOPBACK}:{port}")
-        return torture_workers(folder, references, kills, say, on=on, cluster=process.pid)
+    with own_cluster(folder, 3, environment) as (address, pid):
+        return torture_workers(folder, references, kills, say, on=("--cluster", address), cluster=pid)
 
 
 def race(

@@ -15,7 +15,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
@@ -23,7 +23,6 @@ from multiprocessing.connection import Connection, wait
 from pathlib import Path
 
 from harness import garbage
-from tests import killer
 from tests.support import COMMAND, ROOT
 
 _LOADED = (
@@ -40,7 +39,7 @@ class _Asked:
     cwd: Path
     environment: Mapping[str, str]
     outputs: tuple[Path, Path]
-    doom: killer.Doom | None
+    change: Callable[[], None] | None
 
 
 class Command:
@@ -124,7 +123,7 @@ def start(
     cwd: Path,
     environment: Mapping[str, str],
     outputs: tuple[Path, Path],
-    doom: killer.Doom | None = None,
+    change: Callable[[], None] | None = None,
 ) -> Command:
     """Start the command.
 
@@ -133,9 +132,9 @@ def start(
         cwd: its working folder.
         environment: the whole of it.
         outputs: the files to which its standard output and its standard error are appended.
-        doom: at which moment it kills itself.
+        change: what is called in its process before it begins.
     """
-    return _parent().fork(_Asked(arguments, cwd, dict(environment), outputs, doom))
+    return _parent().fork(_Asked(arguments, cwd, dict(environment), outputs, change))
 
 
 def run(
@@ -210,8 +209,8 @@ def _become(asked: _Asked) -> None:
     # What a process that this one starts, a worker, takes for the script that was started.
     main = sys.modules["__main__"]
     main.__file__, main.__spec__ = COMMAND, None
-    if asked.doom is not None:
-        killer.prepare(*asked.doom)
+    if asked.change is not None:
+        asked.change()
 
 
 if __name__ == "__main__":

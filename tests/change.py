@@ -1,4 +1,4 @@
-"""Lets the command ``harness`` kill its process, as ``kill -9`` does, at a chosen moment: see ``torture.py``."""
+"""What tests change in the process of a command before it begins: when it is killed, and how long it waits."""
 
 from __future__ import annotations
 
@@ -10,8 +10,6 @@ from collections.abc import Callable
 from typing import Any
 
 ASKING, TRAINING, RECORDING, TELLING, REPORT = "asking", "training", "recording", "telling", "report"
-# At the so manieth moment of a kind, ``before`` or ``after`` what is done there.
-Doom = tuple[str, int, str]
 
 
 def _die() -> None:
@@ -51,8 +49,15 @@ def _in_a_moment(original: Callable[..., Any]) -> Callable[..., Any]:
     return doomed
 
 
-def prepare(kind: str, count: int, when: str) -> None:
-    """Let this process be killed at the ``count``-th moment of a kind, see :data:`Doom`."""
+def be_impatient(seconds: float) -> None:
+    """Wait no longer for what is away."""
+    from harness import patience
+
+    patience.PATIENCE_S = seconds
+
+
+def be_killed(kind: str, count: int, when: str) -> None:
+    """Die as by ``kill -9`` at the ``count``-th moment of a kind, ``before`` or ``after`` what is done there."""
     from mlflow.tracking import MlflowClient
 
     from harness import ledger, search, tracking
