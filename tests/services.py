@@ -99,7 +99,9 @@ def mlflow_server(folder: Path) -> Iterator[str]:
     port = free_port()
     command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", f"sqlite:///{folder}/server.db"]
     command += ["--artifacts-destination", str(folder / "artifacts"), "--port", str(port), "--workers", "1"]
-    with running(command, folder / "log", folder, {"PYTHONPATH": ""}) as process:  # it needs no engine
+    # It needs no engine, and none of the processes that run MLflow's own jobs.
+    environment = {"PYTHONPATH": "", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+    with running(command, folder / "log", folder, environment) as process:
         wait_for_port(port, process)
         yield f"http://{LOOPBACK}:{port}"
 

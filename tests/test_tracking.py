@@ -11,10 +11,11 @@ from tests.support import SMALL_STUDY, Harness
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("standin")
 def test_runs_and_artifacts_go_to_a_server_that_is_named(
     tracking_server: str, harness: Harness, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "small.toml").write_text(SMALL_STUDY)
+    (tmp_path / "small.toml").write_text(SMALL_STUDY.replace('"xla"', '"standin"'))
     arguments = ("study", "run", "small.toml", "--workers", "1", "--data", "optdigits")
     done = harness(*arguments, MLFLOW_TRACKING_URI=tracking_server)
     assert done.returncode == 0, done.stderr
