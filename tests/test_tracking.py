@@ -2,47 +2,26 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from harness import ui
 from harness.records import Records
-from tests.support import SMALL_STUDY, Harness, page
-
-
-@pytest.fixture
-def server(tmp_path: Path) -> Iterator[str]:
-    """A real MLflow server with a database and artifacts of its own."""
-    folder = tmp_path / "server"
-    folder.mkdir()
-    port = ui.free_port(5700)
-    command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", f"sqlite:///{folder}/server.db"]
-    command += ["--artifacts-destination", str(folder / "artifacts"), "--port", str(port), "--workers", "1"]
-    with (folder / "log").open("w") as log:
-        started = subprocess.Popen(command, cwd=folder, stdout=log, stderr=log)
-        try:
-            page(f"http://127.0.0.1:{port}/health", seconds=120)
-            yield f"http://127.0.0.1:{port}"
-        finally:
-            started.terminate()
-            started.wait(timeout=60)
+from tests.support import SMALL_STUDY, Harness
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("standin")
 def test_runs_and_artifacts_go_to_a_server_that_is_named(
-    server: str, harness: Harness, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tracking_server: str, harness: Harness, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "small.toml").write_text(SMALL_STUDY)
+    (tmp_path / "small.toml").write_text(SMALL_STUDY.replace('"xla"', '"standin"'))
     arguments = ("study", "run", "small.toml", "--workers", "1", "--data", "optdigits")
-    done = harness(*arguments, MLFLOW_TRACKING_URI=server)
+    done = harness(*arguments, MLFLOW_TRACKING_URI=tracking_server)
     assert done.returncode == 0, done.stderr
     assert not (tmp_path / "mlflow.db").exists()
     assert not (tmp_path / "mlartifacts").exists()
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", server)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", tracking_server)
     records = Records()
     study = records.study("small")
     assert len(study.trainings) == 8
@@ -51,4 +30,4 @@ def test_runs_and_artifacts_go_to_a_server_that_is_named(
         # The longer of the two runs of each training has been read whole.
         assert len(run.losses) == (2 if run.params["epochs"] == "2" else 0)
         assert len(records.with_histories(run).losses) == int(run.params["epochs"])
-    assert "nothing to train" in harness(*arguments, MLFLOW_TRACKING_URI=server).stderr
+    assert "nothing to train" in harness(*arguments, MLFLOW_TRACKING_URI=tracking_server).stderr
