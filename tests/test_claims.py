@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from mlflow.tracking import MlflowClient
 
-from harness import store
+from harness import places, store
 from harness.digits import Digits
 from harness.errors import StoppedError, UsageError
 from harness.places import tracking_uri
@@ -37,7 +37,7 @@ def empty(tmp_path_factory: pytest.TempPathFactory) -> Path:
         patch.chdir(folder)
         Tracker()
     store._close()
-    return folder / store.DATABASE
+    return folder / places.DATABASE
 
 
 @pytest.fixture
