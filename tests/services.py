@@ -8,6 +8,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,6 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+
+from tests.support import page
 
 LOOPBACK = "127.0.0.1"
 _DEBIAN = Path("/usr/lib/postgresql")
@@ -75,6 +78,18 @@ def _signal(group: int, number: int) -> None:
         os.killpg(group, number)
     except ProcessLookupError:
         return
+
+
+@contextmanager
+def mlflow_server(folder: Path) -> Iterator[str]:
+    """Run an MLflow server with a database and artifacts of its own in a folder; gives its address."""
+    port = free_port()
+    command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", f"sqlite:///{folder}/server.db"]
+    command += ["--artifacts-destination", str(folder / "artifacts"), "--port", str(port), "--workers", "1"]
+    address = f"http://{LOOPBACK}:{port}"
+    with running(command, folder / "log", folder, {"PYTHONPATH": ""}):  # it needs nothing of the project
+        page(f"{address}/health", seconds=_PATIENCE_S)
+        yield address
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,6 @@ import os
 import shutil
 import sqlite3
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -19,8 +18,8 @@ import pytest
 import requests
 from mlflow.tracking import MlflowClient
 
-from harness import ui
-from tests.support import COMMAND, Harness, page
+from tests.services import mlflow_server
+from tests.support import COMMAND, Harness
 from tests.torture import NAME, Doomed
 
 pytestmark = pytest.mark.usefixtures("standin")
@@ -197,18 +196,8 @@ class _Passing(BaseHTTPRequestHandler):
 @pytest.fixture
 def door(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Doorman]:
     """A real MLflow server behind a door that can be closed."""
-    folder, port = tmp_path_factory.mktemp("server"), ui.free_port(5750)
-    command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", f"sqlite:///{folder}/server.db"]
-    command += ["--artifacts-destination", str(folder / "artifacts"), "--port", str(port), "--workers", "1"]
-    environment = {**os.environ, "PYTHONPATH": ""}  # the server needs no engine
-    with (folder / "log").open("w") as log:
-        started = subprocess.Popen(command, cwd=folder, stdout=log, stderr=log, env=environment)
-    try:
-        page(f"http://127.0.0.1:{port}/health", seconds=120)
-        yield Doorman(f"http://127.0.0.1:{port}")
-    finally:
-        started.terminate()
-        started.wait(timeout=60)
+    with mlflow_server(tmp_path_factory.mktemp("server")) as address:
+        yield Doorman(address)
 
 
 @pytest.mark.slow

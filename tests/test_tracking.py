@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from harness import ui
 from harness.records import Records
-from tests.support import SMALL_STUDY, Harness, page
+from tests.services import mlflow_server
+from tests.support import SMALL_STUDY, Harness
 
 
 @pytest.fixture
@@ -19,17 +17,8 @@ def server(tmp_path: Path) -> Iterator[str]:
     """A real MLflow server with a database and artifacts of its own."""
     folder = tmp_path / "server"
     folder.mkdir()
-    port = ui.free_port(5700)
-    command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", f"sqlite:///{folder}/server.db"]
-    command += ["--artifacts-destination", str(folder / "artifacts"), "--port", str(port), "--workers", "1"]
-    with (folder / "log").open("w") as log:
-        started = subprocess.Popen(command, cwd=folder, stdout=log, stderr=log)
-        try:
-            page(f"http://127.0.0.1:{port}/health", seconds=120)
-            yield f"http://127.0.0.1:{port}"
-        finally:
-            started.terminate()
-            started.wait(timeout=60)
+    with mlflow_server(folder) as address:
+        yield address
 
 
 @pytest.mark.slow
