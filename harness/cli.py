@@ -10,7 +10,7 @@ import sys
 
 import click
 
-from harness import machine
+from harness import garbage, machine
 from harness.commands import bench, compare, console, gate, images, lab, report, serve, study, train
 from harness.errors import ExitStatus, HarnessError
 from harness.interrupts import TerminatedError, terminate
@@ -27,12 +27,15 @@ class _Lines(logging.Handler):
 
 def main() -> None:
     """Run the command line; every way out has its exit status."""
+    garbage.load_much()
     handler = _Lines()
     logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=[handler])
     signal.signal(signal.SIGTERM, terminate)
     if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
         signal.signal(signal.SIGHUP, terminate)  # the terminal was closed, and nohup did not say to go on
-    sys.exit(_run())
+    status = _run()
+    garbage.end()
+    sys.exit(status)
 
 
 def _run() -> int:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import atexit
 import logging
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
+from weakref import WeakSet
 
 import sqlalchemy
 from alembic.util.exc import CommandError
@@ -31,6 +33,9 @@ _TRAINS = {"mlflow.experimentKind": "custom_model_development"}
 _PAGE = 1000
 _BUSY_MS = 60_000  # so long is waited for another that writes to the same SQLite database
 _AWAY = (429, 500, 502, 503, 504)
+
+# What MLflow and Optuna have opened databases with, and keep open.
+_engines: WeakSet[sqlalchemy.Engine] = WeakSet()
 
 
 class StoreError(StoppedError):
@@ -100,6 +105,7 @@ class Store:
         logging.getLogger("mlflow").setLevel(logging.CRITICAL)  # what it logs, it throws too
         logging.getLogger("alembic").setLevel(logging.WARNING)
         logging.getLogger("urllib3").setLevel(logging.ERROR)
+        sqlalchemy.event.listen(sqlalchemy.Engine, "engine_connect", _note)
         self.uri = tracking_uri()
         self.path = database_path(self.uri)
         if not create and self.path is not None and not _is_made(self.path):
@@ -216,3 +222,14 @@ def _tune_sqlite(connection: object, _record: object) -> None:
         connection.execute(f"PRAGMA busy_timeout={_BUSY_MS}")
         connection.execute("PRAGMA journal_mode=WAL")
         connection.execute("PRAGMA synchronous=NORMAL")
+
+
+def _note(connection: sqlalchemy.Connection) -> None:
+    _engines.add(connection.engine)
+
+
+@atexit.register
+def _close() -> None:
+    """Close databases, so that SQLite puts its write-ahead log into the file and nothing lies beside it."""
+    for engine in tuple(_engines):
+        engine.dispose()

@@ -19,7 +19,7 @@ from queue import SimpleQueue
 from types import TracebackType
 from typing import Protocol, Self
 
-from harness import engines, trials
+from harness import engines, garbage, trials
 from harness.digits import Digits
 from harness.engines.contract import Engine
 from harness.errors import StoppedError
@@ -112,6 +112,7 @@ def give_way() -> None:
 
 def warm(engine: str, shape: Shape | None) -> None:
     """Load what takes seconds; whatever fails here fails again, and is told, with the first batch."""
+    garbage.load_much()
     with suppress(Exception):
         engines.start(engine, shape)
 

@@ -276,9 +276,9 @@ def _listed(values: Iterable[Any]) -> str:
 
 
 def _can_pair(tables: Tables) -> bool:
-    """Whether to compare pairs of one seed: where enough seeds are shared, or neither side has others."""
-    first, second = (set(table.index) for table in tables)
-    return len(first & second) >= _ENOUGH_PAIRS or first == second
+    """Whether to compare pairs of one seed: where enough seeds have a variant in both, or neither side has others."""
+    pairs = len(_aligned(tables, is_paired=True)[0])
+    return pairs >= _ENOUGH_PAIRS or pairs == len(tables[0]) == len(tables[1])
 
 
 def _aligned(tables: Tables, *, is_paired: bool) -> Tables:
@@ -325,25 +325,39 @@ def _rows(a: Side, b: Side, errors: Tables, zeros: Tables) -> Iterator[Row]:
     settings = errors[0].columns.to_frame(index=False)
     varying = [name for name in VARIANT if name in {"learning_rate", "epochs"} or len(settings[name].unique()) > 1]
     longest = set(_longest(zeros)[0].columns)
-    runs = [side.frame.set_index(VARIANT).sort_index() for side in (a, b)]
-    for variant, values in zip(errors[0].columns, settings.to_dict("records"), strict=True):
-        own = errors[0][[variant]].dropna(), errors[1][[variant]].dropna()
+    runs = _run_ids(a), _run_ids(b)
+    for place, (variant, values) in enumerate(zip(errors[0].columns, settings.to_dict("records"), strict=True)):
+        own = _of_variant(errors, place)
         is_paired = _can_pair(own)
-        images = _images(a, b, [table.loc[[variant]] for table in runs])
-        compared = _column(ERRORS, own, is_paired=is_paired)
         label = ", ".join(_setting(name, values[name]) for name in varying)
         first_zero, reached = None, None
         if variant in longest:
-            own = zeros[0][[variant]].dropna(), zeros[1][[variant]].dropna()
-            first_zero = _column(FIRST_ZERO, _restricted(own), is_paired=is_paired)
-            a_zeros, b_zeros = _arrays(_aligned(own, is_paired=is_paired))
-            reached = int(np.isfinite(a_zeros).sum()), int(np.isfinite(b_zeros).sum())
-        yield Row({str(name): value for name, value in values.items()}, label, compared, first_zero, reached, images)
+            zero = _aligned(_of_variant(zeros, place), is_paired=is_paired)
+            first_zero = _column(FIRST_ZERO, _restricted(zero), is_paired=is_paired)
+            reached = int(np.isfinite(zero[0].to_numpy()).sum()), int(np.isfinite(zero[1].to_numpy()).sum())
+        yield Row(
+            variant={str(name): value for name, value in values.items()},
+            label=label,
+            errors=_column(ERRORS, _aligned(own, is_paired=is_paired), is_paired=is_paired),
+            first_zero=first_zero,
+            reached=reached,
+            images=_images(a, b, runs[0][variant], runs[1][variant]),
+        )
+
+
+def _run_ids(side: Side) -> dict[Any, dict[int, str]]:
+    """By variant and seed the runs of a study."""
+    groups = side.frame.groupby(VARIANT)
+    return {variant: dict(zip(group["seed"], group["run_id"], strict=True)) for variant, group in groups}
+
+
+def _of_variant(tables: Tables, place: int) -> Tables:
+    return tables[0].iloc[:, [place]].dropna(), tables[1].iloc[:, [place]].dropna()
 
 
 def _column(name: str, tables: Tables, *, is_paired: bool) -> Measure:
     """A number of one variant."""
-    a, b = _arrays(_aligned(tables, is_paired=is_paired))
+    a, b = _arrays(tables)
     return _measure(name, (a[:, 0], b[:, 0]), is_paired=is_paired)
 
 
@@ -354,10 +368,10 @@ def _setting(name: str, value: object) -> str:
     return f"{words.get(name, name)} {value:.12g}" if isinstance(value, float) else f"{words.get(name, name)} {value}"
 
 
-def _images(a: Side, b: Side, runs: list[pd.DataFrame]) -> Images | None:
+def _images(a: Side, b: Side, first: dict[int, str], second: dict[int, str]) -> Images | None:
+    """Of one variant, whose runs are given by their seeds."""
     if a.wrong is None or b.wrong is None:
         return None
-    first, second = (dict(zip(frame["seed"], frame["run_id"], strict=True)) for frame in runs)
     counts = []
     for seed in sorted(first.keys() & second.keys()):
         ours, theirs = a.wrong[first[seed]], b.wrong[second[seed]]

@@ -37,8 +37,10 @@ class Picture:
 
 def picture(name: str, title: str, caption: str, figure: Figure) -> Picture:
     """Render a figure both ways; it is laid out once, which takes as long as to draw it."""
-    figure.draw_without_rendering()
-    figure.set_layout_engine("none")
+    engine = figure.get_layout_engine()
+    if engine is not None:
+        engine.execute(figure)
+        figure.set_layout_engine("none")
     return Picture(name, title, caption, svg(figure, name), png(figure))
 
 

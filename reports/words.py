@@ -233,7 +233,7 @@ def history(trials: pd.DataFrame) -> str:
     best = trials.iloc[int(trials["errors"].to_numpy().argmin())]
     return (
         f"The fewest mean errors of {plural(len(trials), 'trial')}, {best['errors']:.1f}, were found in trial "
-        f"{best['trial']:.0f}: learning rate {best['learning_rate']:.3g}, {best['epochs']:.0f} epochs."
+        f"{best['trial']:.0f}: learning rate {best['learning_rate']:.3g}, {plural(int(best['epochs']), 'epoch')}."
     )
 
 
@@ -246,7 +246,7 @@ def front(trials: pd.DataFrame, is_best: pd.Series[bool]) -> str:
         first = zero.sort_values("epochs").iloc[0]
         said += (
             f"The cheapest with no error over its {plural(int(first['n']), 'seed')}: trial {first['trial']:.0f}, "
-            f"learning rate {first['learning_rate']:.3g}, {first['epochs']:.0f} epochs."
+            f"learning rate {first['learning_rate']:.3g}, {plural(int(first['epochs']), 'epoch')}."
         )
     else:
         said += "None has zero errors with all its seeds."

@@ -16,8 +16,10 @@ from harness import engines
 from harness.digits import Digits
 from harness.engines import runtime
 from harness.engines.contract import Engine
+from tests import warm
 from tests.browser import chromium
-from tests.support import COMMAND, STANDIN, Harness
+from tests.services import mlflow_server
+from tests.support import ROOT, STANDIN, Harness
 
 MNIST = "HARNESS_TEST_MNIST"
 
@@ -91,28 +93,26 @@ def browser() -> Iterator[Browser]:
         yield found
 
 
+@pytest.fixture(scope="session")
+def tracking_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a real MLflow server, with a database and artifacts of its own."""
+    with mlflow_server(tmp_path_factory.mktemp("server")) as address:
+        yield address
+
+
 @pytest.fixture
 def standin(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let processes that the test starts find the engine that stands in for a real one."""
-    monkeypatch.setenv("PYTHONPATH", str(STANDIN))
+    monkeypatch.setenv("PYTHONPATH", f"{STANDIN}{os.pathsep}{ROOT}")
     # Workers that this process starts take its path; last, so that its TensorFlow is the real one all the same.
     monkeypatch.setattr(sys, "path", [*sys.path, str(STANDIN)])
 
 
 @pytest.fixture
-def harness(tmp_path: Path) -> Harness:
+def harness(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Harness:
     """Run the command ``harness`` in a folder of the test's own, as a user does."""
 
     def run(*arguments: str, cwd: Path = tmp_path, **environment: str) -> subprocess.CompletedProcess[str]:
-        command = [COMMAND, *arguments]
-        return subprocess.run(
-            command,
-            cwd=cwd,
-            env={**os.environ, **environment},
-            capture_output=True,
-            text=True,
-            timeout=300,
-            check=False,
-        )
+        return warm.run(arguments, cwd, {**os.environ, **environment}, tmp_path_factory.mktemp("printed"))
 
     return run

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support import page
+from tests.support import COMMAND
 
 LOOPBACK = "127.0.0.1"
 _DEBIAN = Path("/usr/lib/postgresql")
@@ -81,15 +81,29 @@ def _signal(group: int, number: int) -> None:
 
 
 @contextmanager
+def own_cluster(folder: Path, workers: int, environment: Mapping[str, str] | None = None) -> Iterator[tuple[str, int]]:
+    """Run a cluster as ``harness cluster`` starts it: its address and its process, when its workers are there."""
+    port, log = free_port(), folder / "cluster.log"
+    command = [COMMAND, "cluster", "--workers", str(workers), "--port", str(port)]
+    with running(command, log, folder, environment) as process:
+        wait_for_port(port, process)
+        while f":{port}" not in log.read_text():  # printed when the workers are there; one killed before is missed
+            assert process.poll() is None, log.read_text()
+            time.sleep(0.1)
+        yield f"tcp://{LOOPBACK}:{port}", process.pid
+
+
+@contextmanager
 def mlflow_server(folder: Path) -> Iterator[str]:
-    """Run an MLflow server with a database and artifacts of its own in a folder; gives its address."""
+    """Run an MLflow server that keeps all in a folder; its address."""
     port = free_port()
     command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", f"sqlite:///{folder}/server.db"]
     command += ["--artifacts-destination", str(folder / "artifacts"), "--port", str(port), "--workers", "1"]
-    address = f"http://{LOOPBACK}:{port}"
-    with running(command, folder / "log", folder, {"PYTHONPATH": ""}):  # it needs nothing of the project
-        page(f"{address}/health", seconds=_PATIENCE_S)
-        yield address
+    # It needs no engine, and none of the processes that run MLflow's own jobs.
+    environment = {"PYTHONPATH": "", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+    with running(command, folder / "log", folder, environment) as process:
+        wait_for_port(port, process)
+        yield f"http://{LOOPBACK}:{port}"
 
 
 @dataclass(frozen=True)

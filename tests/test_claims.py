@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import shutil
 import subprocess
 import threading
 import time
@@ -12,16 +12,16 @@ from pathlib import Path
 import pytest
 from mlflow.tracking import MlflowClient
 
+from harness import store
 from harness.digits import Digits
 from harness.errors import StoppedError, UsageError
-from harness.places import tracking_uri
+from harness.places import DATABASE, tracking_uri
 from harness.plan import Plan
 from harness.records import ARCHIVED, ASKING, DONE, HEARTBEAT, RUNNER
 from harness.runner import DEAD_AFTER_S, Runner
 from harness.tracking import Tracker
 from studies import schema
-from tests.support import COMMAND
-from tests.torture import GRID, NAME, Doomed, race
+from tests.torture import Doomed, race
 
 
 @pytest.fixture
@@ -29,8 +29,20 @@ def plan() -> Plan:
     return schema.load("variants")
 
 
+@pytest.fixture(scope="module")
+def empty(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A database that holds nothing yet; MLflow takes a second to make one."""
+    folder = tmp_path_factory.mktemp("empty")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        Tracker()
+    store._close()
+    return folder / DATABASE
+
+
 @pytest.fixture
-def tracker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Tracker:
+def tracker(empty: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Tracker:
+    shutil.copy(empty, tmp_path)
     monkeypatch.chdir(tmp_path)
     return Tracker()
 
@@ -175,32 +187,23 @@ def test_a_change_of_what_trials_meant_is_refused_with_the_way_out(
 @pytest.mark.slow
 @pytest.mark.usefixtures("standin")
 def test_of_two_that_start_together_in_one_folder_one_runs(tmp_path: Path) -> None:
-    assert race(tmp_path / "fresh", 3, is_fresh=True).wrong == []
+    reference = Doomed(tmp_path / "whole", "grid", "standin")
+    reference.run()
+    assert race(tmp_path / "fresh", reference, 2, is_fresh=True).wrong == []
 
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("standin")
 def test_of_two_that_start_together_in_two_folders_on_one_store_one_runs(tmp_path: Path) -> None:
-    environment = {
-        **os.environ,
-        "MLFLOW_TRACKING_URI": f"sqlite:///{tmp_path}/mlflow.db",
-        "STANDIN_PAUSE_S": "2",
-    }
-    processes = []
-    for name in ("a", "b"):
-        (tmp_path / name).mkdir()
-        (tmp_path / name / f"{NAME}.toml").write_text(GRID.format(engine="standin"))
-        command = [COMMAND, "study", "run", f"{NAME}.toml", "--data", "optdigits", "--workers", "2"]
-        processes.append(
-            subprocess.Popen(
-                command, cwd=tmp_path / name, env=environment, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-            )
-        )
-    told = [process.communicate(timeout=120)[1] for process in processes]
-    assert sorted(process.returncode for process in processes) == [0, 5], told
-    refused = next(text for text, process in zip(told, processes, strict=True) if process.returncode == 5)
-    winner = next(process for process in processes if process.returncode == 0)
-    assert f"is being run by process {winner.pid} on " in refused
+    two = [Doomed(tmp_path / name, "grid", "standin", pause_s=2) for name in ("a", "b")]
+    for doomed in two:
+        doomed.environment["MLFLOW_TRACKING_URI"] = f"sqlite:///{tmp_path}/mlflow.db"
+    processes = [doomed.start() for doomed in two]
+    statuses = [process.wait(120) for process in processes]
+    told = [(doomed.folder / "log").read_text() for doomed in two]
+    assert sorted(statuses) == [0, 5], told
+    winner = processes[statuses.index(0)]
+    assert f"is being run by process {winner.pid} on " in told[statuses.index(5)]
     doomed = Doomed(tmp_path, "grid", "standin")
     assert len(doomed.trainings()) == 20
     assert not doomed._rows("select 1 from runs where status = 'RUNNING'")

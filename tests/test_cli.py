@@ -76,29 +76,32 @@ def test_train_prints_a_line_an_epoch_and_the_labs_last_line(harness: Harness, t
         assert check.keys() == {"max_abs_diff", "max_ulp", "argmax_differs", "row_sum_error", "overflow_rows"}
 
 
+@pytest.mark.usefixtures("standin")
 def test_train_in_json_on_the_standard_output_tells_people_on_the_other(harness: Harness) -> None:
-    done = harness("train", "--epochs", "1", "--json", "-", *OPTDIGITS)
+    done = harness("train", "--engine", "standin", "--epochs", "1", "--json", "-", *OPTDIGITS)
     assert json.loads(done.stdout)["schema"] == 1
     assert "Epoch 1/1" in done.stderr
     assert "errors out of 5000 images" in done.stderr
 
 
+@pytest.mark.usefixtures("standin")
 def test_train_takes_the_softmax_and_the_optimizer_from_its_arguments(harness: Harness) -> None:
     settings = ("--softmax", "output", "--adam", "keras", "--beta-1", "0.8", "--beta-2", "0.99", "--epsilon", "1e-5")
-    done = harness("train", "--engine", "xla", "--epochs", "1", *settings, "--json", "-", *OPTDIGITS)
+    done = harness("train", "--engine", "standin", "--epochs", "1", *settings, "--json", "-", *OPTDIGITS)
     variant = json.loads(done.stdout)["variant"]
     assert (variant["softmax"], variant["adam"]) == ("output", "keras")
     assert (variant["beta_1"], variant["beta_2"], variant["epsilon"]) == (0.8, 0.99, 1e-5)
 
 
 def test_an_engine_has_its_own_adam_unless_it_is_told(harness: Harness) -> None:
-    for engine, own in (("xla", "tensorflow"), ("keras", "keras")):
-        done = harness("train", "--engine", engine, "--epochs", "1", "--batch-size", "5000", "--json", "-", *OPTDIGITS)
-        assert json.loads(done.stdout)["variant"]["adam"] == own
+    arguments = ("--engine", "keras", "--epochs", "1", "--batch-size", "5000", "--json", "-")
+    # That of the others is TensorFlow's, which the lab's log needs to the last digit: see below.
+    assert json.loads(harness("train", *arguments, *OPTDIGITS).stdout)["variant"]["adam"] == "keras"
 
 
+@pytest.mark.usefixtures("standin")
 def test_train_can_be_quiet(harness: Harness) -> None:
-    done = harness("train", "--epochs", "1", "--quiet", *OPTDIGITS)
+    done = harness("train", "--engine", "standin", "--epochs", "1", "--quiet", *OPTDIGITS)
     assert "Epoch" not in done.stdout
     assert "errors out of 5000 images" in done.stdout
 

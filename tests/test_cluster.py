@@ -22,7 +22,7 @@ from harness.errors import StoppedError, UsageError
 from harness.trials import Outcome
 from harness.variant import Variant
 from harness.workers import RETRIES, WorkerError, WorkerLostError
-from tests.services import LOOPBACK, free_port, running, wait_for_port
+from tests.services import LOOPBACK, free_port, own_cluster, running, wait_for_port
 from tests.support import COMMAND, SMALL_STUDY, Harness
 from tests.test_search import DATA, numbers, optuna_trials, recorded, write_study
 
@@ -58,17 +58,6 @@ def soon(condition: Callable[[], object], seconds: float = 60) -> None:
     while not condition():
         assert time.monotonic() < deadline_s
         time.sleep(0.1)
-
-
-@contextmanager
-def own_cluster(folder: Path, workers: int) -> Iterator[tuple[str, int]]:
-    """A cluster as ``harness cluster`` starts it: its address and its process."""
-    port = free_port()
-    command = [COMMAND, "cluster", "--workers", str(workers), "--port", str(port)]
-    log = folder / "cluster.log"
-    with running(command, log, folder) as process:
-        soon(lambda: f":{port}" in log.read_text())  # printed when the workers are there
-        yield f"tcp://{LOOPBACK}:{port}", process.pid
 
 
 @contextmanager

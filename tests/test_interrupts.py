@@ -8,41 +8,38 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Sequence
 from pathlib import Path
 
 import psutil
 import pytest
 
 from harness.interrupts import Stop, TerminatedError
-from tests.support import COMMAND, ROOT
-from tests.torture import GRID, NAME, Doomed
+from tests.support import ROOT
+from tests.torture import NAME, Doomed
+from tests.warm import Command
 
 pytestmark = pytest.mark.usefixtures("standin")
 
+Started = Command | subprocess.Popen[bytes]
 
-def begun(
-    folder: Path, pause_s: float, command: Sequence[str] = (COMMAND, "study", "run"), cwd: Path | None = None
-) -> subprocess.Popen[str]:
-    """A study whose first batch is being trained by its one worker."""
-    file = folder / f"{NAME}.toml"
-    file.write_text(GRID.format(engine="standin"))
-    process = subprocess.Popen(
-        [*command, str(file), "--data", "optdigits", "--workers", "1"],
-        cwd=cwd or folder,
-        env={**os.environ, "STANDIN_PAUSE_S": str(pause_s)},
-        stdin=subprocess.DEVNULL,
-        stderr=subprocess.STDOUT,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    assert process.stdout is not None
-    told = ""
-    while "trials are done; training" not in told:
-        line = process.stdout.readline()
-        assert line, told
-        told += line
-    time.sleep(1.5)  # so that the worker is there and at it
+
+def begun(folder: Path, pause_s: float, *options: str) -> Doomed:
+    """A study that is to be begun, whose batches take so long."""
+    doomed = Doomed(folder, "grid", "standin", on=("--workers", "1", *options), pause_s=pause_s)
+    (folder / "log").write_text("")
+    return doomed
+
+
+def told(doomed: Doomed) -> str:
+    return (doomed.folder / "log").read_text()
+
+
+def at_it(doomed: Doomed, process: Started) -> Started:
+    """The process, when the first batch is being trained by its one worker."""
+    while "trials are done; training" not in told(doomed):
+        assert process.poll() is None, told(doomed)
+        time.sleep(0.05)
+    time.sleep(0.5)  # so that the batch is handed out
     return process
 
 
@@ -59,38 +56,38 @@ def statuses(folder: Path) -> Counter[str]:
 def test_the_first_signal_records_what_is_being_trained_and_stops(
     number: signal.Signals, status: int, said: str, tmp_path: Path
 ) -> None:
-    process = begun(tmp_path, pause_s=4)
+    doomed = begun(tmp_path, pause_s=3)
+    process = at_it(doomed, doomed.start())
     process.send_signal(number)
-    told, _ = process.communicate(timeout=60)
-    assert process.returncode == status, told
-    assert "recording the 1 batch that is being trained" in told
+    assert process.wait(60) == status, told(doomed)
+    assert "recording the 1 batch that is being trained" in told(doomed)
     # Four trainings a batch, each for two trials; the batch that waited was not begun.
-    assert "8 of 20 trials are done" in told
-    last = told.splitlines()[-1]
+    assert "8 of 20 trials are done" in told(doomed)
+    last = told(doomed).splitlines()[-1]
     assert last.startswith(f"{said}. What was recorded is kept; go on with: harness study run ")
     assert last.endswith(f"{NAME}.toml --data optdigits --workers 1")
     assert statuses(tmp_path) == {"FINISHED": 8}
     doomed, whole = Doomed(tmp_path, "grid", "standin"), Doomed(tmp_path / "whole", "grid", "standin")
     doomed.run()
     whole.run()
-    assert "8 trials asked for but not trained: trained now" in (tmp_path / "log").read_text()
+    assert "8 trials asked for but not trained: trained now" in told(doomed)
     assert doomed.wrong(whole) == []
     assert statuses(tmp_path) == {"FINISHED": 20}
 
 
 def test_the_second_signal_stops_at_once(tmp_path: Path) -> None:
-    process = begun(tmp_path, pause_s=300)
+    doomed = begun(tmp_path, pause_s=300)
+    process = at_it(doomed, doomed.typed())
     children = psutil.Process(process.pid).children(recursive=True)
     process.send_signal(signal.SIGINT)
     time.sleep(1)
     assert process.poll() is None
     process.send_signal(signal.SIGINT)
-    told, _ = process.communicate(timeout=30)
-    assert process.returncode == 130
-    assert "Traceback" not in told
-    assert told.splitlines()[-1].startswith("interrupted. What was recorded is kept; go on with: ")
+    assert process.wait(30) == 130
+    assert "Traceback" not in told(doomed)
+    assert told(doomed).splitlines()[-1].startswith("interrupted. What was recorded is kept; go on with: ")
     assert not psutil.wait_procs(children, timeout=10)[1]
-    assert not Doomed(tmp_path, "grid", "standin")._rows("select 1 from runs where status = 'RUNNING'")
+    assert not doomed._rows("select 1 from runs where status = 'RUNNING'")
 
 
 @pytest.mark.slow
@@ -98,15 +95,21 @@ def test_the_second_signal_stops_at_once(tmp_path: Path) -> None:
 def test_nox_waits_until_the_study_has_ended_well(number: signal.Signals, tmp_path: Path) -> None:
     if not (ROOT / ".venv" / "made-from").is_file() or Path(sys.prefix) != ROOT / ".venv":
         pytest.skip("these tests do not run in the environment that nox makes: nox -s tests does")
+    doomed = begun(tmp_path, 3)
     # nox works in the folder of its file: here in the test's own, with the project's sessions.
     (tmp_path / "sessions.py").write_text(f"import sys\nsys.path.insert(0, {str(ROOT)!r})\nfrom noxfile import *\n")
-    command = (sys.executable, "-m", "nox", "--noxfile", str(tmp_path / "sessions.py"), "-s", "study", "--")
-    process = begun(tmp_path, 4, command)
+    file = tmp_path / f"{NAME}.toml"
+    command = [sys.executable, "-m", "nox", "--noxfile", str(tmp_path / "sessions.py"), "-s", "study", "--", str(file)]
+    command += ["--data", "optdigits", "--workers", "1"]
+    with (tmp_path / "log").open("ab") as log:
+        started = subprocess.Popen(
+            command, cwd=tmp_path, env=doomed.environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log
+        )
+    process = at_it(doomed, started)
     process.send_signal(number)
-    told, _ = process.communicate(timeout=60)
-    assert process.returncode != 0
-    assert "8 of 20 trials are done" in told
-    assert f"go on with: nox -s study -- {tmp_path / NAME}.toml --data optdigits --workers 1" in told
+    assert process.wait(60) != 0
+    assert "8 of 20 trials are done" in told(doomed)
+    assert f"go on with: nox -s study -- {file} --data optdigits --workers 1" in told(doomed)
     assert statuses(tmp_path) == {"FINISHED": 8}
 
 
@@ -115,21 +118,24 @@ def test_what_is_trained_again_may_be_interrupted_too(tmp_path: Path) -> None:
     doomed.run()
     for path in tmp_path.glob("mlflow.db*"):
         path.unlink()
-    process = begun(tmp_path, pause_s=4)
+    doomed = begun(tmp_path, pause_s=3)
+    process = at_it(doomed, doomed.start())
     process.send_signal(signal.SIGINT)
-    told, _ = process.communicate(timeout=60)
-    assert process.returncode == 130, told
+    assert process.wait(60) == 130, told(doomed)
     assert statuses(tmp_path) == {"FINISHED": 8}
 
 
 def test_the_way_to_go_on_does_not_put_aside_again_what_was_begun(tmp_path: Path) -> None:
     Doomed(tmp_path, "grid", "standin").run()
-    process = begun(tmp_path, 4, (COMMAND, "study", "run", "--fresh"))
+    doomed = begun(tmp_path, 3, "--fresh")
+    process = at_it(doomed, doomed.start())
     process.send_signal(signal.SIGTERM)
-    told, _ = process.communicate(timeout=60)
-    assert "8 of 20 trials are done" in told
-    assert told.splitlines()[-1].endswith(
-        f"go on with: harness study run {tmp_path / NAME}.toml --data optdigits --workers 1"
+    assert process.wait(60) == 143, told(doomed)
+    assert "8 of 20 trials are done" in told(doomed)
+    assert (
+        told(doomed)
+        .splitlines()[-1]
+        .endswith(f"go on with: harness study run {NAME}.toml --data optdigits --workers 1")
     )
 
 

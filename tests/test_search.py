@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import sqlite3
 import subprocess
 import time
@@ -21,9 +22,12 @@ from harness.lock import sole_runner
 from harness.records import Records, RunRecord, StudyRecord
 from harness.runner import Runner
 from harness.variant import Variant
-from tests.support import COMMAND, SMALL_SEARCH, SMALL_STUDY, Harness
+from tests import warm
+from tests.support import COMMAND, ROOT, SMALL_SEARCH, SMALL_STUDY, STANDIN, Harness
 
 DATA = ("--data", "optdigits")
+# The same where what is trained is not what a test is about.
+MADE_UP_STUDY, MADE_UP_SEARCH = (text.replace('"xla"', '"standin"') for text in (SMALL_STUDY, SMALL_SEARCH))
 
 
 def write_study(folder: Path, text: str = SMALL_STUDY, name: str = "small") -> Path:
@@ -66,7 +70,26 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr
     assert str(folder / "out" / "small" / "report.html") in done.stdout
+    assert not list(folder.glob("mlflow.db-*"))  # the write-ahead log is in the database, which is one file again
     return folder
+
+
+@pytest.fixture(scope="module")
+def made_up(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder in which the small study was run with the engine that trains nothing, to be copied."""
+    folder = tmp_path_factory.mktemp("made-up")
+    write_study(folder, MADE_UP_STUDY)
+    environment = {**os.environ, "PYTHONPATH": f"{STANDIN}{os.pathsep}{ROOT}"}
+    done = warm.run(["study", "run", "small.toml", "--workers", "1", *DATA], folder, environment, folder)
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+@pytest.fixture
+def copied(made_up: Path, tmp_path: Path, standin: None) -> Path:  # noqa: ARG001 - what goes on with it needs the engine
+    """A copy of it, to be worked with."""
+    shutil.copytree(made_up, tmp_path, dirs_exist_ok=True)
+    return tmp_path
 
 
 def test_every_trial_is_a_finished_run_under_one_parent(whole: Path) -> None:
@@ -150,24 +173,25 @@ def test_the_report_says_what_plain_pandas_finds_in_mlflow(whole: Path) -> None:
     assert (runs["final_errors"] == table["final_errors"].loc[runs.index]).all()
 
 
-def test_a_complete_study_trains_nothing_and_still_reports(whole: Path, harness: Harness) -> None:
-    before = [numbers(run) for run in recorded(whole).trainings]
-    (whole / "out" / "small" / "report.html").unlink()
-    again = harness("study", "run", "small.toml", *DATA, cwd=whole)
+def test_a_complete_study_trains_nothing_and_still_reports(copied: Path, harness: Harness) -> None:
+    before = [numbers(run) for run in recorded(copied).trainings]
+    (copied / "out" / "small" / "report.html").unlink()
+    again = harness("study", "run", "small.toml", *DATA)
     assert again.returncode == 0
     assert "nothing to train: all 8 trials are done" in again.stderr
-    assert (whole / "out" / "small" / "report.html").is_file()
-    assert [numbers(run) for run in recorded(whole).trainings] == before
+    assert (copied / "out" / "small" / "report.html").is_file()
+    assert [numbers(run) for run in recorded(copied).trainings] == before
 
 
+@pytest.mark.usefixtures("standin")
 def test_a_study_may_vary_where_the_softmax_is(harness: Harness, tmp_path: Path) -> None:
-    write_study(tmp_path, SMALL_STUDY.replace("seed = [1234, 1]", 'softmax = ["output", "logits"]'))
+    write_study(tmp_path, MADE_UP_STUDY.replace("seed = [1234, 1]", 'softmax = ["output", "logits"]'))
     assert harness("study", "run", "small.toml", "--workers", "1", *DATA).returncode == 0
     runs = recorded(tmp_path).trainings
     assert Counter(run.params["softmax"] for run in runs) == {"output": 4, "logits": 4}
     assert Counter(trial.params["softmax"] for trial in optuna_trials(tmp_path)) == {"output": 4, "logits": 4}
     # One place more or less is another grid of the same study, not another study.
-    write_study(tmp_path, SMALL_STUDY.replace("seed = [1234, 1]", 'softmax = ["output"]'))
+    write_study(tmp_path, MADE_UP_STUDY.replace("seed = [1234, 1]", 'softmax = ["output"]'))
     assert "nothing to train" in harness("study", "run", "small.toml", "--workers", "1", *DATA).stderr
 
 
@@ -199,17 +223,14 @@ def without_names_and_times(folder: Path) -> list[str]:
 
 
 @pytest.mark.parametrize("lost", ["out", "mlflow.db"])
-def test_a_study_whose_one_store_is_lost_is_mended_from_the_other(
-    whole: Path, harness: Harness, tmp_path: Path, lost: str
-) -> None:
-    before = [numbers(run) for run in recorded(whole).trainings]
-    subprocess.run(["cp", "-r", f"{whole}/.", str(tmp_path)], check=True)
-    subprocess.run(["rm", "-r", str(tmp_path / lost)], check=True)
+def test_a_study_whose_one_store_is_lost_is_mended_from_the_other(copied: Path, harness: Harness, lost: str) -> None:
+    before = [numbers(run) for run in recorded(copied).trainings]
+    subprocess.run(["rm", "-r", str(copied / lost)], check=True)
     again = harness("study", "run", "small.toml", "--workers", "1", *DATA)
     assert again.returncode == 0, again.stderr
     # Lost trials are trained anew; lost trial numbers are told again from the runs.
     assert ("nothing to train" in again.stderr) == (lost == "out")
-    assert sorted(map(str, map(numbers, recorded(tmp_path).trainings))) == sorted(map(str, before))
+    assert sorted(map(str, map(numbers, recorded(copied).trainings))) == sorted(map(str, before))
 
 
 @pytest.mark.slow
@@ -255,14 +276,13 @@ def wait_for_runs(database: Path, status: str, role: str, count: int) -> None:
         time.sleep(0.02)
 
 
-def test_studies_of_one_folder_are_kept_apart(whole: Path, harness: Harness, tmp_path: Path) -> None:
-    subprocess.run(["cp", "-r", f"{whole}/.", str(tmp_path)], check=True)
-    write_study(tmp_path, SMALL_STUDY.replace("[1, 2]", "[1]"), "other")
+def test_studies_of_one_folder_are_kept_apart(copied: Path, harness: Harness) -> None:
+    write_study(copied, MADE_UP_STUDY.replace("[1, 2]", "[1]"), "other")
     done = harness("study", "run", "other.toml", "--workers", "1", *DATA)
     assert done.returncode == 0, done.stderr
-    assert len(recorded(tmp_path, "other").trainings) == 4
-    assert len(recorded(tmp_path, "small").trainings) == 8
-    assert "# other on optdigits-5000" in (tmp_path / "out" / "other" / "report.md").read_text()
+    assert len(recorded(copied, "other").trainings) == 4
+    assert len(recorded(copied, "small").trainings) == 8
+    assert "# other on optdigits-5000" in (copied / "out" / "other" / "report.md").read_text()
     # The one that was run last is the one that is meant, be it begun first.
     assert harness("study", "run", "small.toml", *DATA).returncode == 0
     assert "out/small/report.html" in harness("report").stdout
@@ -276,14 +296,13 @@ def test_studies_of_one_folder_are_kept_apart(whole: Path, harness: Harness, tmp
     ],
 )
 def test_a_study_may_grow_and_shrink(
-    whole: Path, harness: Harness, tmp_path: Path, change: tuple[str, str], told: str, runs: int
+    copied: Path, harness: Harness, change: tuple[str, str], told: str, runs: int
 ) -> None:
-    subprocess.run(["cp", "-r", f"{whole}/.", str(tmp_path)], check=True)
-    write_study(tmp_path, SMALL_STUDY.replace(*change))
+    write_study(copied, MADE_UP_STUDY.replace(*change))
     done = harness("study", "run", "small.toml", "--workers", "1", *DATA)
     assert done.returncode == 0, done.stderr
     assert told in done.stderr
-    assert len(recorded(tmp_path).trainings) == runs
+    assert len(recorded(copied).trainings) == runs
 
 
 def test_a_worker_that_cannot_make_its_engine_fails_its_trials_with_the_reason(
@@ -303,9 +322,9 @@ def test_a_worker_that_cannot_make_its_engine_fails_its_trials_with_the_reason(
     assert {trial.state.name for trial in optuna_trials(tmp_path)} == {"FAIL"}
 
 
-@pytest.mark.slow
+@pytest.mark.usefixtures("standin")
 def test_a_search_that_grows_proposes_new_points(tmp_path: Path, harness: Harness) -> None:
-    text = SMALL_SEARCH.replace("trials = 3", "trials = 2").replace("seeds = [1, 2]", "seeds = [1]")
+    text = MADE_UP_SEARCH.replace("trials = 3", "trials = 2").replace("seeds = [1, 2]", "seeds = [1]")
     write_study(tmp_path, text, "find")
     assert harness("study", "run", "find.toml", "--workers", "1", *DATA).returncode == 0
     write_study(tmp_path, text.replace("trials = 2", "trials = 4"), "find")
@@ -345,18 +364,19 @@ def test_a_search_has_its_seeds_as_child_runs_of_its_trials(tmp_path: Path, harn
     assert "no finished run of the baseline" in (tmp_path / "out" / "find" / "report.md").read_text()
 
 
-@pytest.mark.slow
+@pytest.mark.usefixtures("standin")
 def test_optuna_may_keep_its_trials_in_a_database(tmp_path: Path, harness: Harness) -> None:
-    write_study(tmp_path)
+    write_study(tmp_path, MADE_UP_STUDY)
     done = harness("study", "run", "small.toml", "--storage", "sqlite:///trials.db", "--workers", "1", *DATA)
     assert done.returncode == 0, done.stderr
     [summary] = optuna.get_all_study_summaries(f"sqlite:///{tmp_path}/trials.db")
     assert summary.n_trials == 8
 
 
-def test_a_study_goes_on_with_the_images_that_it_began_with(whole: Path, harness: Harness, lab: Digits) -> None:
+@pytest.mark.usefixtures("copied")
+def test_a_study_goes_on_with_the_images_that_it_began_with(harness: Harness, lab: Digits) -> None:
     assert lab.name == "lab-5000"  # it is remembered now, so that `auto` alone would take it
-    again = harness("study", "run", "small.toml", cwd=whole)
+    again = harness("study", "run", "small.toml")
     assert again.returncode == 0
     assert "optdigits-5000" in again.stderr
     assert "nothing to train" in again.stderr

@@ -282,7 +282,8 @@ def test_many_pairs_and_groups_are_drawn_by_chance_and_always_the_same() -> None
         (stats.unpaired_test(a, b), scipy_stats.ttest_ind(a, b).pvalue),
     ):
         assert found == pytest.approx(theirs, abs=0.015)
-    assert stats.paired_test(a, b) == stats.paired_test(a, b) == stats.paired_test(b, a)
+    assert stats.paired_test(a, b) == stats.paired_test(b[::-1], a[::-1])
+    assert stats.unpaired_test(a, b[:20]) == stats.unpaired_test(b[19::-1], a)
     assert stats.paired_test(a, a + 1) == stats.unpaired_test(a, a + 100) == 2**-14
 
 

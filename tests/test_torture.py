@@ -7,29 +7,48 @@ from pathlib import Path
 
 import pytest
 
-from tests.killer import ASKING, RECORDING, REPORT, TELLING, TRAINING
-from tests.torture import START_UP, torture, torture_cluster, torture_workers
+from tests.torture import COORDINATOR, Doomed, Tally, torture, torture_cluster, torture_workers, whole
+
+KILLS = 4  # of each kind
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("kinds", [(START_UP, ASKING, TRAINING), (RECORDING, TELLING, REPORT)])
-def test_a_killed_study_loses_nothing_and_does_nothing_twice(kinds: tuple[str, ...], tmp_path: Path) -> None:
-    seed = random.randrange(2**32)
-    random.seed(seed)
-    tally = torture(tmp_path, "standin", kinds, 10)
+@pytest.fixture(scope="module")
+def references(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Doomed]:
+    """A study of each design that nobody interrupts."""
+    return whole(tmp_path_factory.mktemp("whole"), "standin")
+
+
+@pytest.fixture
+def seed() -> int:
+    """The seed of the moments, other ones every time."""
+    drawn = random.randrange(2**32)
+    random.seed(drawn)
+    return drawn
+
+
+def nothing_is_lost(tally: Tally, seed: int) -> None:
     assert tally.wrong == [], f"random seed {seed}"
-    assert all(tally.kills[kind] >= 10 for kind in kinds)
+    assert min(tally.kills.values()) >= KILLS
 
 
 @pytest.mark.slow
-def test_killed_workers_of_a_cluster_cost_no_more_than_their_batches(tmp_path: Path) -> None:
-    tally = torture_cluster(tmp_path / "cluster", 10)
-    assert tally.wrong == []
-    assert tally.kills.total() >= 10
+def test_a_killed_study_loses_nothing_and_does_nothing_twice(
+    references: dict[str, Doomed], seed: int, tmp_path: Path
+) -> None:
+    tally = torture(tmp_path, references, COORDINATOR, KILLS)
+    assert tally.kills.keys() == set(COORDINATOR)
+    nothing_is_lost(tally, seed)
 
 
 @pytest.mark.slow
-def test_killed_workers_cost_no_more_than_their_batches(tmp_path: Path) -> None:
-    tally = torture_workers(tmp_path, "standin", 10)
-    assert tally.wrong == []
-    assert tally.kills.total() >= 10
+def test_killed_workers_of_a_cluster_cost_no_more_than_their_batches(
+    references: dict[str, Doomed], seed: int, tmp_path: Path
+) -> None:
+    nothing_is_lost(torture_cluster(tmp_path / "cluster", references, KILLS), seed)
+
+
+@pytest.mark.slow
+def test_killed_workers_cost_no_more_than_their_batches(
+    references: dict[str, Doomed], seed: int, tmp_path: Path
+) -> None:
+    nothing_is_lost(torture_workers(tmp_path, references, KILLS), seed)

@@ -2,36 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from harness.records import Records
-from tests.services import mlflow_server
 from tests.support import SMALL_STUDY, Harness
 
 
-@pytest.fixture
-def server(tmp_path: Path) -> Iterator[str]:
-    """A real MLflow server with a database and artifacts of its own."""
-    folder = tmp_path / "server"
-    folder.mkdir()
-    with mlflow_server(folder) as address:
-        yield address
-
-
 @pytest.mark.slow
+@pytest.mark.usefixtures("standin")
 def test_runs_and_artifacts_go_to_a_server_that_is_named(
-    server: str, harness: Harness, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tracking_server: str, harness: Harness, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "small.toml").write_text(SMALL_STUDY)
+    (tmp_path / "small.toml").write_text(SMALL_STUDY.replace('"xla"', '"standin"'))
     arguments = ("study", "run", "small.toml", "--workers", "1", "--data", "optdigits")
-    done = harness(*arguments, MLFLOW_TRACKING_URI=server)
+    done = harness(*arguments, MLFLOW_TRACKING_URI=tracking_server)
     assert done.returncode == 0, done.stderr
     assert not (tmp_path / "mlflow.db").exists()
     assert not (tmp_path / "mlartifacts").exists()
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", server)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", tracking_server)
     records = Records()
     study = records.study("small")
     assert len(study.trainings) == 8
@@ -40,4 +30,4 @@ def test_runs_and_artifacts_go_to_a_server_that_is_named(
         # The longer of the two runs of each training has been read whole.
         assert len(run.losses) == (2 if run.params["epochs"] == "2" else 0)
         assert len(records.with_histories(run).losses) == int(run.params["epochs"])
-    assert "nothing to train" in harness(*arguments, MLFLOW_TRACKING_URI=server).stderr
+    assert "nothing to train" in harness(*arguments, MLFLOW_TRACKING_URI=tracking_server).stderr

@@ -18,10 +18,12 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -31,9 +33,10 @@ import psutil
 from optuna.storages.journal import JournalFileBackend
 
 from harness import machine
-from tests.killer import ASKING, RECORDING, REPORT, TELLING, TRAINING
-from tests.services import LOOPBACK, free_port, running, wait_for_port
+from tests.change import ASKING, RECORDING, REPORT, TELLING, TRAINING, be_killed
+from tests.services import own_cluster
 from tests.support import COMMAND, ROOT, STANDIN
+from tests.warm import Command, start
 
 START_UP, WORKER, ON_A_CLUSTER = "start-up", "worker", "worker of a cluster"
 COORDINATOR = (START_UP, ASKING, TRAINING, RECORDING, TELLING, REPORT)
@@ -104,17 +107,20 @@ class Doomed:
         self._arguments = ["study", "run", f"{NAME}.toml", "--data", "optdigits", *on]
         self.environment = {**os.environ, "STANDIN_PAUSE_S": str(pause_s)}
         if engine == "standin":
-            self.environment["PYTHONPATH"] = str(STANDIN)
+            self.environment["PYTHONPATH"] = f"{STANDIN}{os.pathsep}{ROOT}"
         self._kept: set[str] = set()
 
-    def start(self, killer: Sequence[str] = ()) -> subprocess.Popen[bytes]:
-        """Begin or go on, in a process that may be told at which moment to kill itself."""
-        command = [sys.executable, "-m", "tests.killer", *killer] if killer else [COMMAND]
-        paths = [str(ROOT), self.environment.get("PYTHONPATH", "")]
-        environment = {**self.environment, "PYTHONPATH": os.pathsep.join(path for path in paths if path)}
+    def start(self, change: Callable[[], None] | None = None) -> Command:
+        """Begin or go on, in a process in which something may be changed before."""
+        log = self.folder / "log"
+        log.touch()
+        return start(self._arguments, self.folder, self.environment, (log, log), change)
+
+    def typed(self) -> subprocess.Popen[bytes]:
+        """The same in a process that has everything to load still."""
         with (self.folder / "log").open("ab") as log:
             return subprocess.Popen(
-                [*command, *self._arguments], cwd=self.folder, env=environment, stdout=log, stderr=log
+                [COMMAND, *self._arguments], cwd=self.folder, env=self.environment, stdout=log, stderr=log
             )
 
     def run(self) -> None:
@@ -130,14 +136,15 @@ class Doomed:
     def killed(self, kind: str, start_up_s: float) -> bool:
         """Go on until the moment of this kind; False if the study was done before."""
         if kind == START_UP:
-            process = self.start()
+            process: Command | subprocess.Popen[bytes] = self.typed()
             try:
                 process.wait(random.uniform(0, start_up_s))
             except subprocess.TimeoutExpired:
                 process.kill()
         else:
             most = {ASKING: 6, TRAINING: 3, RECORDING: 15, TELLING: 6, REPORT: 1}[kind]
-            process = self.start((kind, str(random.randint(1, most)), random.choice(("before", "after"))))
+            moment = (kind, random.randint(1, most), random.choice(("before", "after")))
+            process = self.start(partial(be_killed, *moment))
         status = process.wait(300)
         if status not in {0, -signal.SIGKILL}:
             raise AssertionError(f"{kind}: status {status}: {(self.folder / 'log').read_text()[-2000:]}")
@@ -278,17 +285,32 @@ def _kill_one_of(pid: int) -> int:
     return 1
 
 
-def torture(
-    folder: Path, engine: str, kinds: Sequence[str], kills: int, say: Callable[[str], None] = lambda _line: None
-) -> Tally:
-    """Kill coordinators so many times at moments of each kind; bring every study to its end and look at it."""
-    tally = Tally()
-    references = {design: Doomed(folder / f"whole-{design}", design, engine) for design in DESIGNS}
+def whole(folder: Path, engine: str) -> dict[str, Doomed]:
+    """A study of each design that nobody interrupts, for others to be compared with."""
+    references = {design: Doomed(folder / design, design, engine) for design in DESIGNS}
     for reference in references.values():
         reference.run()
+    return references
+
+
+def _in_turn() -> Iterator[str]:
+    """Every design again and again, in an order by chance."""
+    return cycle(random.sample(list(DESIGNS), len(DESIGNS)))
+
+
+def torture(
+    folder: Path,
+    references: Mapping[str, Doomed],
+    kinds: Sequence[str],
+    kills: int,
+    say: Callable[[str], None] = lambda _line: None,
+) -> Tally:
+    """Kill coordinators so many times at moments of each kind; bring every study to its end and look at it."""
+    tally, engine = Tally(), references["grid"].engine
     start_up_s = 12.0 if engine != "standin" else 4.0
+    designs = _in_turn()
     while min(tally.kills[kind] for kind in kinds) < kills:
-        design = random.choice(list(DESIGNS))
+        design = next(designs)
         doomed = Doomed(folder / f"doomed-{tally.studies}", design, engine)
         is_done = False
         while not is_done:
@@ -306,7 +328,7 @@ def torture(
 
 def torture_workers(
     folder: Path,
-    engine: str,
+    references: Mapping[str, Doomed],
     kills: int,
     say: Callable[[str], None] = lambda _line: None,
     *,
@@ -317,19 +339,17 @@ def torture_workers(
 
     Args:
         folder: for the studies.
-        engine: what trains.
+        references: a whole one of each design, with the same engine.
         kills: how many.
         say: is told how far it is.
         on: what trains, as the command is told.
         cluster: the process whose workers are killed, where the study's are not its own.
     """
     what = WORKER if cluster is None else ON_A_CLUSTER
-    tally = Tally()
-    references = {design: Doomed(folder / f"whole-{design}", design, engine) for design in DESIGNS}
-    for reference in references.values():
-        reference.run()
+    tally, engine = Tally(), references["grid"].engine
+    designs = _in_turn()
     while tally.kills[what] < kills:
-        design = random.choice(list(DESIGNS))
+        design = next(designs)
         doomed = Doomed(folder / f"doomed-{tally.studies}", design, engine, on=on, pause_s=0.3)
         tally.kills[what] += doomed.workers_killed(kills - tally.kills[what], cluster)
         doomed.run()
@@ -339,23 +359,21 @@ def torture_workers(
     return tally
 
 
-def torture_cluster(folder: Path, kills: int, say: Callable[[str], None] = lambda _line: None) -> Tally:
+def torture_cluster(
+    folder: Path, references: Mapping[str, Doomed], kills: int, say: Callable[[str], None] = lambda _line: None
+) -> Tally:
     """Kill so many workers of a Dask cluster of three, with the stand-in engine."""
     folder.mkdir(parents=True)
-    port = free_port()
-    command = [COMMAND, "cluster", "--workers", "3", "--port", str(port)]
     environment = {"PYTHONPATH": f"{ROOT}{os.pathsep}{STANDIN}", "STANDIN_PAUSE_S": "0.3"}
-    with running(command, folder / "cluster.log", folder, environment) as process:
-        wait_for_port(port, process)
-        on = ("--cluster", f"tcp://{LOOPBACK}:{port}")
-        return torture_workers(folder, "standin", kills, say, on=on, cluster=process.pid)
+    with own_cluster(folder, 3, environment) as (address, pid):
+        return torture_workers(folder, references, kills, say, on=("--cluster", address), cluster=pid)
 
 
-def race(folder: Path, times: int, *, is_fresh: bool, say: Callable[[str], None] = lambda _line: None) -> Tally:
+def race(
+    folder: Path, reference: Doomed, times: int, *, is_fresh: bool, say: Callable[[str], None] = lambda _line: None
+) -> Tally:
     """Start two coordinators at the same instant, so many times: one is to run, one to refuse."""
     tally = Tally()
-    reference = Doomed(folder / "whole", "grid", "standin")
-    reference.run()
     doomed = Doomed(folder / "raced", "grid", "standin")
     while tally.studies < times:
         if is_fresh:
@@ -418,13 +436,14 @@ def main() -> int:
 
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder)
+        of_standin, of_xla = (whole(place / engine, engine) for engine in ("standin", "xla"))
         tallies = {
-            "stand-in, the coordinator": torture(place / "a", "standin", COORDINATOR, asked.kills, say),
-            "xla, the coordinator": torture(place / "b", "xla", COORDINATOR, asked.real_kills, say),
-            "stand-in, a worker": torture_workers(place / "c", "standin", asked.worker_kills, say),
-            "stand-in, a cluster": torture_cluster(place / "d", asked.cluster_kills, say),
-            "two at once, on new records": race(place / "e", asked.races, is_fresh=True, say=say),
-            "two at once, on old records": race(place / "f", asked.races, is_fresh=False, say=say),
+            "stand-in, the coordinator": torture(place / "a", of_standin, COORDINATOR, asked.kills, say),
+            "xla, the coordinator": torture(place / "b", of_xla, COORDINATOR, asked.real_kills, say),
+            "stand-in, a worker": torture_workers(place / "c", of_standin, asked.worker_kills, say),
+            "stand-in, a cluster": torture_cluster(place / "d", of_standin, asked.cluster_kills, say),
+            "two at once, on new records": race(place / "e", of_standin["grid"], asked.races, is_fresh=True, say=say),
+            "two at once, on old records": race(place / "f", of_standin["grid"], asked.races, is_fresh=False, say=say),
         }
     asked.page.write_text(_page(tallies, asked.seed, time.monotonic() - started_s))
     print(json.dumps({name: tally.wrong for name, tally in tallies.items()}, indent=2))

@@ -185,3 +185,12 @@ def test_the_page_fits_and_follows_the_scheme(
     watched.screenshot(name, whole=True)
     assert watched.complaints == []
     assert watched.requests == [run.page]
+
+
+def test_on_paper_no_table_is_cut_off_and_the_whole_log_is_there(browser: Browser, run: Run) -> None:
+    watched = watch(browser, 680, 900, "dark")  # what A4 leaves between its margins
+    watched.page.goto(run.page)
+    watched.page.emulate_media(media="print")
+    wider = "all => all.filter(one => one.scrollWidth > one.clientWidth || one.scrollHeight > one.clientHeight).length"
+    assert watched.page.locator(".scroll, .tall").evaluate_all(wider) == 0
+    assert watched.page.evaluate("getComputedStyle(document.querySelector('.entry input')).colorScheme") == "light"

@@ -1,15 +1,10 @@
-"""Runs the command ``harness`` and kills it, as ``kill -9`` does, at a chosen kind of moment: see ``torture.py``.
-
-Usage: ``python -m tests.killer KIND COUNT WHEN ARGUMENT...``: at the COUNT-th moment of this kind, WHEN ``before`` or
-``after`` what is done there.
-"""
+"""What tests change in the process of a command before it begins: when it is killed, and how long it waits."""
 
 from __future__ import annotations
 
 import os
 import random
 import signal
-import sys
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -54,7 +49,15 @@ def _in_a_moment(original: Callable[..., Any]) -> Callable[..., Any]:
     return doomed
 
 
-def _prepare(kind: str, count: int, when: str) -> None:
+def be_impatient(seconds: float) -> None:
+    """Wait no longer for what is away."""
+    from harness import patience
+
+    patience.PATIENCE_S = seconds
+
+
+def be_killed(kind: str, count: int, when: str) -> None:
+    """Die as by ``kill -9`` at the ``count``-th moment of a kind, ``before`` or ``after`` what is done there."""
     from mlflow.tracking import MlflowClient
 
     from harness import ledger, search, tracking
@@ -76,11 +79,3 @@ def _prepare(kind: str, count: int, when: str) -> None:
         page.write = _in_a_moment(page.write)
     else:
         raise ValueError(kind)
-
-
-if __name__ == "__main__":
-    _prepare(sys.argv[1], int(sys.argv[2]), sys.argv[3])
-    sys.argv = ["harness", *sys.argv[4:]]
-    from harness.cli import main
-
-    main()
