@@ -21,6 +21,7 @@ from harness.errors import ExitStatus, UsageError
 from harness.stats import Estimate
 from reports.sides import CONFIGURATION, VARIANT, Side, fact
 from reports.templating import render
+from reports.words import plural
 
 ERRORS, FIRST_ZERO = "errors at the last epoch", "first zero epoch"
 
@@ -153,6 +154,17 @@ class Comparison:
     rows: tuple[Row, ...]
     environment: tuple[tuple[str, str, str], ...]
 
+    @property
+    def n_variants(self) -> tuple[int, int]:
+        """How many variants A and B have, in common or not."""
+        first, second = (len(side.frame[VARIANT].drop_duplicates()) for side in (self.a, self.b))
+        return first, second
+
+    @property
+    def shared_seeds(self) -> int:
+        """How many seeds are in both."""
+        return len(set(self.a.frame["seed"]) & set(self.b.frame["seed"]))
+
     def as_json(self) -> dict[str, Any]:
         """The comparison in plain values."""
         measures = zip((self.errors, self.first_zero), self.findings, strict=True)
@@ -186,7 +198,7 @@ def compare(a: Side, b: Side) -> Comparison:
     findings = judge(*arrays, is_paired=is_paired)
     counted = arrays[0], _arrays(_restricted(_longest(_aligned(zeros, is_paired=is_paired))))
     errors_over_all, zeros_over_all = (
-        _measure(name, (_seed_means(pair[0]), _seed_means(pair[1])), is_paired=is_paired, p=finding.p)
+        _measure(name, _level_seed_means(*pair), is_paired=is_paired, p=finding.p)
         for name, pair, finding in zip((ERRORS, FIRST_ZERO), counted, findings, strict=True)
     )
     overall = errors_over_all, zeros_over_all
@@ -239,6 +251,16 @@ def _seed_means(values: Floats) -> Floats:
     """Each row's mean over what it has."""
     is_there = ~np.isnan(values)
     return np.asarray(np.where(is_there, values, 0).sum(axis=1) / is_there.sum(axis=1), np.float64)
+
+
+def _level_seed_means(a: Floats, b: Floats) -> tuple[Floats, Floats]:
+    """The means of both sides' seeds over their variants, as if every seed had them all.
+
+    Else a seed that lacks a variant with many errors would seem better for it.
+    """
+    of_variants = np.nanmean(np.concatenate([a, b]), axis=0)
+    level = of_variants.mean()
+    return _seed_means(a - of_variants) + level, _seed_means(b - of_variants) + level
 
 
 def _common(a: Side, b: Side, number: str) -> Tables:
@@ -389,7 +411,7 @@ def _verdict(
 ) -> tuple[Verdict, tuple[str, ...]]:
     n_a, n_b = overall[0].n_a, overall[0].n_b
     if is_paired and all(np.array_equal(a, b, equal_nan=True) for a, b in arrays):
-        return Verdict.NO_DIFFERENCE, (f"every number is the same, for all of {n_a} seeds",)
+        return Verdict.NO_DIFFERENCE, (f"every number is the same, for all of {plural(n_a, 'seed')} that both have",)
     if _smallest_p(n_a, n_b, is_paired=is_paired) * len(findings) > FAMILY_LEVEL:
         have = f"{n_a} shared seeds" if is_paired else f"{n_a} and {n_b} seeds"
         need = f"{_ENOUGH_PAIRS} shared ones" if is_paired else "5 on each side"
@@ -462,6 +484,8 @@ def markdown(comparison: Comparison) -> str:
             "errors": comparison.errors,
             "level": FAMILY_LEVEL,
             "rows": rows,
+            "n_variants": comparison.n_variants,
+            "shared": comparison.shared_seeds,
             "overall": _table(head, [[measure.name, *_cells(measure)] for measure in overall]),
             "by_variant": _table(head, [[row.label, *_cells(row.errors)] for row in rows]),
             "by_training": _table(

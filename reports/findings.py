@@ -23,22 +23,23 @@ class Reach:
     Attributes:
         rate: what the group is shown under.
         n: how many trainings it has.
-        budget: epochs that each of them had at least.
+        epochs: that the shortest and the longest of them had.
         reached: how many had an epoch with no error.
-        share: of these, over seeds.
-        median: of the first zero epoch; infinite where fewer than half reached it.
-        mean: of the first zero epoch within the budget, a miss counted as the budget.
+        share: of these, over seeds; None where the trainings differ in more than their seeds, and nothing is inferred.
+        median: of the first zero epoch, likewise; infinite where fewer than half reached it.
+        mean: of the first zero epoch within the budget, a miss counted as the budget; likewise, and None where
+            budgets differ.
         at_zero: how many had no error after their last epoch.
         came_back: in how many errors came back after an epoch with none.
     """
 
     rate: str
     n: int
-    budget: int
+    epochs: tuple[int, int]
     reached: int
-    share: Estimate
-    median: Estimate
-    mean: Estimate
+    share: Estimate | None
+    median: Estimate | None
+    mean: Estimate | None
     at_zero: int
     came_back: int
 
@@ -53,17 +54,19 @@ def reach(trainings: pd.DataFrame, curves: pd.DataFrame) -> list[Reach]:
     back = came_back(curves)
     found = []
     for rate, group in trainings.groupby("rate", observed=True):
-        epochs, reached, budget = observed(group)
+        epochs, reached = observed(group)
+        shortest, longest = int(group["epochs"].min()), int(group["epochs"].max())
+        infers = frames.one_configuration(group)
         returned = int((back.reindex(group["run_id"]).fillna(0) > 0).sum())
         found.append(
             Reach(
                 rate=str(rate),
                 n=len(group),
-                budget=budget,
+                epochs=(shortest, longest),
                 reached=int(reached.sum()),
-                share=stats.wilson(int(reached.sum()), len(group)),
-                median=stats.median_epoch(epochs, reached),
-                mean=stats.restricted_mean(epochs, reached, budget),
+                share=stats.wilson(int(reached.sum()), len(group)) if infers else None,
+                median=stats.median_epoch(epochs, reached) if infers else None,
+                mean=stats.restricted_mean(epochs, reached, longest) if infers and shortest == longest else None,
                 at_zero=int((group["final_errors"] == 0).sum()),
                 came_back=returned,
             )
@@ -71,11 +74,11 @@ def reach(trainings: pd.DataFrame, curves: pd.DataFrame) -> list[Reach]:
     return found
 
 
-def observed(trainings: pd.DataFrame) -> tuple[NDArray[np.float64], NDArray[np.bool_], int]:
-    """First zero epochs as survival takes them: the epoch of each, whether it was reached, and the shortest budget."""
+def observed(trainings: pd.DataFrame) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """First zero epochs as survival takes them: the epoch of each, or where it was not reached the last one."""
     reached = trainings["first_zero_epoch"].notna().to_numpy(bool)
     epochs = trainings["first_zero_epoch"].fillna(trainings["epochs"]).to_numpy(float)
-    return epochs, reached, int(trainings["epochs"].min())
+    return epochs, reached
 
 
 def came_back(curves: pd.DataFrame) -> pd.Series[int]:
@@ -101,15 +104,16 @@ def against_baseline(frame: pd.DataFrame) -> list[Difference]:
 
     Nothing where that is not among the groups, or where groups hold several learning rates.
     """
-    done = frames.finished(frame)
-    if done.empty or done["learning_rate"].nunique() > len(done["rate"].cat.categories):
+    done = frames.once(frame)
+    rates = done.groupby("rate", observed=True)["learning_rate"]
+    if (rates.min() < rates.max()).any():
         return []
     base = done[frames.is_like_baseline(done)]
     found = []
     groups = list(done["rate"].cat.categories)
     for rate, epochs in done[["rate", "epochs"]].drop_duplicates().sort_values(["rate", "epochs"]).to_numpy():
         cell = done[(done["rate"] == rate) & (done["epochs"] == epochs)]
-        both = cell.merge(base[base["epochs"] == epochs], on="seed", suffixes=("", "_base"))
+        both = cell.merge(base[base["epochs"] == epochs], on="seed", suffixes=("", "_base"), validate="one_to_one")
         if both.empty or rate == base["rate"].iloc[0]:
             continue
         before, after = both["final_errors_base"].to_numpy(float), both["final_errors"].to_numpy(float)
@@ -128,13 +132,14 @@ class Cheap:
     share: Estimate
 
 
-def cheapest(cells: pd.DataFrame, most: int = 5) -> list[Cheap]:
-    """The cells with the largest share of runs at zero, of equals those of the fewest epochs; at most so many."""
-    found = [
-        Cheap(str(cell["rate"]), cell["epochs"], cell["n"], cell["at_zero"], stats.wilson(cell["at_zero"], cell["n"]))
-        for cell in cells.to_dict("records")
-        if cell["at_zero"]
-    ]
+def cheapest(frame: pd.DataFrame, most: int = 5) -> list[Cheap]:
+    """The variants with the largest share of seeds at zero, of equals those of the fewest epochs; at most so many."""
+    found = []
+    for seeds in frames.by_configuration(frame):
+        at_zero, n = int((seeds["final_errors"] == 0).sum()), len(seeds)
+        if at_zero:
+            name, epochs = frames.label(frame, seeds), int(seeds["epochs"].iloc[0])
+            found.append(Cheap(name, epochs, n, at_zero, stats.wilson(at_zero, n)))
     return sorted(found, key=lambda cheap: (-cheap.at_zero / cheap.n, cheap.epochs))[:most]
 
 

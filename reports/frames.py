@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import pandas as pd
 
@@ -33,6 +35,11 @@ def runs(record: StudyRecord) -> pd.DataFrame:
 def half_written(record: StudyRecord) -> list[RunRecord]:
     """The runs that a process which was killed left half recorded."""
     return [run for run in record.trainings if run.status not in _ENDED]
+
+
+def one_configuration(frame: pd.DataFrame) -> bool:
+    """Whether runs differ in nothing but their seeds and epochs, so that over seeds there is something to infer."""
+    return not varied_settings(frame) and bool(frame["learning_rate"].min() == frame["learning_rate"].max())
 
 
 def varied_settings(frame: pd.DataFrame) -> list[str]:
@@ -91,6 +98,26 @@ def finished(frame: pd.DataFrame) -> pd.DataFrame:
     return frame[frame["status"] == "FINISHED"]
 
 
+def once(frame: pd.DataFrame) -> pd.DataFrame:
+    """The runs that have a score, each variant and seed once: a search may propose what it has proposed before."""
+    return finished(frame).drop_duplicates(["learning_rate", "seed", "epochs", *_SETTINGS])
+
+
+def by_configuration(frame: pd.DataFrame) -> Iterator[pd.DataFrame]:
+    """The runs of each configuration and number of epochs, one a seed, the smallest learning rates first."""
+    for _, seeds in once(frame).groupby(["learning_rate", *_SETTINGS, "epochs"]):
+        yield seeds
+
+
+def label(frame: pd.DataFrame, seeds: pd.DataFrame) -> str:
+    """What one configuration of a study is shown under: its group, or where that has several, its learning rate."""
+    group = frame[frame["rate"] == seeds["rate"].iloc[0]]
+    if group["learning_rate"].min() == group["learning_rate"].max():
+        return str(seeds["rate"].iloc[0])
+    varied = (f"{_IN_LABELS.get(name, name)} {seeds[name].iloc[0]}" for name in varied_settings(frame))
+    return ", ".join([f"{seeds['learning_rate'].iloc[0]:.4g}", *varied])
+
+
 def trainings(frame: pd.DataFrame) -> pd.DataFrame:
     """One row a training: the longest of the runs that were read off it, which is all that was observed of it."""
     same = ["learning_rate", "seed", *_SETTINGS]
@@ -100,7 +127,7 @@ def trainings(frame: pd.DataFrame) -> pd.DataFrame:
 def by_epochs_and_rate(frame: pd.DataFrame) -> pd.DataFrame:
     """Final error counts by epochs and learning rate: mean, min, max and share at zero over the runs of a cell."""
     rows = []
-    for (rate, epochs), cell in finished(frame).groupby(["rate", "epochs"], observed=True):
+    for (rate, epochs), cell in once(frame).groupby(["rate", "epochs"], observed=True):
         errors = cell["final_errors"]
         rows.append(
             {
@@ -141,7 +168,7 @@ def is_like_baseline(frame: pd.DataFrame) -> pd.Series[bool]:
 def baseline(frame: pd.DataFrame) -> pd.DataFrame:
     """The runs of the baseline, one for each of its numbers of epochs."""
     own = is_like_baseline(frame) & (frame["seed"] == BASELINE.seed)
-    return finished(frame[own]).sort_values("epochs")
+    return finished(frame[own]).sort_values(["epochs", "trial"])
 
 
 def softmax(record: StudyRecord) -> pd.DataFrame:

@@ -123,9 +123,11 @@ def _why(lab: Lab) -> dict[str, str]:
     why: dict[str, str] = {}
     if "training" in differ:
         why["training"] = (
-            f"This was trained by {lab.engine} with {lab.trajectory.variant.adam}'s Adam. The lab's log is printed by "
-            "TensorFlow's, which rounds 1 - 0.9 to 0.10000002, and by the engines graph and xla; Keras multiplies by "
-            "0.1 today, and that alone moves the last digits of the late epochs."
+            f"This was trained by {lab.engine} with Keras' Adam. The lab's log is printed by TensorFlow's, which "
+            "rounds 1 - 0.9 to 0.10000002; Keras multiplies by 0.1 today, and that alone moves the last digits of the "
+            "late epochs."
+            if lab.trajectory.variant.adam == "keras"
+            else "Why is not known: another processor or another version of TensorFlow may round differently."
         )
     if "prediction" in differ:
         why["prediction"] = _why_other_logits(lab)

@@ -9,9 +9,10 @@ from typing import Any
 
 import pandas as pd
 
+from harness import engines
+from harness.digits import LAB_NAME
 from harness.output import write_bytes, write_text
 from harness.records import StudyRecord
-from harness.variant import BASELINE
 from reports import findings, frames, searches, words
 from reports.charts import epochs as epoch_charts
 from reports.charts import errors as error_charts
@@ -57,7 +58,7 @@ def _content(record: StudyRecord, frame: pd.DataFrame) -> dict[str, Any]:
     failed = frame[frame["status"] != "FINISHED"] if not frame.empty else frame
     content = {
         **_facts(record),
-        "baseline_seed": BASELINE.seed,
+        "baseline_named": _baseline_named(record),
         "n_runs": len(frame),
         "n_finished": len(frame) - len(failed),
         "failed": _rows(failed),
@@ -111,6 +112,15 @@ def _facts(record: StudyRecord) -> dict[str, Any]:
     }
 
 
+def _baseline_named(record: StudyRecord) -> str:
+    """What the baseline's own run is called: on the lab's images, with TensorFlow's Adam, it is the lab's."""
+    own = engines.baseline(record.parent.tags["harness.engine"])
+    told = f"Seed {own.seed}, learning rate {own.learning_rate:g}, {'/'.join(map(str, own.layers))}"
+    is_the_labs = record.parent.tags["harness.dataset"] == LAB_NAME and own.adam == "tensorflow"
+    named = "the lab's own training" if is_the_labs else "the baseline's own"
+    return f"{told}, is {named}."
+
+
 def _run_address(record: StudyRecord) -> str:
     """Where MLflow shows a run, up to its id; empty where the store has no address for a browser."""
     if not record.tracking_uri.startswith(("http://", "https://")):
@@ -124,7 +134,7 @@ def _findings(record: StudyRecord, frame: pd.DataFrame) -> dict[str, Any]:
     own = frames.baseline(frame)
     own_run = str(own["run_id"].iloc[-1]) if len(own) else None
     groups = findings.reach(trainings, curves)
-    differences, cheap = findings.against_baseline(frame), findings.cheapest(cells)
+    differences, cheap = findings.against_baseline(frame), findings.cheapest(frame)
     like = trainings[frames.is_like_baseline(trainings)]
     pictures = [
         *_baseline_pictures(curves, like, own_run),
@@ -154,7 +164,7 @@ def _findings(record: StudyRecord, frame: pd.DataFrame) -> dict[str, Any]:
     return {
         "n_trainings": len(trainings),
         "training_s": float(trainings["duration_s"].sum()),
-        "baseline_said": _baseline_said(curves, own_run, groups, like),
+        "baseline_said": _baseline_said(curves, own_run, like),
         "baseline": _rows(own),
         "groups": groups,
         "first_zero": _rows(trainings),
@@ -167,14 +177,12 @@ def _findings(record: StudyRecord, frame: pd.DataFrame) -> dict[str, Any]:
     }
 
 
-def _baseline_said(
-    curves: pd.DataFrame, own_run: str | None, groups: list[findings.Reach], like: pd.DataFrame
-) -> list[str]:
+def _baseline_said(curves: pd.DataFrame, own_run: str | None, like: pd.DataFrame) -> list[str]:
     said = []
     if own_run is not None:
         said.append(words.own_training(curves[curves["run_id"] == own_run]["errors"].tolist()))
     if len(like):
-        said += [words.seeds_of_baseline(group) for group in groups if group.rate == like["rate"].iloc[0]]
+        said += [words.seeds_of_baseline(group) for group in findings.reach(like, curves)]
     return said
 
 
@@ -201,6 +209,11 @@ def _image_pictures(record: StudyRecord, frame: pd.DataFrame) -> list[Picture]:
     if hard is None or record.images is None or not (chosen := hard.hardest(_HARDEST)):
         return []
     counts = findings.confusion(hard, record.images.y)
+    confusions = (
+        [picture("confusion", "What they are taken for", words.confusions(counts), image_charts.confusion(counts))]
+        if counts.any()
+        else []
+    )
     return [
         picture(
             "hard_images",
@@ -208,7 +221,7 @@ def _image_pictures(record: StudyRecord, frame: pd.DataFrame) -> list[Picture]:
             words.hardest(hard, record.images, chosen),
             image_charts.gallery(hard, record.images, chosen),
         ),
-        picture("confusion", "What they are taken for", words.confusions(counts), image_charts.confusion(counts)),
+        *confusions,
     ]
 
 

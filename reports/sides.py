@@ -22,6 +22,7 @@ _NUMBERS = [name for name, value in BASELINE.settings().items() if not isinstanc
 _WHOLE = [name for name, value in BASELINE.settings().items() if isinstance(value, int)]
 _NEEDED = ["run_id", "status", "trial", *BASELINE.settings(), "engine", "dataset", "final_errors", "first_zero_epoch"]
 _HUGE = sys.float_info.max
+_MOST = 2**31 - 1  # of what is counted: seeds, epochs, trials
 _NOT_IN_CSV = "not told by a CSV file"
 _REMEDY = "Give the runs.csv that `harness report` writes, as it is."
 
@@ -80,7 +81,7 @@ def of_csv(path: Path) -> Side:
     """
     name = str(path)
     try:
-        frame = pd.read_csv(path, dtype=str)
+        frame = pd.read_csv(path, dtype=str, compression=None)
     except OSError as error:
         raise UsageError(f"{name}: cannot be read ({error.strerror or error})", _REMEDY) from error
     except (ValueError, pd.errors.ParserError) as error:  # ValueError: no text, no column
@@ -133,7 +134,7 @@ def _checked(frame: pd.DataFrame, name: str) -> pd.DataFrame:
         if column == "first_zero_epoch":
             is_number |= frame[column].isna()
         elif column in {*_WHOLE, "trial", "final_errors"}:
-            is_number &= values == values.round()
+            is_number &= (values == values.round()) & values.between(0, _MOST)
         _refuse(frame, ~is_number, column, name)
         frame[column] = values
     for column in ("run_id", *(column for column in VARIANT if column not in _NUMBERS), "engine", "dataset"):

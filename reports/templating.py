@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from typing import Any
 
 import pandas as pd
@@ -32,6 +33,8 @@ def _environment() -> Environment:
         "difference": words.difference,
         "share": words.share,
         "duration": duration,
+        "within": words.within,
+        "md": md,
     }
     return environment
 
@@ -46,6 +49,12 @@ def figure(value: Any) -> str:  # noqa: ANN401 - whatever a table's cell holds
     if value is None or pd.isna(value):
         return "-"
     return f"{value:.3g}" if math.isfinite(value) else str(value)
+
+
+def md(text: str) -> str:
+    """Text that may hold anything, as one line of a cell or a paragraph of Markdown."""
+    line = " ".join(str(text).split())
+    return re.sub(r"([\\`*_|<>\[\]#])", r"\\\1", line)
 
 
 def duration(seconds: float) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -31,14 +32,24 @@ def epoch(estimate: Estimate) -> str:
 
 def mean(estimate: Estimate) -> str:
     """An estimated mean and its interval, where there is one."""
-    if math.isnan(estimate.low) or math.isnan(estimate.high):
+    if not _has_interval(estimate):
         return f"{estimate.value:.1f}"
     return f"{estimate.value:.1f} ({estimate.low:.1f} to {estimate.high:.1f})"
 
 
+def within(estimate: Estimate, budget: int) -> str:
+    """An estimated mean of what cannot be more than a budget, and its interval, where there is one."""
+    return mean(replace(estimate, high=min(estimate.high, budget)))
+
+
+def _has_interval(estimate: Estimate) -> bool:
+    """Whether there is an interval: not of one number, nor of several that are all the same."""
+    return bool(estimate.low < estimate.high)
+
+
 def difference(estimate: Estimate) -> str:
     """An estimated difference with its sign, and its interval, where there is one."""
-    if math.isnan(estimate.low) or math.isnan(estimate.high):
+    if not _has_interval(estimate):
         return f"{estimate.value:+.1f}"
     return f"{estimate.value:+.1f} ({estimate.low:+.1f} to {estimate.high:+.1f})"
 
@@ -79,10 +90,12 @@ def own_training(errors: Sequence[int]) -> str:
 
 def seeds_of_baseline(group: Reach) -> str:
     """How the baseline's seeds do."""
+    shortest, longest = group.epochs
+    budget = f"{longest}" if shortest == longest else f"{shortest} to {longest}"
+    inferred = f": {supports(group.reached, group.share)} (95% confidence)" if group.share is not None else ""
     return (
-        f"Of its {plural(group.n, 'seed')} {group.reached} had an epoch without errors within {group.budget}: "
-        f"{supports(group.reached, group.share)} (95% confidence). In {group.came_back} of them errors came back; "
-        f"{group.at_zero} had none after the last epoch."
+        f"Of its {plural(group.n, 'seed')} {group.reached} had an epoch without errors within {budget}{inferred}. In "
+        f"{group.came_back} of them errors came back; {group.at_zero} had none after the last epoch."
     )
 
 
@@ -96,7 +109,7 @@ def heat_map(cells: pd.DataFrame) -> str:
     """Which cells are at zero."""
     n_runs, at_zero = int(cells["n"].sum()), int(cells["at_zero"].sum())
     whole = cells[cells["at_zero"] == cells["n"]]
-    said = f"{at_zero} of {plural(n_runs, 'run')} end with no error. "
+    said = f"{at_zero} of {plural(n_runs, 'run')} {'ends' if n_runs == 1 else 'end'} with no error. "
     if whole.empty:
         best = cells.sort_values(["mean_errors", "epochs"]).iloc[0]
         said += (
@@ -114,35 +127,37 @@ def heat_map(cells: pd.DataFrame) -> str:
 
 def survival(groups: Sequence[Reach]) -> str:
     """Who gets to zero soonest."""
-    got = [group for group in groups if math.isfinite(group.median.value)]
-    said = f"{sum(group.reached for group in groups)} of {sum(group.n for group in groups)} trainings reached zero. "
+    n = sum(group.n for group in groups)
+    said = f"{sum(group.reached for group in groups)} of {plural(n, 'training')} reached zero. "
+    got = [(group, group.median) for group in groups if group.median is not None and math.isfinite(group.median.value)]
     if got:
-        soonest = min(got, key=lambda group: group.median.value)
-        said += (
-            f"Half of those at learning rate {soonest.rate} had by epoch {epoch(soonest.median)}, "
-            f"sooner than or as soon as at any other. "
-            if len(groups) > 1
-            else f"Half of them had by epoch {epoch(soonest.median)}. "
-        )
+        soonest, median = min(got, key=lambda one: one[1].value)
+        more = ", sooner than or as soon as at any other" if len(groups) > 1 else ""
+        said += f"Half of those at learning rate {soonest.rate} had by epoch {epoch(median)}{more}. "
     never = [group.rate for group in groups if not group.reached]
     if never:
         said += f"None did at {', '.join(never)}. "
-    return said + "A training that did not is counted to its end; the bands are 95% intervals."
+    return (
+        said
+        + "A training that did not is counted to its end. Bands are 95% intervals, epoch by epoch, where there is one."
+    )
 
 
 def by_seed(cells: pd.DataFrame) -> str:
     """How far apart seeds are."""
     widest = cells.iloc[int((cells["max_errors"] - cells["min_errors"]).to_numpy().argmax())]
+    if cells["n"].max() == 1 or widest["min_errors"] == widest["max_errors"]:
+        return "One mark a run, a bar at the median."
     return (
-        f"One mark a run, a bar at the median. Seeds differ most at learning rate {widest['rate']} after "
+        f"One mark a run, a bar at the median. Runs of one cell differ most at learning rate {widest['rate']} after "
         f"{widest['epochs']} epochs: from {widest['min_errors']} to {plural(int(widest['max_errors']), 'error')}."
     )
 
 
 def differences(found: Sequence[Difference]) -> str:
     """Where variants differ from the baseline beyond chance."""
-    fewer = [one for one in found if one.errors.high < 0]
-    more = [one for one in found if one.errors.low > 0]
+    sure = [one for one in found if _has_interval(one.errors)]
+    fewer, more = [one for one in sure if one.errors.high < 0], [one for one in sure if one.errors.low > 0]
     said = (
         f"Of {plural(len(found), 'comparison')} {len(fewer)} show fewer errors than the baseline after as many epochs "
         f"and {len(more)} more, each at 95%. "
@@ -152,8 +167,9 @@ def differences(found: Sequence[Difference]) -> str:
         said += f"The most, {difference(most.errors)}, is at {most.rate} after {most.epochs} epochs. "
     n = min((one.errors.n for one in found), default=0)
     return said + (
-        f"Pairs share their seed, {n} or more a line, whose length is the 95% interval; no allowance is made for there "
-        "being several."
+        f"Pairs share their seed, {n} or more a comparison; a line is Student's 95% interval, which is rough where "
+        "most seeds have no error, and absent where all pairs differ alike. No allowance is made for there being "
+        "several."
     )
 
 
@@ -183,11 +199,12 @@ def losses(curves: pd.DataFrame) -> str:
 def errors_by_epoch(groups: Sequence[Reach]) -> str:
     """How often errors came back."""
     reached, back = sum(group.reached for group in groups), sum(group.came_back for group in groups)
-    return (
-        f"Errors came back after an epoch with none in {back} of the {plural(reached, 'training')} that had one: "
-        "spikes are part of training at a constant learning rate. Lines are medians over seeds, bands go from the "
-        "lowest to the highest."
-    )
+    lines = "Lines are medians over seeds, bands go from the lowest to the highest."
+    if not reached:
+        return f"No training had an epoch without errors. {lines}"
+    spikes = ": spikes are part of training at a constant learning rate" if back else ""
+    count = plural(reached, "training")
+    return f"Errors came back after an epoch with none in {back} of the {count} that had one{spikes}. {lines}"
 
 
 def hardest(hard: HardImages, images: Images, chosen: Sequence[int]) -> str:
@@ -220,10 +237,10 @@ def softmax(by_size: pd.DataFrame) -> str:
     naive = by_size[(by_size["way"] == "vector") & (by_size["overflow_rows"] > 0)]
     bad = int(naive["overflow_rows"].sum())
     overflow = (
-        f"The lab's form overflows on {bad} rows, first where the largest logit is from "
+        f"The lab's form overflows on {bad} rows, first where the largest absolute logit is from "
         f"{naive['below'].min() / 2:g} to {naive['below'].min():g}; exp overflows float32 above 88.7."
         if bad
-        else "No row overflows: no logit comes near 88.7, where exp overflows float32."
+        else "No row overflows."
     )
     return f"The largest distances in float32 representations: {said or 'none'}. {overflow}"
 
@@ -258,7 +275,9 @@ def importance(shares: Mapping[str, Mapping[str, float]]) -> str:
     said = []
     for goal, by_name in shares.items():
         name, value = max(by_name.items(), key=lambda item: item[1])
-        said.append(f"Most of the variance of {goal} is explained by {name.replace('_', ' ')} ({value:.0%}).")
+        said.append(
+            f"The largest share of the variance of {goal}, {value:.0%}, is explained by {name.replace('_', ' ')}."
+        )
     return " ".join(said)
 
 

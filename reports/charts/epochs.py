@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
 from harness import stats
-from reports import findings
+from reports import findings, frames
 from reports.charts import style
 
 
@@ -18,16 +17,11 @@ def survival(trainings: pd.DataFrame) -> Figure:
     longest = float(trainings["epochs"].max())
     for index, rate in style.rates(trainings):
         group = trainings[trainings["rate"] == rate]
-        epochs, reached, _ = findings.observed(group)
-        curve = stats.survival(epochs, reached)
+        curve = stats.survival(*findings.observed(group))
         colour, marker = style.style(index)
-        end = float(group["epochs"].max())
-        x = np.concatenate([[0.0], curve.epoch, [end]])
-        left, low, high = (
-            np.concatenate([[1.0], values, values[-1:] if len(values) else [1.0]])
-            for values in (curve.share_left, curve.low, curve.high)
-        )
-        axes.fill_between(x, low, high, step="post", color=colour, alpha=0.15, linewidth=0)
+        x, left, low, high = curve.steps()
+        if frames.one_configuration(group):  # else there is nothing that an interval would be of
+            axes.fill_between(x, low, high, step="post", color=colour, alpha=0.15, linewidth=0)
         label = f"{rate}: {curve.n_reached} of {curve.n}"
         ends = [len(x) - 1]
         axes.step(x, left, where="post", color=colour, linewidth=1.8, marker=marker, markevery=ends, label=label)

@@ -54,7 +54,7 @@ def zero_strip(curves: pd.DataFrame, own_run: str | None) -> Figure:
         axes.broken_barh([(0.5, len(epochs))], (place - 0.38, 0.76), facecolors=FAINT)
         axes.broken_barh(_spans(epochs[errors == 0]), (place - 0.38, 0.76), facecolors=style.COLOURS[0])
     axes.invert_yaxis()
-    axes.set_yticks(range(len(order)), [f"{seed}, the lab's" if run == own_run else f"{seed}" for seed, run in order])
+    axes.set_yticks(range(len(order)), [f"{seed}, its own" if run == own_run else f"{seed}" for seed, run in order])
     axes.tick_params(axis="y", length=0)
     axes.margins(x=0.01, y=0.02)
     axes.set_xlabel("epoch (blue: no error after it)")

@@ -139,8 +139,10 @@ def none(value: float | None, within: int) -> str:
     return f"none within {within}" if value is None else f"{value:.0f}"
 
 
-def spell(low: float, value: float, high: float) -> str:
-    return f"{value:.1f} ({low:.1f} to {high:.1f})"
+def spell(value: float, half: float, sign: str = "", most: float = np.inf) -> str:
+    """A mean and its interval, which numbers that are all the same do not have."""
+    low, high = value - half, min(value + half, most)
+    return f"{value:{sign}.1f} ({low:{sign}.1f} to {high:{sign}.1f})" if half else f"{value:{sign}.1f}"
 
 
 def test_the_runs_are_fit_to_be_compared(runs: list[Row]) -> None:
@@ -181,7 +183,7 @@ def test_how_surely_and_how_soon_zero_is_reached(report: Page, runs: list[Row]) 
         back = sum(any(run.errors[run.first_zero or 100 :]) for run in reached)
         assert row[:3] == [f"{rate:g}", f"{len(reached)} of {n}", f"{low:.0%} to {high:.0%}"]
         assert row[4:] == [
-            f"{spell(mean(first) - half, mean(first), mean(first) + half)} of 100",
+            f"{spell(mean(first), half, most=100)} of 100",
             *(f"in {back}", f"{sum(run.errors[-1] == 0 for run in group)} of {n}"),
         ]
         if 2 * len(reached) <= n:
@@ -230,6 +232,7 @@ def test_the_cheapest_variants_at_zero(report: Page, runs: list[Row]) -> None:
 
 
 def test_the_softmax_table(report: Page, runs: list[Row]) -> None:
+    assert [row[0] for row in report.rows("my-softmax")] == ["loop", "vector", "stable"]
     for row in report.rows("my-softmax"):
         checks = {run.run_id[:8]: run.outcome["softmax"][row[0]] for run in runs}
         assert row[1] == str(len(runs))
@@ -241,11 +244,11 @@ def test_the_softmax_table(report: Page, runs: list[Row]) -> None:
                 assert checks[of_run[0]][name] == worst
 
 
-def test_paired_differences_from_the_baseline(folder: Path, runs: list[Row]) -> None:
+def test_paired_differences_from_the_baseline(folder: Path, report: Page, runs: list[Row]) -> None:
     markdown = (folder / "out" / "many" / "report.md").read_text()
     table = markdown.split("| learning rate | epochs | errors less the baseline's | pairs |\n")[1].split("\n\n")[0]
     errors = {(run.rate, run.epochs, run.seed): run.errors[-1] for run in runs}
-    expected = []
+    expected: list[list[str]] = []
     for rate in RATES[1:]:
         for epochs in EPOCHS:
             found = [errors[rate, epochs, seed] - errors[0.001, epochs, seed] for seed in SEEDS]
@@ -255,7 +258,8 @@ def test_paired_differences_from_the_baseline(folder: Path, runs: list[Row]) -> 
                 f"({middle - half:+.1f} to {middle + half:+.1f})" if half else f"({middle:+.1f} to {middle:+.1f})"
             )
             expected.append(f"| {rate:g} | {epochs} | {middle:+.1f} {interval} | 8 |")
-    assert table.splitlines()[1:] == expected
+    assert [[cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines()[1:]] == expected
+    assert report.rows("error-counts", 1) == expected
 
 
 def test_the_captions_count_what_was_recorded(report: Page, runs: list[Row]) -> None:
