@@ -22,7 +22,7 @@ _HIDDEN = (
     *("final_errors", "final_loss", "duration_s", "shared_by"),
     *(f"softmax_{name}" for name in ("max_abs_diff", "max_ulp", "argmax_differs", "row_sum_error", "overflow_rows")),
 )
-_COLUMNS = ("first_zero_epoch", "final_errors", "final_loss", "duration_s")
+_COLUMNS = ("final_errors", "first_zero_epoch", "final_loss")
 _SECTION = "model"
 
 
@@ -46,7 +46,7 @@ def of_study(plan: Plan, key: str) -> tuple[str, str]:
         "lifecycleFilter": "Active",
         "datasetsFilter": [],
         "modelVersionFilter": "All Runs",
-        "selectedColumns": ["attributes.`Models`", *columns],
+        "selectedColumns": columns,
         "columnOrder": [],
         "columnWidths": {},
         "runsHiddenMode": "FIRST_20_RUNS",
