@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from benchmarks.standin.standin import Standin
 from harness import machine, trials
 from harness.digits import Digits
 from harness.engines.contract import Engine
@@ -22,9 +23,10 @@ from harness.errors import StoppedError, UsageError
 from harness.trials import Outcome
 from harness.variant import Variant
 from harness.workers import RETRIES, WorkerError, WorkerLostError
+from tests import warm
 from tests.services import LOOPBACK, free_port, own_cluster, running, wait_for_port
 from tests.support import COMMAND, SMALL_STUDY, Harness
-from tests.test_search import DATA, numbers, optuna_trials, recorded, write_study
+from tests.test_search import DATA, MADE_UP_STUDY, numbers, optuna_trials, recorded, write_study
 
 pytest.importorskip("distributed", reason="needs the extra called cluster")
 
@@ -34,7 +36,6 @@ from harness import cluster
 from harness.cluster import Cluster, Tls
 
 DASK = str(Path(sys.executable).with_name("dask"))
-ENDLESS = Variant(epochs=1_000_000)
 
 
 def trains(pid: int) -> list[psutil.Process]:
@@ -84,13 +85,19 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, int]
         yield running_cluster
 
 
+@pytest.fixture
+def endless(standin: None, monkeypatch: pytest.MonkeyPatch) -> Variant:  # noqa: ARG001 - its workers need the engine
+    """What the engine that trains nothing pretends to train for ever, and one epoch at once, on workers of a test."""
+    monkeypatch.setenv("STANDIN_EPOCH_S", "0.01")
+    return Variant(epochs=1_000_000)
+
+
 def same(outcomes: Sequence[Outcome], expected: Sequence[Outcome]) -> bool:
     return len(outcomes) == len(expected) and all(
         np.array_equal(ours.losses, theirs.losses)
         and np.array_equal(ours.errors, theirs.errors)
         and np.array_equal(ours.wrong, theirs.wrong)
         and np.array_equal(ours.logits_1015, theirs.logits_1015)
-        and ours.softmax == theirs.softmax
         for ours, theirs in zip(outcomes, expected, strict=True)
     )
 
@@ -103,16 +110,18 @@ def test_a_cluster_gives_what_this_process_gives(shared: tuple[str, int], graph:
         futures = [workers.submit([variant]) for variant in variants]
         assert not workers.withdraw(futures[0])
         outcomes = [future.result(timeout=120).outcomes[0] for future in futures]
-    assert same(outcomes, trials.run(graph, digits, variants))
+    expected = trials.run(graph, digits, variants)
+    assert same(outcomes, expected)
+    assert [outcome.softmax for outcome in outcomes] == [outcome.softmax for outcome in expected]
 
 
 def test_a_study_on_a_cluster_records_what_it_records_here(
     shared: tuple[str, int], harness: Harness, tmp_path: Path
 ) -> None:
     folders = [tmp_path / "here", tmp_path / "there"]
-    for folder, options in zip(folders, (("--workers", "2"), ("--cluster", shared[0])), strict=True):
+    for folder, options in zip(folders, (("--workers", "1"), ("--cluster", shared[0])), strict=True):
         folder.mkdir()
-        write_study(folder)
+        write_study(folder, SMALL_STUDY.replace('"xla"', '"graph"'))  # which the cluster's workers have loaded
         done = harness("study", "run", "small.toml", *options, *DATA, cwd=folder)
         assert done.returncode == 0, done.stderr
         assert "distributed" not in done.stderr
@@ -121,17 +130,21 @@ def test_a_study_on_a_cluster_records_what_it_records_here(
     assert len(here) == 8
 
 
+@pytest.mark.usefixtures("standin")
 def test_a_worker_that_is_killed_costs_a_retry_and_no_record(tmp_path: Path) -> None:
-    write_study(tmp_path, SMALL_STUDY.replace("[1, 2]", "[20, 30]"))
-    with own_cluster(tmp_path, 2) as (address, pid):
-        command = [COMMAND, "study", "run", "small.toml", "--cluster", address, *DATA]
-        study = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
+    write_study(tmp_path, MADE_UP_STUDY)
+    log = tmp_path / "log"
+    log.touch()
+    with own_cluster(tmp_path, 2, {"STANDIN_PAUSE_S": "4"}) as (address, pid):
+        command = ["study", "run", "small.toml", "--cluster", address, *DATA]
+        study = warm.start(command, tmp_path, os.environ, (log, log))
         started = {process.pid for process in trains(pid)}
-        soon(lambda: any(process.cpu_times().user > 8 for process in trains(pid)))
-        max(trains(pid), key=lambda process: process.cpu_times().user).kill()
-        _, told = study.communicate(timeout=300)
-        assert study.returncode == 0, told
+        soon(lambda: "trials are done; training" in log.read_text())
+        time.sleep(2)  # so that both have a batch
+        trains(pid)[0].kill()
+        assert study.wait(300) == 0, log.read_text()
         assert {process.pid for process in trains(pid)} != started
+    told = log.read_text()
     assert "8 trials done, 0 failed" in told
     assert "Traceback" not in told
     runs = recorded(tmp_path).trainings
@@ -140,21 +153,22 @@ def test_a_worker_that_is_killed_costs_a_retry_and_no_record(tmp_path: Path) -> 
     assert [trial.state.name for trial in optuna_trials(tmp_path)] == ["COMPLETE"] * 8
 
 
-def test_images_that_were_lost_with_all_workers_are_sent_again(digits: Digits, graph: Engine, tmp_path: Path) -> None:
+@pytest.mark.usefixtures("endless")
+def test_images_that_were_lost_with_all_workers_are_sent_again(digits: Digits, tmp_path: Path) -> None:
     variant = Variant(epochs=5)
-    with own_cluster(tmp_path, 2) as (address, pid), Cluster(address, "graph") as workers:
+    with own_cluster(tmp_path, 2) as (address, pid), Cluster(address, "standin") as workers:
         workers.load(digits)
         futures = [workers.submit([variant]) for _ in range(3)]
         for process in trains(pid):
             process.kill()
-        expected = trials.run(graph, digits, [variant])
+        expected = trials.run(Standin(digits), digits, [variant])
         assert all(same(future.result(timeout=120).outcomes, expected) for future in futures)
 
 
-def test_a_batch_that_takes_worker_after_worker_with_it_fails(digits: Digits, tmp_path: Path) -> None:
-    with own_cluster(tmp_path, 1) as (address, pid), Cluster(address, "graph") as workers:
+def test_a_batch_that_takes_worker_after_worker_with_it_fails(digits: Digits, endless: Variant, tmp_path: Path) -> None:
+    with own_cluster(tmp_path, 1) as (address, pid), Cluster(address, "standin") as workers:
         workers.load(digits)
-        deadly = workers.submit([ENDLESS])
+        deadly = workers.submit([endless])
         seen: set[int] = set()
         while not deadly.done():
             # Only when it trains: a worker that dies while it starts is not started again.
@@ -269,38 +283,38 @@ def test_the_extra_that_is_not_installed_is_named() -> None:
     assert "pip install 'zero-errors[cluster]'" in done.stdout
 
 
-def test_a_scheduler_that_is_away_for_a_moment_is_waited_for(digits: Digits, graph: Engine, tmp_path: Path) -> None:
+def test_a_scheduler_that_is_away_for_a_moment_is_waited_for(digits: Digits, endless: Variant, tmp_path: Path) -> None:
     port = free_port()
     address = f"tcp://{LOOPBACK}:{port}"
-    with scheduler(tmp_path, port) as first, worker(tmp_path, address), Cluster(address, "graph") as workers:
+    with scheduler(tmp_path, port) as first, worker(tmp_path, address), Cluster(address, "standin") as workers:
         workers.load(digits)
-        lost = workers.submit([ENDLESS])
+        lost = workers.submit([endless])
         short = Variant(epochs=1)
         behind = workers.submit([short])
         soon(workers._client.processing)
         first.kill()
         first.wait()
         with scheduler(tmp_path, port), worker(tmp_path, address), worker(tmp_path, address):
-            assert same(behind.result(timeout=120).outcomes, trials.run(graph, digits, [short]))
+            assert same(behind.result(timeout=120).outcomes, trials.run(Standin(digits), digits, [short]))
             assert not lost.done(), lost.exception()
     assert lost.done()
 
 
 def test_a_scheduler_that_is_gone_stops_the_study(
-    digits: Digits, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    digits: Digits, endless: Variant, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(cluster, "_SCHEDULER_S", 3.0)
     port = free_port()
     address = f"tcp://{LOOPBACK}:{port}"
-    with scheduler(tmp_path, port) as process, worker(tmp_path, address), Cluster(address, "graph") as workers:
+    with scheduler(tmp_path, port) as process, worker(tmp_path, address), Cluster(address, "standin") as workers:
         workers.load(digits)
-        running_one = workers.submit([ENDLESS])
+        running_one = workers.submit([endless])
         soon(workers._client.processing)
         process.kill()
         with pytest.raises(StoppedError, match="is gone"):
             running_one.result(timeout=60)
         with pytest.raises(StoppedError, match="is gone"):
-            workers.submit([ENDLESS]).result(timeout=60)
+            workers.submit([endless]).result(timeout=60)
         assert workers.count == 1
 
 
@@ -322,6 +336,7 @@ def signed(folder: Path) -> tuple[Path, Path]:
     return folder / "own.pem", folder / "own.key"
 
 
+@pytest.mark.usefixtures("standin")
 def test_with_tls_only_those_of_the_authority_are_let_in(
     certificates: Tls, digits: Digits, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -330,7 +345,7 @@ def test_with_tls_only_those_of_the_authority_are_let_in(
     port = free_port()
     address = f"tls://{LOOPBACK}:{port}"
     with scheduler(tmp_path, port, "--protocol", "tls", *options), worker(tmp_path, address, *options):
-        with Cluster(address, "graph", tls=certificates) as workers:
+        with Cluster(address, "standin", tls=certificates) as workers:
             workers.load(digits)
             assert workers.submit([Variant(epochs=1)]).result(timeout=120).outcomes[0].final_errors > 0
         monkeypatch.setattr(cluster, "_ANSWER_S", 2.0)

@@ -16,14 +16,17 @@ import pytest
 
 from harness.records import Records, StudyRecord
 from tests.services import LOOPBACK, free_port, postgres, running, wait_for_port
-from tests.support import COMMAND, SMALL_STUDY
-from tests.test_search import numbers, recorded
+from tests.support import COMMAND, ROOT, STANDIN
+from tests.test_search import MADE_UP_STUDY, numbers, recorded
 
 pytest.importorskip("distributed", reason="needs the extra called cluster")
 
-PAGE = Path(__file__).resolve().parent.parent / "docs" / "cluster.md"
+PAGE = ROOT / "docs" / "cluster.md"
 BLOCKS = re.findall(r"^```sh( keep)?\n(.*?)^```$", PAGE.read_text(), re.MULTILINE | re.DOTALL)
 IMAGES = str(Path(os.environ["HARNESS_TEST_MNIST"]).resolve()) if "HARNESS_TEST_MNIST" in os.environ else "optdigits"
+# The default study with two of its eight seeds, and a tenth of its epochs.
+FEW = (ROOT / "studies" / "variants.toml").read_text().replace("[1234, 1, 2, 3, 4, 5, 6, 7]", "[1234, 1]")
+FEW = FEW.replace("[20, 40, 60, 80, 100]", "[2, 4, 6, 8, 10]")
 SETTINGS, *STEPS = [text for _, text in BLOCKS]
 
 
@@ -54,11 +57,11 @@ class Terminal:
         return done.stdout
 
     @contextmanager
-    def keep(self, words: str, port: str | None = None) -> Iterator[None]:
+    def keep(self, words: str, port: str | None = None, **settings: str) -> Iterator[None]:
         """Keep the block with these words running."""
         command = self._command(words)
         log = self.folder / f"{len(self.typed)}.log"
-        with running(command, log, self.folder, self.settings) as process:
+        with running(command, log, self.folder, {**self.settings, **settings}) as process:
             if port is not None:
                 wait_for_port(int(self.settings[port]), process)
             yield
@@ -76,9 +79,10 @@ def records(study: StudyRecord) -> list[tuple[object, ...]]:
 
 @pytest.fixture(scope="module")
 def local(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder in which the default study was run by this machine's own workers, with its own files."""
+    """A folder in which the study was run by this machine's own workers, with its own files."""
     folder = tmp_path_factory.mktemp("local")
-    command = [COMMAND, "study", "run", "--data", IMAGES, "--quiet"]
+    (folder / "few.toml").write_text(FEW)
+    command = [COMMAND, "study", "run", "few.toml", "--workers", "1", "--data", IMAGES, "--quiet"]
     subprocess.run(command, cwd=folder, check=True, capture_output=True)
     return folder
 
@@ -102,6 +106,7 @@ def terminal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Terminal]:
             "HOME": str(folder),
             "TMPDIR": str(folder),
         }
+        (folder / "few.toml").write_text(FEW)
         terminal = Terminal(folder, settings)
         terminal.run("CREATE ROLE")
         with terminal.keep("mlflow server", "TRACKING_PORT"):
@@ -122,15 +127,15 @@ def test_many_machines_record_what_one_machine_records(
     local: Path, terminal: Terminal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with terminal.keep("exec dask scheduler --host", "SCHEDULER_PORT"), terminal.keep('dask worker "tcp:'):
-        assert "report.html" in terminal.run('--cluster "tcp:')
-    there, here = records(served(terminal, "variants")), records(recorded(local, "variants"))
+        assert "report.html" in terminal.run('--cluster "tcp:', STUDY="few.toml")
+    there, here = records(served(terminal, "few")), records(recorded(local, "few"))
     assert there == here
-    assert [record[:2] for record in here] == [(number, "FINISHED") for number in range(160)]
+    assert [record[:2] for record in here] == [(number, "FINISHED") for number in range(40)]
 
     monkeypatch.setenv("PGPASSWORD", terminal.settings["DATABASE_PASSWORD"])
     url = f"postgresql+psycopg://harness@{LOOPBACK}:{terminal.settings['DATABASE_PORT']}/harness_optuna"
     storage = optuna.storages.RDBStorage(url)
-    journal = optuna.storages.journal.JournalFileBackend(str(local / "out" / "variants" / "optuna.journal"))
+    journal = optuna.storages.journal.JournalFileBackend(str(local / "out" / "few" / "optuna.journal"))
     try:
         assert optuna_numbers(storage) == optuna_numbers(optuna.storages.JournalStorage(journal))
     finally:
@@ -150,9 +155,13 @@ def test_what_is_recorded_can_be_reported_and_kept(terminal: Terminal) -> None:
 @pytest.mark.slow
 def test_with_tls_the_same_is_done(terminal: Terminal) -> None:
     terminal.run("openssl")
-    (terminal.folder / "small.toml").write_text(SMALL_STUDY)
-    with terminal.keep("--protocol tls", "SCHEDULER_PORT"), terminal.keep('dask worker "tls:'):
-        assert "report.html" in terminal.run('--cluster "tls:', STUDY="small.toml")
+    (terminal.folder / "small.toml").write_text(MADE_UP_STUDY)
+    engine = f"{STANDIN}{os.pathsep}{ROOT}"  # what is trained is not what this is about
+    with (
+        terminal.keep("--protocol tls", "SCHEDULER_PORT"),
+        terminal.keep('dask worker "tls:', PYTHONPATH=engine, WORKERS="1"),
+    ):
+        assert "report.html" in terminal.run('--cluster "tls:', STUDY="small.toml", PYTHONPATH=engine)
     assert [run.status for run in served(terminal, "small").trainings] == ["FINISHED"] * 8
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -27,12 +28,26 @@ def grid(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return doomed.folder
 
 
-@pytest.fixture
-def sampled(tmp_path: Path) -> Doomed:
-    """A search that was run to its end, to be worked with."""
-    doomed = Doomed(tmp_path, "sampled", "standin")
+@pytest.fixture(scope="module")
+def searched(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder in which a search was run to its end, to be copied."""
+    doomed = Doomed(tmp_path_factory.mktemp("searched"), "sampled", "standin")
     doomed.run()
-    return doomed
+    return doomed.folder
+
+
+@pytest.fixture
+def sampled(searched: Path, tmp_path: Path) -> Doomed:
+    """A search that was run to its end, to be worked with."""
+    shutil.copytree(searched, tmp_path, dirs_exist_ok=True)
+    return Doomed(tmp_path, "sampled", "standin")
+
+
+@pytest.fixture
+def gridded(grid: Path, tmp_path: Path) -> Doomed:
+    """A grid that was run to its end, to be worked with."""
+    shutil.copytree(grid, tmp_path, dirs_exist_ok=True)
+    return Doomed(tmp_path, "grid", "standin")
 
 
 def content(folder: Path) -> dict[str, bytes]:
@@ -90,9 +105,8 @@ def test_a_study_is_shown_with_what_failed_and_where_its_report_is(sampled: Doom
     assert "no study called 'another' was recorded" in missing.stderr
 
 
+@pytest.mark.usefixtures("gridded")
 def test_a_check_says_what_would_be_trained_and_run_trains_that(harness: Harness, tmp_path: Path) -> None:
-    doomed = Doomed(tmp_path, "grid", "standin")
-    doomed.run()
     file = tmp_path / FILE
     file.write_text(file.read_text().replace("[1, 2, 3, 4, 5]", "[1, 2, 3, 4, 5, 6]"))
     checked = harness("study", "check", FILE, *DATA).stdout
@@ -130,9 +144,10 @@ def test_what_is_no_name_is_refused(grid: Path, harness: Harness, name: str) -> 
     assert "is not a name for a study" in refused.stderr
 
 
-def test_a_changed_study_is_refused_and_goes_on_under_a_new_name_or_afresh(harness: Harness, tmp_path: Path) -> None:
-    doomed = Doomed(tmp_path, "grid", "standin")
-    doomed.run()
+def test_a_changed_study_is_refused_and_goes_on_under_a_new_name_or_afresh(
+    gridded: Doomed, harness: Harness, tmp_path: Path
+) -> None:
+    doomed = gridded
     before, report = doomed.numbers(), (tmp_path / "out" / NAME / "report.md").read_bytes()
     (tmp_path / FILE).write_text((tmp_path / FILE).read_text() + "\n[fixed]\nbatch_size = 64\n")
     for command in ("run", "check"):

@@ -18,8 +18,8 @@ from harness.engines.contract import EpochReport, OnEpoch, wanted_epochs
 from harness.trajectory import Snapshot, Trajectory
 from harness.variant import N_CLASSES, N_FEATURES, N_IMAGES, Variant
 
-# How long a training pretends to take, so that it can be interrupted.
-PAUSE = "STANDIN_PAUSE_S"
+# How long a training pretends to take, so that it can be interrupted, whatever its epochs and for each of them.
+PAUSE, EPOCH = "STANDIN_PAUSE_S", "STANDIN_EPOCH_S"
 
 
 class Standin:
@@ -35,7 +35,8 @@ class Standin:
         self, variants: Sequence[Variant], *, snapshots: Collection[int] = (), on_epoch: OnEpoch | None = None
     ) -> list[Trajectory]:
         """Make a trajectory up for every variant."""
-        time.sleep(float(os.environ.get(PAUSE, "0")))
+        n_epochs = sum(variant.epochs for variant in variants)
+        time.sleep(float(os.environ.get(PAUSE, "0")) + n_epochs * float(os.environ.get(EPOCH, "0")))
         trained = [self._trajectory(variant, snapshots) for variant in variants]
         if on_epoch is not None:
             for trajectory in trained:
