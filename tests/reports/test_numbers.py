@@ -254,7 +254,7 @@ def test_paired_differences_from_the_baseline(folder: Path, report: Page, runs: 
             found = [errors[rate, epochs, seed] - errors[0.001, epochs, seed] for seed in SEEDS]
             middle = mean(found)
             half = scipy_stats.t.ppf(0.975, 7) * np.std(found, ddof=1) / 8**0.5
-            expected.append([f"{rate:g}", str(epochs), spell(middle, half, "+"), "8"])
+            expected.append([f"{rate:g}", str(epochs), spell(middle, float(half), "+"), "8"])
     assert [[cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines()[1:]] == expected
     assert report.rows("error-counts", 1) == expected
 
