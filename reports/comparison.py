@@ -411,7 +411,7 @@ def _verdict(
 ) -> tuple[Verdict, tuple[str, ...]]:
     n_a, n_b = overall[0].n_a, overall[0].n_b
     if is_paired and all(np.array_equal(a, b, equal_nan=True) for a, b in arrays):
-        return Verdict.NO_DIFFERENCE, (f"every number is the same, for all of {plural(n_a, 'seed')} that both have",)
+        return Verdict.NO_DIFFERENCE, (f"every number is the same, for all of {plural(n_a, 'seed')}",)
     if _smallest_p(n_a, n_b, is_paired=is_paired) * len(findings) > FAMILY_LEVEL:
         have = f"{n_a} shared seeds" if is_paired else f"{n_a} and {n_b} seeds"
         need = f"{_ENOUGH_PAIRS} shared ones" if is_paired else "5 on each side"
