@@ -268,7 +268,7 @@ class Doomed:
         parent = self._rows("select run_uuid from tags where key = 'harness.role' and value = 'study'")
         for (run,) in parent:
             text = text.replace(run, "").replace(run[:8], "")
-        left_out = ("UTC", "half recorded", "- commit: ")  # a checkout may change while studies are killed
+        left_out = ("UTC", "half recorded", "- took: ", "- commit: ")  # a checkout may change while studies are killed
         return [line for line in text.splitlines() if not any(part in line for part in left_out)]
 
 
