@@ -143,8 +143,12 @@ def test_every_image_is_scored_once(engine: Engine, digits: Digits) -> None:
 
 
 def test_a_variant_does_not_depend_on_its_list_and_repeats(engine: Engine) -> None:
-    variant = Variant(epochs=2, seed=7)
-    others = [Variant(epochs=1, learning_rate=0.01), Variant(epochs=3, seed=8), Variant(epochs=1, batch_size=64)]
+    variant = Variant(epochs=2, seed=7, batch_size=1000)
+    others = [
+        Variant(epochs=1, learning_rate=0.01, batch_size=1000),
+        Variant(epochs=3, seed=8, batch_size=1000),
+        Variant(epochs=1, batch_size=64),
+    ]
     [alone] = engine.train([variant])
     among = engine.train([others[0], variant, *others[1:], variant])
     assert same(among[1], alone)
