@@ -238,7 +238,7 @@ def test_a_study_that_was_killed_goes_on_and_records_nothing_twice(
     harness: Harness, whole: Path, tmp_path: Path
 ) -> None:
     write_study(tmp_path)
-    command = [COMMAND, "study", "run", "small.toml", "--workers", "2", *DATA]
+    command = [COMMAND, "study", "run", "small.toml", "--workers", "1", *DATA]
     log = tmp_path / "log"
     with log.open("w") as stream:
         started = subprocess.Popen(command, cwd=tmp_path, stderr=stream, stdout=stream)
@@ -247,7 +247,7 @@ def test_a_study_that_was_killed_goes_on_and_records_nothing_twice(
     started.kill()
     started.wait()
     assert 2 <= count_runs(database, "FINISHED", "training") < 8
-    again = harness("study", "run", "small.toml", "--workers", "2", *DATA)
+    again = harness("study", "run", "small.toml", "--workers", "1", *DATA)
     assert again.returncode == 0, again.stderr
     study = recorded(tmp_path)
     finished = [run for run in study.trainings if run.status == "FINISHED"]
@@ -345,7 +345,7 @@ def test_a_second_runner_is_refused(tmp_path: Path, harness: Harness) -> None:
 @pytest.mark.slow
 def test_a_search_has_its_seeds_as_child_runs_of_its_trials(tmp_path: Path, harness: Harness) -> None:
     write_study(tmp_path, SMALL_SEARCH, "find")
-    done = harness("study", "run", "find.toml", "--workers", "2", *DATA)
+    done = harness("study", "run", "find.toml", "--workers", "1", *DATA)
     assert done.returncode == 0, done.stderr
     study = recorded(tmp_path, "find")
     trials = optuna_trials(tmp_path, "find")

@@ -143,8 +143,12 @@ def test_every_image_is_scored_once(engine: Engine, digits: Digits) -> None:
 
 
 def test_a_variant_does_not_depend_on_its_list_and_repeats(engine: Engine) -> None:
-    variant = Variant(epochs=2, seed=7)
-    others = [Variant(epochs=1, learning_rate=0.01), Variant(epochs=3, seed=8), Variant(epochs=1, batch_size=64)]
+    variant = Variant(epochs=2, seed=7, batch_size=1000)
+    others = [
+        Variant(epochs=1, learning_rate=0.01, batch_size=1000),
+        Variant(epochs=3, seed=8, batch_size=1000),
+        Variant(epochs=1, batch_size=64),
+    ]
     [alone] = engine.train([variant])
     among = engine.train([others[0], variant, *others[1:], variant])
     assert same(among[1], alone)
@@ -153,13 +157,13 @@ def test_a_variant_does_not_depend_on_its_list_and_repeats(engine: Engine) -> No
 
 
 def test_a_prefix_of_a_long_training_is_the_short_training(engine: Engine) -> None:
-    [long] = engine.train([Variant(epochs=4)], snapshots=[2])
-    [short] = engine.train([Variant(epochs=2)])
+    [long] = engine.train([Variant(epochs=4, batch_size=1000)], snapshots=[2])
+    [short] = engine.train([Variant(epochs=2, batch_size=1000)])
     assert same(long.prefix(2), short)
 
 
 def test_snapshots_are_taken_where_they_are_asked_for(engine: Engine) -> None:
-    first, second = engine.train([Variant(epochs=3), Variant(epochs=1)], snapshots=[1, 2, 9])
+    first, second = engine.train([Variant(epochs=epochs, batch_size=1000) for epochs in (3, 1)], snapshots=[1, 2, 9])
     assert sorted(first.snapshots) == [1, 2, 3]
     assert sorted(second.snapshots) == [1]
     assert not np.array_equal(first.snapshots[1].logits, first.snapshots[2].logits)
@@ -183,7 +187,7 @@ def test_other_layers_and_batch_sizes_are_trained(engine: Engine) -> None:
 
 def test_every_epoch_is_told_as_it_ends(engine: Engine) -> None:
     reports: list[EpochReport] = []
-    variants = [Variant(epochs=2), Variant(epochs=1, seed=5)]
+    variants = [Variant(epochs=2, batch_size=1000), Variant(epochs=1, seed=5, batch_size=1000)]
     trained = engine.train(variants, on_epoch=reports.append)
     for trajectory in trained:
         own = [report for report in reports if report.variant == trajectory.variant]
