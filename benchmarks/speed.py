@@ -94,6 +94,9 @@ class _Child:
                 stdin.write(name + "\n")
                 stdin.flush()
                 answer = stdout.readline()
+            if not answer:
+                with suppress(BrokenPipeError):  # what it did not read is flushed once more, here and not later
+                    stdin.close()
         if not answer:
             raise UsageError(f"{self._python} cannot measure {name}", "See what it says above; it must have NumPy.")
         told = json.loads(answer)
