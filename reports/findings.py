@@ -133,14 +133,17 @@ class Cheap:
 
 
 def cheapest(frame: pd.DataFrame, most: int = 5) -> list[Cheap]:
-    """The variants with the largest share of seeds at zero, of equals those of the fewest epochs; at most so many."""
+    """The variants that are most surely at zero, of equals those of the fewest epochs; at most so many.
+
+    How surely is the lower bound of the share: one seed of one says less than 31 of 32.
+    """
     found = []
     for seeds in frames.by_configuration(frame):
         at_zero, n = int((seeds["final_errors"] == 0).sum()), len(seeds)
         if at_zero:
             name, epochs = frames.label(frame, seeds), int(seeds["epochs"].iloc[0])
             found.append(Cheap(name, epochs, n, at_zero, stats.wilson(at_zero, n)))
-    return sorted(found, key=lambda cheap: (-cheap.at_zero / cheap.n, cheap.epochs))[:most]
+    return sorted(found, key=lambda cheap: (-cheap.share.low, cheap.epochs))[:most]
 
 
 @dataclass(frozen=True)

@@ -96,7 +96,7 @@ def _slider(place: int, z: float) -> dict[str, Any]:
     """A slider as it stands before the page's script moves it."""
     vector = np.array(VECTORS["the lab's"])
     probability = float(my_softmax(vector)[place])
-    return {"place": place, "z": z, "ez": float(np.exp(z)), "probability": probability}
+    return {"place": place, "z": z, "probability": probability}
 
 
 def _story(lab: Lab) -> str:

@@ -12,7 +12,7 @@ import pandas as pd
 from harness import engines
 from harness.digits import LAB_NAME
 from harness.output import write_bytes, write_text
-from harness.records import StudyRecord
+from harness.records import Images, StudyRecord
 from reports import findings, frames, searches, words
 from reports.charts import epochs as epoch_charts
 from reports.charts import errors as error_charts
@@ -85,6 +85,7 @@ _NOTHING: Mapping[str, Any] = {
     "cheapest": [],
     "cheapest_said": "No run has finished.",
     "differences": [],
+    "never_wrong": "",
     "trials": [],
     "pictures": {},
 }
@@ -136,6 +137,7 @@ def _findings(record: StudyRecord, frame: pd.DataFrame) -> dict[str, Any]:
     groups = findings.reach(trainings, curves)
     differences, cheap = findings.against_baseline(frame), findings.cheapest(frame)
     like = trainings[frames.is_like_baseline(trainings)]
+    hard = findings.hard_images(record, frame)
     pictures = [
         *_baseline_pictures(curves, like, own_run),
         picture("survival", "How soon trainings reach zero", words.survival(groups), epoch_charts.survival(trainings)),
@@ -152,7 +154,7 @@ def _findings(record: StudyRecord, frame: pd.DataFrame) -> dict[str, Any]:
             words.losses(curves),
             error_charts.loss_by_epoch(curves, own_run),
         ),
-        *_image_pictures(record, frame),
+        *_image_pictures(hard, record.images),
         *_softmax_pictures(record),
     ]
     if differences:
@@ -172,6 +174,7 @@ def _findings(record: StudyRecord, frame: pd.DataFrame) -> dict[str, Any]:
         "cheapest": cheap,
         "cheapest_said": words.cheap(cheap),
         "differences": differences,
+        "never_wrong": words.never_wrong(hard),
         "trials": _rows(trials),
         "pictures": {found.name: found for found in pictures},
     }
@@ -204,11 +207,10 @@ def _error_pictures(frame: pd.DataFrame, cells: pd.DataFrame) -> list[Picture]:
     return found
 
 
-def _image_pictures(record: StudyRecord, frame: pd.DataFrame) -> list[Picture]:
-    hard = findings.hard_images(record, frame)
-    if hard is None or record.images is None or not (chosen := hard.hardest(_HARDEST)):
+def _image_pictures(hard: findings.HardImages | None, images: Images | None) -> list[Picture]:
+    if hard is None or images is None or not (chosen := hard.hardest(_HARDEST)):
         return []
-    counts = findings.confusion(hard, record.images.y)
+    counts = findings.confusion(hard, images.y)
     confusions = (
         [picture("confusion", "What they are taken for", words.confusions(counts), image_charts.confusion(counts))]
         if counts.any()
@@ -218,8 +220,8 @@ def _image_pictures(record: StudyRecord, frame: pd.DataFrame) -> list[Picture]:
         picture(
             "hard_images",
             "Which images are hard",
-            words.hardest(hard, record.images, chosen),
-            image_charts.gallery(hard, record.images, chosen),
+            words.hardest(hard, images, chosen),
+            image_charts.gallery(hard, images, chosen),
         ),
         *confusions,
     ]

@@ -179,7 +179,7 @@ def cheap(found: Sequence[Cheap]) -> str:
         return "No variant had a run without errors after its last epoch."
     first = found[0]
     return (
-        f"The cheapest of those with the largest share at zero: learning rate {first.rate}, {first.epochs} epochs. "
+        f"The cheapest of those that are most surely at zero: learning rate {first.rate}, {first.epochs} epochs. "
         f"{supports(first.at_zero, first.share).capitalize()} (95% confidence)."
     )
 
@@ -209,8 +209,6 @@ def errors_by_epoch(groups: Sequence[Reach]) -> str:
 
 def hardest(hard: HardImages, images: Images, chosen: Sequence[int]) -> str:
     """How many images are ever wrong, and which is hardest."""
-    if not chosen:
-        return f"No image was wrong after any recorded epoch of the {plural(hard.n, 'training')}."
     never, first = int((hard.times == 0).sum()), chosen[0]
     answer = hard.usual_answer(first)
     taken = "no digit" if answer < 0 else f"a {answer}"
@@ -219,6 +217,13 @@ def hardest(hard: HardImages, images: Images, chosen: Sequence[int]) -> str:
         f"{first}, a {images.y[first]} that is mostly taken for {taken}, was wrong in {hard.times[first]} of "
         f"{plural(hard.n, 'training')}. Above each image: its label, its usual wrong answer, and in how many trainings."
     )
+
+
+def never_wrong(hard: HardImages | None) -> str:
+    """That no image was ever wrong, where that is known and so; else nothing."""
+    if hard is None or hard.times.any():
+        return ""
+    return f"No image was wrong after any recorded epoch of the {plural(hard.n, 'training')}."
 
 
 def confusions(counts: NDArray[np.int64]) -> str:

@@ -237,6 +237,20 @@ def test_the_baseline_is_the_labs_seed_and_learning_rate_alone() -> None:
     assert frames.baseline(frames.runs(record))["trial"].tolist() == [3, 0]
 
 
+def test_a_study_whose_images_were_never_wrong_says_so(tmp_path: Path) -> None:
+    record = study(run(0, errors=(0, 0)), run(1, errors=(0, 0), seed=2))
+    said = "No image was wrong after any recorded epoch of the 2 trainings."
+    assert said in page.write(record, tmp_path).read_text()
+    assert said in (tmp_path / "report.md").read_text()
+
+
+def test_one_seed_of_one_is_not_surer_than_31_of_32() -> None:
+    many = [run(seed, seed=seed, errors=(9, 0 if seed else 1)) for seed in range(32)]
+    one = run(32, rate=0.01, errors=(0,))
+    found = findings.cheapest(frames.runs(study(*many, one)))
+    assert [(cheap.rate, cheap.at_zero, cheap.n) for cheap in found] == [("0.001", 31, 32), ("0.01", 1, 1)]
+
+
 def test_drawing_touches_no_setting_of_matplotlib() -> None:
     before = dict(mpl.rcParams)
     frame = frames.runs(ODD["one seed"])
