@@ -3,16 +3,11 @@
 from __future__ import annotations
 
 import csv
-import json
 import re
-import sqlite3
 from collections import Counter, defaultdict
-from contextlib import closing
-from dataclasses import dataclass
 from html.parser import HTMLParser
 from pathlib import Path
 from statistics import mean, median
-from typing import Any
 
 import numpy as np
 import pytest
@@ -20,37 +15,9 @@ from scipy import stats as scipy_stats
 from statsmodels.stats.proportion import proportion_confint
 
 from harness.digits import Digits
+from tests.reports.rows import EPOCHS, RATES, SEEDS, Row, longest
 
 FIGURES = ("max_abs_diff", "max_ulp", "argmax_differs", "row_sum_error", "overflow_rows")
-
-
-@dataclass
-class Row:
-    """A run as MLflow's tables and its artifact have it."""
-
-    run_id: str
-    trial: int
-    params: dict[str, str]
-    metrics: dict[str, float]
-    losses: list[float]
-    errors: list[int]
-    outcome: dict[str, Any]
-
-    @property
-    def rate(self) -> float:
-        return float(self.params["learning_rate"])
-
-    @property
-    def epochs(self) -> int:
-        return int(self.params["epochs"])
-
-    @property
-    def seed(self) -> int:
-        return int(self.params["seed"])
-
-    @property
-    def first_zero(self) -> int | None:
-        return next((epoch for epoch, count in enumerate(self.errors, start=1) if count == 0), None)
 
 
 class Page(HTMLParser):
@@ -96,43 +63,6 @@ class Page(HTMLParser):
 @pytest.fixture(scope="module")
 def report(folder: Path) -> Page:
     return Page((folder / "out" / "many" / "report.html").read_text())
-
-
-@pytest.fixture(scope="module")
-def runs(folder: Path) -> list[Row]:
-    """All trainings, in the order of their trials, read from MLflow's tables."""
-    found = []
-    with closing(sqlite3.connect(folder / "mlflow.db")) as database:
-        chosen = "SELECT run_uuid FROM tags WHERE key = 'harness.role' AND value = 'training'"
-        for (run_id,) in database.execute(chosen):
-            params = dict(database.execute("SELECT key, value FROM params WHERE run_uuid = ?", (run_id,)))
-            latest = dict(database.execute("SELECT key, value FROM latest_metrics WHERE run_uuid = ?", (run_id,)))
-            tags = dict(database.execute("SELECT key, value FROM tags WHERE run_uuid = ?", (run_id,)))
-            losses, errors = (
-                [
-                    value
-                    for (value,) in database.execute(
-                        "SELECT value FROM metrics WHERE run_uuid = ? AND key = ? ORDER BY step", (run_id, name)
-                    )
-                ]
-                for name in ("loss", "errors")
-            )
-            [outcome] = (folder / "mlartifacts").glob(f"**/{run_id}/artifacts/outcome.json")
-            counts = [int(count) for count in errors]
-            details = json.loads(outcome.read_text())
-            found.append(Row(run_id, int(tags["harness.trial"]), params, latest, losses, counts, details))
-    assert len(found) == 72
-    return sorted(found, key=lambda row: row.trial)
-
-
-def longest(runs: list[Row], rate: float) -> list[Row]:
-    """One run a training: the longest."""
-    return [run for run in runs if run.rate == rate and run.epochs == 100]
-
-
-RATES = (0.001, 0.002, 0.02)
-EPOCHS = (20, 60, 100)
-SEEDS = (1234, 1, 2, 3, 4, 5, 6, 7)
 
 
 def none(value: float | None, within: int) -> str:
