@@ -40,8 +40,10 @@ def picture(name: str, title: str, caption: str, figure: Figure) -> Picture:
     engine = figure.get_layout_engine()
     if engine is not None:
         engine.execute(figure)
-        figure.set_layout_engine("none")
-    return Picture(name, title, caption, svg(figure, name), png(figure))
+    # A figure without an engine is drawn once a file; one whose engine does nothing is drawn twice.
+    with mpl.rc_context({"figure.autolayout": False, "figure.constrained_layout.use": False}):
+        figure.set_layout_engine(None)
+        return Picture(name, title, caption, svg(figure, name), png(figure))
 
 
 def png(figure: Figure) -> bytes:
