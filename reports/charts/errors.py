@@ -140,6 +140,7 @@ def loss_by_epoch(curves: pd.DataFrame, baseline_run: str | None) -> Figure:
     for axes in panels:
         axes.set_yscale("log")
         axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        axes.yaxis.set_minor_locator(NullLocator())
     figure.supylabel("training loss (cross-entropy, nats)", fontsize=10)
     return figure
 
