@@ -41,22 +41,29 @@ def main() -> None:
 def _run() -> int:
     try:
         return int(cli(standalone_mode=False) or ExitStatus.OK)
-    except HarnessError as error:
-        console.err.print(f"error: {error}", markup=False)
-        return error.exit_status
-    except OSError as error:
-        where = f"{error.filename}: " if error.filename else ""
-        console.err.print(f"error: {where}{error.strerror or error}\n  {_kept()}".rstrip(), markup=False)
-        return ExitStatus.ENVIRONMENT
-    except click.ClickException as error:
-        error.show()
-        return error.exit_code
+    except (HarnessError, OSError, click.ClickException) as error:
+        return _told(error)
+    except SystemExit:  # click's way out where nobody reads on, with 1, which here would be the answer no
+        return ExitStatus.NOT_READ
     except (KeyboardInterrupt, click.Abort):
         console.err.print(f"interrupted. {_kept()}".rstrip())
         return ExitStatus.INTERRUPTED
     except TerminatedError:
         console.err.print(f"terminated. {_kept()}".rstrip())
         return ExitStatus.TERMINATED
+
+
+def _told(error: HarnessError | OSError | click.ClickException) -> int:
+    """Say what went wrong; return the status that it ends with."""
+    if isinstance(error, click.ClickException):
+        error.show()
+        return error.exit_code
+    if isinstance(error, HarnessError):
+        console.err.print(f"error: {error}", markup=False)
+        return error.exit_status
+    where = f"{error.filename}: " if error.filename else ""
+    console.err.print(f"error: {where}{error.strerror or error}\n  {_kept()}".rstrip(), markup=False)
+    return ExitStatus.ENVIRONMENT
 
 
 def _kept() -> str:

@@ -15,6 +15,7 @@ class ExitStatus(IntEnum):
     GATE_NOT_RUN = 4
     ENVIRONMENT = 5
     INTERRUPTED = 130
+    NOT_READ = 141
     TERMINATED = 143
 
 

@@ -81,7 +81,10 @@ def ended(record: StudyRecord) -> str:
 
 
 def _what(description: str) -> str:
-    return description.strip() or "The 25/15/10 network, trained on 5000 handwritten digits."
+    said = description.strip()
+    if said and said[-1] not in ".!?:":
+        said += "."
+    return said or "The 25/15/10 network, trained on 5000 handwritten digits."
 
 
 def _means(tags: Mapping[str, str]) -> str:

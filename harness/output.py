@@ -11,7 +11,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from harness.errors import StoppedError
+from harness.errors import StoppedError, UsageError
 
 SCHEMA = 1
 
@@ -46,15 +46,18 @@ def check_destination(destination: str) -> None:
     """Find out before long work whether its result can be written, as far as that can be known.
 
     Raises:
-        StoppedError: the folder cannot be made or written, or the file is a folder.
+        StoppedError: the folder cannot be made or written.
+        UsageError: the file is a folder.
     """
     path = Path(destination)
+    if path.is_dir():
+        raise UsageError(f"{path}: this is a folder", "Name a file, or - for the standard output.")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise StoppedError(f"{path}: cannot be written ({error.strerror})", "Choose another place.") from error
-    if path.is_dir() or not os.access(path.parent, os.W_OK):
-        raise StoppedError(f"{path}: cannot be written", "Choose another place.")
+    if not os.access(path.parent, os.W_OK):
+        raise StoppedError(f"{path}: cannot be written: {path.parent} may not be", "Choose another place.")
 
 
 def masked(text: str) -> str:

@@ -413,9 +413,9 @@ def _verdict(
     if is_paired and all(np.array_equal(a, b, equal_nan=True) for a, b in arrays):
         return Verdict.NO_DIFFERENCE, (f"every number is the same, for all of {plural(n_a, 'seed')}",)
     if _smallest_p(n_a, n_b, is_paired=is_paired) * len(findings) > FAMILY_LEVEL:
-        have = f"{n_a} shared seeds" if is_paired else f"{n_a} and {n_b} seeds"
+        have = plural(n_a, "shared seed") if is_paired else f"{n_a} and {n_b} seeds"
         need = f"{_ENOUGH_PAIRS} shared ones" if is_paired else "5 on each side"
-        return Verdict.CANNOT_TELL, (f"{have} are too few for any difference to be found; it takes {need}",)
+        return Verdict.CANNOT_TELL, (f"too few for any difference to be found: {have}; it takes {need}",)
     found = [(measure, finding) for measure, finding in zip(overall, findings, strict=True) if finding.is_found]
     if not found:
         return Verdict.NO_DIFFERENCE, tuple(_not_found(measure) for measure in overall)
@@ -499,7 +499,7 @@ def markdown(comparison: Comparison) -> str:
 
 
 def _cells(measure: Measure) -> list[str]:
-    seeds = f"{measure.n_a} pairs" if measure.is_paired else f"{measure.n_a} and {measure.n_b}"
+    seeds = plural(measure.n_a, "pair") if measure.is_paired else f"{measure.n_a} and {measure.n_b}"
     found = measure.difference
     bounds = "-" if math.isnan(found.low) else f"{found.low:+.3g} to {found.high:+.3g}"
     means = [f"{measure.mean_a:.4g}", f"{measure.mean_b:.4g}"]

@@ -59,11 +59,15 @@ def share(estimate: Estimate) -> str:
     return f"{estimate.low:.0%} to {estimate.high:.0%}"
 
 
+def article(digit: int | str) -> str:
+    """A digit, or another word, with its indefinite article."""
+    return f"an {digit}" if str(digit) == "8" else f"a {digit}"
+
+
 def supports(count: int, estimate: Estimate) -> str:
     """What so many of so many seeds support."""
-    if count == estimate.n:
-        return f"{count} of {plural(estimate.n, 'seed')} support a share of at least {estimate.low:.0%}, not of 100%"
-    return f"{count} of {plural(estimate.n, 'seed')} support a share of {share(estimate)}"
+    of = f"{count} of {plural(estimate.n, 'seed')} support{'s' if estimate.n == 1 else ''} a share of"
+    return f"{of} at least {estimate.low:.0%}, not of 100%" if count == estimate.n else f"{of} {share(estimate)}"
 
 
 def own_training(errors: Sequence[int]) -> str:
@@ -211,10 +215,10 @@ def hardest(hard: HardImages, images: Images, chosen: Sequence[int]) -> str:
     """How many images are ever wrong, and which is hardest."""
     never, first = int((hard.times == 0).sum()), chosen[0]
     answer = hard.usual_answer(first)
-    taken = "no digit" if answer < 0 else f"a {answer}"
+    taken = "no digit" if answer < 0 else article(answer)
     return (
-        f"{never} of {len(hard.times)} images were never wrong at an epoch that was recorded. The hardest, image "
-        f"{first}, a {images.y[first]} that is mostly taken for {taken}, was wrong in {hard.times[first]} of "
+        f"{never} of {len(hard.times)} images were never wrong at the end of a run. The hardest, image "
+        f"{first}, {article(images.y[first])} that is mostly taken for {taken}, was wrong in {hard.times[first]} of "
         f"{plural(hard.n, 'training')}. Above each image: its label, its usual wrong answer, and in how many trainings."
     )
 
@@ -223,14 +227,15 @@ def never_wrong(hard: HardImages | None) -> str:
     """That no image was ever wrong, where that is known and so; else nothing."""
     if hard is None or hard.times.any():
         return ""
-    return f"No image was wrong after any recorded epoch of the {plural(hard.n, 'training')}."
+    return f"No image was wrong at the end of any run of {plural(hard.n, 'training')}."
 
 
 def confusions(counts: NDArray[np.int64]) -> str:
     """What is taken for what most often."""
     label, answer = np.unravel_index(int(counts.argmax()), counts.shape)
     return (
-        f"A {label} taken for a {answer} is the most frequent mistake: {counts[label, answer]} of {counts.sum()}. "
+        f"{article(int(label)).capitalize()} taken for {article(int(answer))} is the most frequent mistake: "
+        f"{counts[label, answer]} of {counts.sum()}. "
         "Counted: every image that a training had wrong, once, with its last wrong answer."
     )
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import subprocess
 from pathlib import Path
 
 import pytest
 
-from tests.support import SMALL_STUDY, Harness
+from tests.support import COMMAND, ROOT, SMALL_STUDY, STANDIN, Harness
 
 OPTDIGITS = ("--data", "optdigits")
 
@@ -179,6 +181,23 @@ def test_a_result_that_cannot_be_written_is_one_error(harness: Harness, tmp_path
     done = harness("data", "--json", "file/inside.json", *OPTDIGITS)
     assert done.returncode == 5
     assert "file/inside.json: cannot be written" in done.stderr
+
+
+def test_a_folder_where_a_file_is_asked_for_is_wrong_usage(harness: Harness) -> None:
+    done = harness("data", "--json", ".", *OPTDIGITS)
+    assert done.returncode == 2
+    assert "this is a folder" in done.stderr
+
+
+def test_output_that_nobody_reads_on_is_not_the_answer_no(tmp_path: Path) -> None:
+    command = [COMMAND, "train", "--epochs", "200", "--engine", "standin", *OPTDIGITS]
+    environment = {**os.environ, "PYTHONPATH": f"{STANDIN}{os.pathsep}{ROOT}"}
+    reads, writes = os.pipe()
+    os.close(reads)
+    done = subprocess.run(command, cwd=tmp_path, env=environment, stdout=writes, stderr=subprocess.PIPE, check=False)
+    os.close(writes)
+    assert done.returncode == 141
+    assert b"Traceback" not in done.stderr
 
 
 @pytest.mark.slow

@@ -239,7 +239,7 @@ def test_the_baseline_is_the_labs_seed_and_learning_rate_alone() -> None:
 
 def test_a_study_whose_images_were_never_wrong_says_so(tmp_path: Path) -> None:
     record = study(run(0, errors=(0, 0)), run(1, errors=(0, 0), seed=2))
-    said = "No image was wrong after any recorded epoch of the 2 trainings."
+    said = "No image was wrong at the end of any run of 2 trainings."
     assert said in page.write(record, tmp_path).read_text()
     assert said in (tmp_path / "report.md").read_text()
 
