@@ -49,8 +49,8 @@ def recorded(folder: Path, name: str = "small") -> StudyRecord:
 
 
 def numbers(run: RunRecord) -> tuple[object, ...]:
-    """What a run says that is not a time."""
-    metrics = {name: value for name, value in run.metrics.items() if name != "duration_s"}
+    """What a run says of what was computed: not how long it took, nor how many were read off one training in one go."""
+    metrics = {name: value for name, value in run.metrics.items() if name not in {"duration_s", "shared_by"}}
     return run.name, run.params, metrics, run.losses, run.errors, run.wrong_images, run.softmax
 
 
