@@ -334,7 +334,7 @@ def test_too_few_seeds_cannot_tell_even_where_everything_differs(n: int, verdict
     found = compared(a, b)
     assert found.verdict is verdict
     if verdict is Verdict.CANNOT_TELL:
-        assert "4 and 4 seeds are too few" in found.reasons[0]
+        assert "too few for any difference to be found: 4 and 4 seeds" in found.reasons[0]
 
 
 def test_one_run_and_itself_do_not_differ_and_have_no_interval() -> None:
