@@ -49,7 +49,8 @@ def picture(name: str, title: str, caption: str, figure: Figure) -> Picture:
 def png(figure: Figure) -> bytes:
     """The figure as a PNG; the same figure gives the same bytes."""
     stream = BytesIO()
-    figure.savefig(stream, format="png", dpi=_DPI, metadata={"Software": None})
+    # A lower level than usual is a few per cent larger, and done in half of the time.
+    figure.savefig(stream, format="png", dpi=_DPI, metadata={"Software": None}, pil_kwargs={"compress_level": 3})
     return stream.getvalue()
 
 
