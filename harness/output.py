@@ -42,16 +42,24 @@ def write_bytes(path: Path, content: bytes) -> None:
         raise StoppedError(cause, "Make room, or choose another place.") from error
 
 
-def check_destination(destination: str) -> None:
-    """Find out before long work whether its result can be written, as far as that can be known.
+def check_destinations(*destinations: str | Path | None) -> None:
+    """Find out before long work whether its results can be written, as far as that can be known.
+
+    Args:
+        destinations: the files; None, and ``-`` for the standard output, are passed over.
 
     Raises:
-        StoppedError: the folder cannot be made or written.
-        UsageError: the file is a folder.
+        StoppedError: a folder cannot be made or written.
+        UsageError: a file is a folder.
     """
-    path = Path(destination)
+    for destination in destinations:
+        if destination not in {None, "-"}:
+            _check_destination(Path(str(destination)))
+
+
+def _check_destination(path: Path) -> None:
     if path.is_dir():
-        raise UsageError(f"{path}: this is a folder", "Name a file, or - for the standard output.")
+        raise UsageError(f"{path}: this is a folder", "Name a file in it.")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -10,7 +10,7 @@ import click
 from rich.console import Console
 
 from harness.commands import console, options
-from harness.output import check_destination, write_json
+from harness.output import check_destinations, write_json
 
 BENCH_PARTS = ("speed", "study", "growth")
 
@@ -31,8 +31,7 @@ def bench(parts: tuple[str, ...], rounds: int, rivals: str, data: str, json_to: 
     """Measure speed and memory against what a user would do instead: ten minutes and more, on an idle machine."""
     from benchmarks import table
 
-    if json_to is not None:
-        check_destination(json_to)
+    check_destinations(json_to)
     digits = console.load(data)
     rivals = shutil.which(rivals) or rivals
     chosen = console.CHOICES.get(digits.name) or str(Path(data).absolute())

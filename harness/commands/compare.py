@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from harness.commands import console, options
-from harness.output import check_destination, write_json, write_text
+from harness.output import check_destinations, write_json, write_text
 
 if TYPE_CHECKING:
     from reports.sides import Side
@@ -29,9 +29,7 @@ def compare(a: str, b: str, out: Path | None, json_to: str | None) -> int:
     """
     from reports import comparison
 
-    for destination in (json_to, out):
-        if destination not in {None, "-"}:
-            check_destination(str(destination))
+    check_destinations(json_to, out)
     found = comparison.compare(_side(a), _side(b))
     text = comparison.markdown(found)
     console.say(f"{text}\nverdict: {found.verdict}", json_to)

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from harness.commands import console, options
-from harness.output import check_destination, write_bytes, write_json
+from harness.output import check_destinations, write_bytes, write_json
 
 
 @click.command()
@@ -16,9 +16,7 @@ from harness.output import check_destination, write_bytes, write_json
 @click.option("--figure", metavar="FILE", help="Draw 64 images with their labels, as the lab does, into a PNG.")
 def data(data: str, json_to: str | None, figure: str | None) -> None:
     """Show where the 5000 images come from, and the proof that they are those."""
-    for destination in (json_to, figure):
-        if destination is not None:
-            check_destination(destination)
+    check_destinations(json_to, figure)
     digits = console.load(data)
     facts = digits.facts()
     lines = {

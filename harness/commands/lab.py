@@ -9,7 +9,7 @@ import click
 
 from harness import engines, machine
 from harness.commands import console, options
-from harness.output import check_destination, write_json
+from harness.output import check_destinations, write_json
 
 
 @click.command()
@@ -26,8 +26,7 @@ def lab(engine: str, data: str, folder: Path | None, json_to: str | None, quiet:
 
     engines.check(engine)
     folder = folder or console.OUT / "lab"
-    for destination in (str(folder / page.PAGE), *([] if json_to is None else [json_to])):
-        check_destination(destination)
+    check_destinations(folder / page.PAGE, json_to)
     digits = console.load(data)
     on_epoch = None if quiet else EpochLines(sys.stderr if json_to == "-" else sys.stdout)
     found = lab_module.run(engines.make(engine, digits), digits, on_epoch)

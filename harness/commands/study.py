@@ -18,7 +18,7 @@ from harness.commands import console, options, report
 from harness.digits import AUTO
 from harness.errors import ExitStatus, UsageError
 from harness.interrupts import Stop
-from harness.output import check_destination, write_json
+from harness.output import check_destinations, write_json
 
 if TYPE_CHECKING:
     from harness.cluster import Cluster, Tls
@@ -81,8 +81,7 @@ def study_run(  # noqa: PLR0913, PLR0917 - an option each
     from harness.progress import StudyProgress
     from harness.runner import Runner
 
-    if json_to is not None:
-        check_destination(json_to)
+    check_destinations(json_to)
     me, folder = Runner.me(), console.OUT / plan.name
     started_s = time.monotonic()
     with sole_runner(folder, me), _pool(plan, workers, **cluster) as pool:

@@ -9,7 +9,7 @@ import click
 
 from harness import engines, machine
 from harness.commands import console, options
-from harness.output import check_destination, write_json
+from harness.output import check_destinations, write_json
 from harness.variant import BASELINE, AdamKind, SoftmaxPlace, Variant
 
 
@@ -49,8 +49,7 @@ def train(engine: str, data: str, json_to: str | None, quiet: bool, **fields: An
     engines.check(engine)
     fields["adam"] = fields["adam"] or engines.baseline(engine).adam
     variant = Variant.create(**fields)
-    if json_to is not None:
-        check_destination(json_to)
+    check_destinations(json_to)
     digits = console.load(data)
     on_epoch = None if quiet else EpochLines(sys.stderr if json_to == "-" else sys.stdout)
     [outcome] = trials.run(engines.make(engine, digits), digits, [variant], on_epoch)
