@@ -59,9 +59,9 @@ def share(estimate: Estimate) -> str:
     return f"{estimate.low:.0%} to {estimate.high:.0%}"
 
 
-def article(digit: int | str) -> str:
-    """A digit, or another word, with its indefinite article."""
-    return f"an {digit}" if str(digit) == "8" else f"a {digit}"
+def article(digit: int) -> str:
+    """A digit with its indefinite article."""
+    return f"an {digit}" if digit == 8 else f"a {digit}"
 
 
 def supports(count: int, estimate: Estimate) -> str:
