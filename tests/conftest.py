@@ -19,7 +19,7 @@ from harness.engines.contract import Engine
 from tests import warm
 from tests.browser import chromium
 from tests.services import mlflow_server
-from tests.support import ROOT, STANDIN, Harness
+from tests.support import STANDIN, STANDIN_PATH, Harness
 
 MNIST = "HARNESS_TEST_MNIST"
 
@@ -116,7 +116,7 @@ def tracking_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 @pytest.fixture
 def standin(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let processes that the test starts find the engine that stands in for a real one."""
-    monkeypatch.setenv("PYTHONPATH", f"{STANDIN}{os.pathsep}{ROOT}")
+    monkeypatch.setenv("PYTHONPATH", STANDIN_PATH)
     # Workers that this process starts take its path; last, so that its TensorFlow is the real one all the same.
     monkeypatch.setattr(sys, "path", [*sys.path, str(STANDIN)])
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import time
@@ -10,8 +11,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-# With this on its PYTHONPATH a process finds the engine `standin`, which trains nothing.
+# With this as its PYTHONPATH a process finds the engine `standin`, which trains nothing.
 STANDIN = ROOT / "benchmarks" / "standin"
+STANDIN_PATH = f"{STANDIN}{os.pathsep}{ROOT}"
 COMMAND = str(Path(sys.executable).with_name("harness"))
 Harness = Callable[..., subprocess.CompletedProcess[str]]
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support import COMMAND, ROOT, SMALL_STUDY, STANDIN, Harness
+from tests.support import COMMAND, SMALL_STUDY, STANDIN_PATH, Harness
 
 OPTDIGITS = ("--data", "optdigits")
 
@@ -191,7 +191,7 @@ def test_a_folder_where_a_file_is_asked_for_is_wrong_usage(harness: Harness) -> 
 
 def test_output_that_nobody_reads_on_is_not_the_answer_no(tmp_path: Path) -> None:
     command = [COMMAND, "train", "--epochs", "200", "--engine", "standin", *OPTDIGITS]
-    environment = {**os.environ, "PYTHONPATH": f"{STANDIN}{os.pathsep}{ROOT}"}
+    environment = {**os.environ, "PYTHONPATH": STANDIN_PATH}
     reads, writes = os.pipe()
     os.close(reads)
     done = subprocess.run(command, cwd=tmp_path, env=environment, stdout=writes, stderr=subprocess.PIPE, check=False)

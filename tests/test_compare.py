@@ -12,7 +12,7 @@ import pytest
 from harness.commands.compare import compare
 from harness.errors import StoppedError, UsageError
 from harness.records import Records
-from tests.support import COMMAND, ROOT, STANDIN, Harness
+from tests.support import COMMAND, STANDIN_PATH, Harness
 from tests.torture import NAME, Doomed
 
 FILE = f"{NAME}.toml"
@@ -24,8 +24,9 @@ def recorded(tmp_path_factory: pytest.TempPathFactory) -> Path:
     doomed = Doomed(tmp_path_factory.mktemp("compared"), "grid", "standin", pause_s=0)
     doomed.run()
     command = [COMMAND, "study", "run", FILE, "--fresh", "--data", "optdigits"]
-    path = os.pathsep.join([str(ROOT), str(STANDIN)])
-    subprocess.run(command, cwd=doomed.folder, env={**os.environ, "PYTHONPATH": path}, capture_output=True, check=True)
+    subprocess.run(
+        command, cwd=doomed.folder, env={**os.environ, "PYTHONPATH": STANDIN_PATH}, capture_output=True, check=True
+    )
     return doomed.folder
 
 

@@ -16,7 +16,7 @@ import pytest
 
 from harness.records import Records, StudyRecord
 from tests.services import LOOPBACK, free_port, postgres, running, wait_for_port
-from tests.support import COMMAND, ROOT, STANDIN
+from tests.support import COMMAND, ROOT, STANDIN_PATH
 from tests.test_search import MADE_UP_STUDY, numbers, recorded
 
 pytest.importorskip("distributed", reason="needs the extra called cluster")
@@ -156,7 +156,7 @@ def test_what_is_recorded_can_be_reported_and_kept(terminal: Terminal) -> None:
 def test_with_tls_the_same_is_done(terminal: Terminal) -> None:
     terminal.run("openssl")
     (terminal.folder / "small.toml").write_text(MADE_UP_STUDY)
-    engine = f"{STANDIN}{os.pathsep}{ROOT}"  # what is trained is not what this is about
+    engine = STANDIN_PATH  # what is trained is not what this is about
     with (
         terminal.keep("--protocol tls", "SCHEDULER_PORT"),
         terminal.keep('dask worker "tls:', PYTHONPATH=engine, WORKERS="1"),

@@ -23,7 +23,7 @@ from harness.records import Records, RunRecord, StudyRecord
 from harness.runner import Runner
 from harness.variant import Variant
 from tests import warm
-from tests.support import COMMAND, ROOT, SMALL_SEARCH, SMALL_STUDY, STANDIN, Harness
+from tests.support import COMMAND, SMALL_SEARCH, SMALL_STUDY, STANDIN_PATH, Harness
 
 DATA = ("--data", "optdigits")
 # The same where what is trained is not what a test is about.
@@ -79,7 +79,7 @@ def made_up(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder in which the small study was run with the engine that trains nothing, to be copied."""
     folder = tmp_path_factory.mktemp("made-up")
     write_study(folder, MADE_UP_STUDY)
-    environment = {**os.environ, "PYTHONPATH": f"{STANDIN}{os.pathsep}{ROOT}"}
+    environment = {**os.environ, "PYTHONPATH": STANDIN_PATH}
     done = warm.run(["study", "run", "small.toml", "--workers", "1", *DATA], folder, environment, folder)
     assert done.returncode == 0, done.stderr
     return folder

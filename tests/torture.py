@@ -35,7 +35,7 @@ from optuna.storages.journal import JournalFileBackend
 from harness import machine
 from tests.change import ASKING, RECORDING, REPORT, TELLING, TRAINING, be_killed
 from tests.services import own_cluster
-from tests.support import COMMAND, ROOT, STANDIN
+from tests.support import COMMAND, ROOT, STANDIN_PATH
 from tests.warm import Command, start
 
 START_UP, WORKER, ON_A_CLUSTER = "start-up", "worker", "worker of a cluster"
@@ -107,7 +107,7 @@ class Doomed:
         self._arguments = ["study", "run", f"{NAME}.toml", "--data", "optdigits", *on]
         self.environment = {**os.environ, "STANDIN_PAUSE_S": str(pause_s)}
         if engine == "standin":
-            self.environment["PYTHONPATH"] = f"{STANDIN}{os.pathsep}{ROOT}"
+            self.environment["PYTHONPATH"] = STANDIN_PATH
         self._kept: set[str] = set()
 
     def start(self, change: Callable[[], None] | None = None) -> Command:
@@ -365,7 +365,7 @@ def torture_cluster(
 ) -> Tally:
     """Kill so many workers of a Dask cluster of three, with the stand-in engine."""
     folder.mkdir(parents=True)
-    environment = {"PYTHONPATH": f"{ROOT}{os.pathsep}{STANDIN}", "STANDIN_PAUSE_S": "0.3"}
+    environment = {"PYTHONPATH": STANDIN_PATH, "STANDIN_PAUSE_S": "0.3"}
     with own_cluster(folder, 3, environment) as (address, pid):
         return torture_workers(folder, references, kills, say, on=("--cluster", address), cluster=pid)
 

@@ -9,14 +9,14 @@ from pathlib import Path
 import pytest
 
 from tests.reports import rows
-from tests.support import COMMAND, ROOT, STANDIN
+from tests.support import COMMAND, STANDIN_PATH
 
 
 def _studied(folder: Path, name: str, text: str) -> Path:
     """A study with the engine that stands in, run in a folder of its own as a user runs it."""
     (folder / f"{name}.toml").write_text(text)
     command = [COMMAND, "study", "run", f"{name}.toml", "--data", "optdigits", "--workers", "1", "--quiet"]
-    environment = {**os.environ, "PYTHONPATH": f"{STANDIN}{os.pathsep}{ROOT}"}
+    environment = {**os.environ, "PYTHONPATH": STANDIN_PATH}
     subprocess.run(command, cwd=folder, env=environment, check=True, capture_output=True, timeout=300)
     return folder
 
