@@ -1,0 +1,53 @@
+"""What the last bits of a training depend on: where it is the same, training repeats bit for bit."""
+
+from __future__ import annotations
+
+import os
+import platform
+from functools import cache
+from pathlib import Path
+
+from harness import machine
+
+_PACKAGES = ("tensorflow", "keras", "numpy")
+# By these TensorFlow and the libraries in it are told to compute in another way.
+_SETTINGS = ("XLA_FLAGS", "TF_XLA_FLAGS", "TF_ENABLE_ONEDNN_OPTS", "ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA")
+_CACHES = Path("/sys/devices/system/cpu/cpu0/cache")
+
+
+@cache
+def here() -> dict[str, str]:
+    """Of this machine and environment, in plain text: versions, processor, its instructions, caches, settings."""
+    versions = machine.versions()
+    return {
+        **{name: versions[name] for name in _PACKAGES},
+        "system": f"{platform.system()} {platform.machine()}",
+        "processor": machine.processor(),
+        "instructions": " ".join(_instructions()),
+        "caches": " ".join(_caches()),
+        "threads": "1",
+        "settings": " ".join(f"{name}={os.environ[name]}" for name in _SETTINGS if name in os.environ),
+    }
+
+
+def differences(recorded: dict[str, str], now: dict[str, str]) -> list[str]:
+    """What is not as it was recorded, by name."""
+    return [name for name in sorted({*recorded, *now}) if recorded.get(name) != now.get(name)]
+
+
+def _instructions() -> list[str]:
+    """The processor's vector instructions, sorted: libraries choose by them how they multiply."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return []
+    flags = next((line.partition(":")[2].split() for line in lines if line.startswith(("flags", "Features"))), [])
+    return sorted(flag for flag in flags if flag.startswith(("avx", "fma", "sse", "amx", "f16c", "asimd", "sve")))
+
+
+def _caches() -> list[str]:
+    """The sizes of the processor's caches: libraries choose by them how they cut products into blocks."""
+    try:
+        return [path.read_text().strip() for path in sorted(_CACHES.glob("index*/size"))]
+    except OSError:
+        return []

@@ -1,0 +1,179 @@
+"""What the baseline came to when it was right: raw repeats, one file a dataset, and the proof that none was edited."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Mapping
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, Any, Self
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from harness.errors import DataError, UsageError
+from harness.gate.convergence import Sample, sample
+from harness.output import write_text
+from harness.variant import TRACE_VERSION, describe
+
+SCHEMA = 1
+FOLDER = "references"
+
+_Finite = Annotated[float, Field(allow_inf_nan=False)]
+_AGAIN = "Record one (harness gate record), or install the project anew if it is the package's own."
+
+
+class Part(BaseModel):
+    """What all parts of a reference have in common."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class Trace(Part):
+    """The baseline's training with one engine, epoch by epoch.
+
+    Attributes:
+        losses: ``(epochs,)``.
+        errors: ``(epochs,)``.
+        weights: ``(epochs,)``, the SHA-256 of the weights after each.
+        fingerprint: of where it was trained: there it repeats bit for bit.
+    """
+
+    losses: list[_Finite]
+    errors: list[int]
+    weights: list[str]
+    fingerprint: dict[str, str]
+
+
+class Noise(Part):
+    """The baseline again and again, each time with initial weights that differ in their last bit: what rounding does.
+
+    Attributes:
+        losses: ``(repeats, epochs)``.
+        errors: ``(repeats, epochs)``.
+    """
+
+    losses: list[list[_Finite]]
+    errors: list[list[int]]
+
+
+class Repeats(Part):
+    """The baseline with other seeds.
+
+    Attributes:
+        engine: what trained them.
+        budget: epochs of each.
+        seeds: ``(n,)``.
+        first_zero: ``(n,)``, the first epoch without error; None where there was none.
+        errors_at: the early epoch whose errors are compared.
+        errors: ``(n,)``, errors after it.
+        final_errors: ``(n,)``, errors after the last epoch.
+        returned: ``(n,)``, how many epochs after the first without error had some again.
+    """
+
+    engine: str
+    budget: int
+    seeds: list[int]
+    first_zero: list[int | None]
+    errors_at: int
+    errors: list[int]
+    final_errors: list[int]
+    returned: list[int]
+
+    @model_validator(mode="after")
+    def _of_one_length(self) -> Self:
+        lengths = {len(getattr(self, name)) for name in ("seeds", "first_zero", "errors", "final_errors", "returned")}
+        if len(lengths) != 1:
+            raise ValueError("the repeats' columns are not of one length")
+        return self
+
+    def sample(self) -> Sample:
+        """The columns that are compared."""
+        epochs = [math.nan if epoch is None else epoch for epoch in self.first_zero]
+        return sample(epochs, self.errors, self.budget)
+
+
+class Record(Part):
+    """When a reference was recorded, and why."""
+
+    date: str
+    reason: str
+    commit: str
+    versions: dict[str, str]
+    processor: str
+
+
+class Reference(Part):
+    """What the gate compares with; see :mod:`harness.gate`.
+
+    Attributes:
+        schema_: the version of this file's form.
+        trace: the version of what training computes (``harness.trace``).
+        dataset: name and hashes of the images.
+        records: when and why it was recorded, the newest last.
+        gate_seeds: what the gate trains, published so that a verdict can be repeated.
+        repeats: of other seeds than those.
+        traces: by engine.
+        noise: of the engine that trains the repeats.
+    """
+
+    schema_: Annotated[int, Field(alias="schema")]
+    trace: int
+    dataset: dict[str, str]
+    records: list[Record]
+    gate_seeds: list[int]
+    repeats: Repeats
+    traces: dict[str, Trace]
+    noise: Noise
+
+
+def path_of(dataset: str) -> Path:
+    """Where the package keeps the reference of a dataset."""
+    return Path(str(resources.files("harness.gate") / FOLDER / f"{dataset}-trace{TRACE_VERSION}.json"))
+
+
+def load(path: Path) -> Reference:
+    """Read a reference.
+
+    Raises:
+        DataError: there is none, it was edited, it is of another version, or it cannot be understood.
+    """
+    try:
+        content: Any = json.loads(path.read_text())
+    except FileNotFoundError:
+        raise DataError(f"{path}: there is no reference", _AGAIN) from None
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path}: the reference cannot be read ({error})", _AGAIN) from None
+    if not isinstance(content, dict) or "schema" not in content:
+        raise DataError(f"{path}: this is no reference", _AGAIN)
+    if content["schema"] != SCHEMA:
+        age = "newer" if isinstance(content["schema"], int) and content["schema"] > SCHEMA else "older"
+        raise DataError(f"{path}: the reference is of {age} form {content['schema']!r}, not {SCHEMA}", _AGAIN)
+    claimed = content.pop("sha256", None)
+    if claimed != _digest(content):
+        raise DataError(f"{path}: the reference was edited, or cut: its content is not what its hash says", _AGAIN)
+    try:
+        found = Reference.model_validate(content)
+    except ValidationError as error:
+        raise DataError(f"{path}: the reference is not whole: {describe(error)}", _AGAIN) from None
+    if found.trace != TRACE_VERSION:
+        raise DataError(f"{path}: the reference is of trace {found.trace}, this is trace {TRACE_VERSION}", _AGAIN)
+    return found
+
+
+def save(reference: Reference, path: Path) -> None:
+    """Write a reference, with the hash of what it holds.
+
+    Raises:
+        StoppedError: the file cannot be written.
+    """
+    content = reference.model_dump(mode="json", by_alias=True)
+    lines = json.dumps({**content, "sha256": _digest(content)}, indent=1)
+    write_text(path, lines + "\n")
+
+
+def _digest(content: Mapping[str, Any]) -> str:
+    text = json.dumps(content, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
