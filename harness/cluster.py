@@ -20,10 +20,11 @@ from types import TracebackType
 from typing import Self
 from urllib.parse import urlsplit
 
-from harness import engines, machine
+from harness import engines, machine, trials
 from harness.digits import Digits
 from harness.engines.contract import Engine
 from harness.errors import StoppedError, UsageError, first_line
+from harness.trials import Outcome
 from harness.variant import TRACE_VERSION, Shape, Variant
 from harness.workers import RETRIES, Batch, WorkerError, WorkerLostError, give_way, train, warm, without_interrupts
 
@@ -127,14 +128,14 @@ def _engine(name: str, digits: Digits) -> Engine:
     return _made[key]
 
 
-def _train(engine: str, digits: Digits, variants: Sequence[Variant], wanted: dict[str, str]) -> Batch:
+def _train(engine: str, digits: Digits, variants: Sequence[Variant], wanted: dict[str, str]) -> Batch[Outcome]:
     # Here and not only when the study connects: workers come and go.
     if differences := _differences(wanted, _facts()):
         cause = f"a worker of {socket.gethostname()} is not made as the study's machine is: {differences}"
         raise StoppedError(cause, "Stop it, or install the same versions there (docs/cluster.md); then run again.")
     _give_way()
     with _training:
-        return train(_engine(engine, digits), digits, variants)
+        return train(_engine(engine, digits), digits, variants, trials.run)
 
 
 # What runs here
@@ -145,9 +146,9 @@ class _Sent:
     """A batch that the cluster was given."""
 
     variants: list[Variant]
-    future: Future[Batch] = field(default_factory=Future)
+    future: Future[Batch[Outcome]] = field(default_factory=Future)
     worker: str = ""
-    task: distributed.Future[Batch] | None = None
+    task: distributed.Future[Batch[Outcome]] | None = None
     losses: int = 0
 
 
@@ -292,7 +293,7 @@ class Cluster:
         self._digits = digits
         self._sender.submit(self._patiently, self._be_ready).result()
 
-    def submit(self, variants: Sequence[Variant]) -> Future[Batch]:
+    def submit(self, variants: Sequence[Variant]) -> Future[Batch[Outcome]]:
         """Train a batch as soon as a worker is free; its outcomes come in order.
 
         The future ends with a StoppedError where the cluster cannot be reached any more, with a WorkerError where the
@@ -304,7 +305,7 @@ class Cluster:
         self._sender.submit(self._send, sent)
         return sent.future
 
-    def withdraw(self, future: Future[Batch]) -> bool:  # noqa: ARG002 - what local workers can do
+    def withdraw(self, future: Future[Batch[Outcome]]) -> bool:  # noqa: ARG002 - what local workers can do
         """Take back a batch that no worker has begun: False, because a cluster's begin them unseen."""
         return False
 
@@ -409,7 +410,7 @@ class Cluster:
 
     # In Dask's thread for callbacks
 
-    def _ended(self, sent: _Sent, task: distributed.Future[Batch]) -> None:
+    def _ended(self, sent: _Sent, task: distributed.Future[Batch[Outcome]]) -> None:
         """Hand over what a task gave, or have it sent again where Dask lost it."""
         if self._leaving:
             return

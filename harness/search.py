@@ -93,7 +93,7 @@ class _Costs:
         finally:
             self.spent_s[what] += time.perf_counter() - started_s
 
-    def trained(self, batch: Batch) -> None:
+    def trained(self, batch: Batch[Outcome]) -> None:
         self._trained_s += batch.ended_s - batch.began_s
         self._first_s, self._last_s = min(self._first_s, batch.began_s), max(self._last_s, batch.ended_s)
 
@@ -209,14 +209,14 @@ class Search:
         self._tracker.close_orphans(self._handle)  # runs whose making was not answered, and repeated
         self._tracker.end_study(self._handle, status, ended)
 
-    def _trained(self, pool: Pool, settlement: Settlement, stop: Stop) -> Iterator[tuple[_Job, Future[Batch]]]:
+    def _trained(self, pool: Pool, settlement: Settlement, stop: Stop) -> Iterator[tuple[_Job, Future[Batch[Outcome]]]]:
         """Each job with its future, as they are done, while the next ones train.
 
         More jobs are handed out than there are workers, so that none waits while this process records: of a grid
         one more each, of a sampler one in all, because what waits was proposed without knowing what is recorded now.
         """
         jobs = self._jobs(settlement, pool)
-        running: dict[Future[Batch], _Job] = {}
+        running: dict[Future[Batch[Outcome]], _Job] = {}
         is_stopping = False
         while True:
             while not stop.asked and len(running) < self._most(pool) and (job := next(jobs, None)) is not None:
@@ -236,7 +236,7 @@ class Search:
     def _most(self, pool: Pool) -> int:
         return pool.count + 1 if isinstance(self._plan.design, Sampled) else 2 * pool.count
 
-    def _withdraw(self, pool: Pool, running: dict[Future[Batch], _Job]) -> None:
+    def _withdraw(self, pool: Pool, running: dict[Future[Batch[Outcome]], _Job]) -> None:
         """Take back what no worker has begun; it waits for the next run of the study."""
         for future in [future for future in running if pool.withdraw(future)]:
             for trial in running.pop(future).trials:
@@ -396,7 +396,7 @@ class Search:
 
     # What was done
 
-    def _record(self, job: _Job, future: Future[Batch]) -> Iterator[bool]:
+    def _record(self, job: _Job, future: Future[Batch[Outcome]]) -> Iterator[bool]:
         """Log a job's trials to MLflow, then tell Optuna, so that what is told is logged; yield how each ended."""
         error = future.exception()
         if isinstance(error, StoppedError):

@@ -17,9 +17,9 @@ from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from queue import SimpleQueue
 from types import TracebackType
-from typing import Protocol, Self
+from typing import Any, Generic, Protocol, Self, TypeVar
 
-from harness import engines, garbage, trials
+from harness import engines, garbage
 from harness.digits import Digits
 from harness.engines.contract import Engine
 from harness.errors import StoppedError
@@ -34,6 +34,11 @@ RETRIES = 2
 
 _log = logging.getLogger(__name__)
 
+T = TypeVar("T")
+
+# What is done with a batch in a worker: a function of a module, so that the worker finds it by its name.
+Task = Callable[[Engine, Digits, Sequence[Variant]], list[T]]
+
 
 class WorkerError(Exception):
     """A worker that could not make its engine, and why."""
@@ -44,10 +49,10 @@ class WorkerLostError(Exception):
 
 
 @dataclass(frozen=True)
-class Batch:
-    """What a worker trained, and when it was at it, seconds since 1970."""
+class Batch(Generic[T]):
+    """What a worker's task gave, and when it was at it, seconds since 1970."""
 
-    outcomes: list[Outcome]
+    outcomes: list[T]
     began_s: float
     ended_s: float
 
@@ -62,10 +67,10 @@ class Pool(Protocol):
     def load(self, digits: Digits) -> None:
         """Give every worker the images; before the first batch."""
 
-    def submit(self, variants: Sequence[Variant]) -> Future[Batch]:
+    def submit(self, variants: Sequence[Variant]) -> Future[Batch[Outcome]]:
         """Train a batch as soon as a worker is free; its outcomes come in order."""
 
-    def withdraw(self, future: Future[Batch]) -> bool:
+    def withdraw(self, future: Future[Batch[Outcome]]) -> bool:
         """Take back a batch that no worker has begun; False if one has, or if that cannot be known."""
 
 
@@ -79,7 +84,7 @@ def default_count() -> int:
 # In a worker
 
 
-def train(engine: Engine | Exception, digits: Digits, variants: Sequence[Variant]) -> Batch:
+def train(engine: Engine | Exception, digits: Digits, variants: Sequence[Variant], task: Task[T]) -> Batch[T]:
     """Train a batch in this process.
 
     Raises:
@@ -89,7 +94,7 @@ def train(engine: Engine | Exception, digits: Digits, variants: Sequence[Variant
     if isinstance(engine, Exception):
         raise WorkerError(f"the engine cannot be made: {type(engine).__name__}: {engine}")
     try:
-        outcomes = trials.run(engine, digits, variants)
+        outcomes = task(engine, digits, variants)
     except Exception as error:
         # As one that every process can read: some of TensorFlow's do not survive being sent.
         raise WorkerError(f"{type(error).__name__}: {error}") from error
@@ -117,7 +122,7 @@ def warm(engine: str, shape: Shape | None) -> None:
         engines.start(engine, shape)
 
 
-def _work(connection: Connection, engine: str, shape: Shape | None) -> None:
+def _work(connection: Connection, engine: str, shape: Shape | None, task: Task[Any]) -> None:
     """A worker's life: load what takes seconds, take the images, then train what is sent until nothing more can be."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)  # which comes to a whole group: the coordinator decides
@@ -128,12 +133,14 @@ def _work(connection: Connection, engine: str, shape: Shape | None) -> None:
         digits: Digits = connection.recv()
         own = made(engine, digits)
         while True:
-            connection.send(_answer(own, digits, connection.recv()))
+            connection.send(_answer(own, digits, connection.recv(), task))
 
 
-def _answer(engine: Engine | Exception, digits: Digits, variants: Sequence[Variant]) -> Batch | WorkerError:
+def _answer(
+    engine: Engine | Exception, digits: Digits, variants: Sequence[Variant], task: Task[T]
+) -> Batch[T] | WorkerError:
     try:
-        return train(engine, digits, variants)
+        return train(engine, digits, variants, task)
     except WorkerError as error:
         return WorkerError(str(error))  # without its cause
 
@@ -166,7 +173,7 @@ def without_interrupts() -> Iterator[None]:
 @dataclass(frozen=True)
 class _Job:
     variants: list[Variant]
-    future: Future[Batch]
+    future: Future[Batch[Any]]
 
 
 class _Worker:
@@ -213,7 +220,7 @@ class _Worker:
             else:
                 job.future.set_result(answer)
 
-    def _trained(self, variants: list[Variant]) -> Batch | BaseException:
+    def _trained(self, variants: list[Variant]) -> Batch[Any] | BaseException:
         """What the process answers; one that dies is begun anew and asked again."""
         if not self._process.is_alive():  # it died while it had nothing to do: that costs no try
             self._begin_anew()
@@ -227,7 +234,7 @@ class _Worker:
                     self._connection.send(self._images())
                     self._has_images = True
                 self._connection.send(variants)
-                answer: Batch | BaseException = self._connection.recv()
+                answer: Batch[Any] | BaseException = self._connection.recv()
             except (EOFError, OSError):
                 self._process.join()
                 code = self._process.exitcode
@@ -258,7 +265,7 @@ def _death(code: int | None) -> str:
     return f"a worker was killed by signal {-code}{hint}"
 
 
-class Workers:
+class Workers(Generic[T]):
     """Worker processes that train batches of variants; one that dies costs its own batch alone, which is tried again.
 
     They start at once and load TensorFlow while this process has other things to do; the images come after, by
@@ -267,15 +274,16 @@ class Workers:
     Args:
         count: processes, each with one thread.
         engine: the name of the engine that trains.
+        task: what is done with a batch, such as :func:`harness.trials.run`.
         shape: of the variants that come first, if it is known: the engine makes itself ready for it.
 
     Raises:
         StoppedError: the processes cannot be started.
     """
 
-    def __init__(self, count: int, engine: str, shape: Shape | None = None) -> None:
+    def __init__(self, count: int, engine: str, task: Task[T], shape: Shape | None = None) -> None:
         self.count = count
-        self._life = (engine, shape)
+        self._life = (engine, shape, task)
         self._digits: Digits | None = None
         self._jobs: SimpleQueue[_Job | None] = SimpleQueue()
         self._launching = threading.Lock()
@@ -306,17 +314,17 @@ class Workers:
             raise ValueError("the workers have no images yet")
         return self._digits
 
-    def submit(self, variants: Sequence[Variant]) -> Future[Batch]:
+    def submit(self, variants: Sequence[Variant]) -> Future[Batch[T]]:
         """Train a batch as soon as a worker is free; its outcomes come in order.
 
         The future's exception is a :class:`WorkerError` where training failed, a :class:`WorkerLostError` where
         workers died of it, a :class:`StoppedError` where no worker can be started any more.
         """
-        future: Future[Batch] = Future()
+        future: Future[Batch[T]] = Future()
         self._jobs.put(_Job(list(variants), future))
         return future
 
-    def withdraw(self, future: Future[Batch]) -> bool:
+    def withdraw(self, future: Future[Batch[T]]) -> bool:
         """Take back a batch that no worker has begun; False if one has."""
         return future.cancel()
 

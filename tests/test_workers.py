@@ -25,7 +25,7 @@ def test_there_is_a_worker_for_every_core_that_may_be_used() -> None:
 
 def test_workers_give_what_this_process_gives(graph: Engine, digits: Digits) -> None:
     variants = [Variant(epochs=1), Variant(epochs=2, seed=3)]
-    with Workers(2, "graph") as workers:
+    with Workers(2, "graph", trials.run) as workers:
         workers.load(digits)
         futures = [workers.submit([variant]) for variant in variants]
         outcomes = [future.result(timeout=120).outcomes[0] for future in futures]
@@ -48,7 +48,7 @@ def test_a_batch_whose_worker_is_killed_is_tried_twice_more_and_then_fails_alone
     optdigits: Digits, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("STANDIN_PAUSE_S", "3")
-    with Workers(1, "standin") as workers:
+    with Workers(1, "standin", trials.run) as workers:
         workers.load(optdigits)
         doomed = workers.submit([Variant(epochs=1)])
         next_one = workers.submit([Variant(epochs=1, seed=7)])
@@ -68,7 +68,7 @@ def test_a_batch_whose_worker_is_killed_once_is_trained_by_the_next_one(
     optdigits: Digits, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("STANDIN_PAUSE_S", "2")
-    with Workers(1, "standin") as workers:
+    with Workers(1, "standin", trials.run) as workers:
         workers.load(optdigits)
         doomed = workers.submit([Variant(epochs=3)])
         time.sleep(1.5)
@@ -79,7 +79,7 @@ def test_a_batch_whose_worker_is_killed_once_is_trained_by_the_next_one(
 @pytest.mark.usefixtures("standin")
 def test_a_batch_that_no_worker_has_begun_can_be_taken_back(optdigits: Digits, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("STANDIN_PAUSE_S", "1")
-    with Workers(1, "standin") as workers:
+    with Workers(1, "standin", trials.run) as workers:
         workers.load(optdigits)
         first, second = (workers.submit([Variant(epochs=1, seed=seed)]) for seed in (1, 2))
         while not first.running():
@@ -94,9 +94,9 @@ def test_a_batch_that_no_worker_has_begun_can_be_taken_back(optdigits: Digits, m
 def test_a_worker_does_not_train_for_a_coordinator_that_was_killed(tmp_path: Path) -> None:
     code = (
         "import os, signal, time; from harness import digits; from harness.variant import Variant; "
-        "from harness.workers import Workers; import multiprocessing\n"
+        "from harness.workers import Workers; from harness import trials; import multiprocessing\n"
         "if __name__ == '__main__':\n"
-        " workers = Workers(1, 'standin'); workers.load(digits.load('optdigits'))\n"
+        " workers = Workers(1, 'standin', trials.run); workers.load(digits.load('optdigits'))\n"
         " workers.submit([Variant(epochs=1)]); time.sleep(2)\n"
         " print(multiprocessing.active_children()[0].pid, flush=True); os.kill(os.getpid(), signal.SIGKILL)"
     )
@@ -112,7 +112,7 @@ def test_a_worker_does_not_train_for_a_coordinator_that_was_killed(tmp_path: Pat
 
 
 def test_a_worker_that_is_killed_while_it_loads_costs_nothing(digits: Digits) -> None:
-    with Workers(1, "xla", Variant().shape) as workers:
+    with Workers(1, "xla", trials.run, Variant().shape) as workers:
         workers.load(digits)
         waiting = workers.submit([Variant(epochs=1)])
         while not (loading := multiprocessing.active_children()):
@@ -124,7 +124,7 @@ def test_a_worker_that_is_killed_while_it_loads_costs_nothing(digits: Digits) ->
 
 
 def test_ctrl_c_is_not_a_workers_to_handle(digits: Digits) -> None:
-    with Workers(1, "graph") as workers:
+    with Workers(1, "graph", trials.run) as workers:
         workers.load(digits)
         workers.submit([Variant(epochs=1)]).result(timeout=120)
         running = workers.submit([Variant(epochs=20)])
@@ -136,7 +136,7 @@ def test_ctrl_c_is_not_a_workers_to_handle(digits: Digits) -> None:
 
 def test_leaving_by_an_error_stops_the_workers(digits: Digits) -> None:
     def interrupted() -> None:
-        with Workers(1, "graph") as workers:
+        with Workers(1, "graph", trials.run) as workers:
             workers.load(digits)
             workers.submit([Variant(epochs=1_000_000)])
             time.sleep(1)

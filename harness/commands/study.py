@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from harness.plan import Plan
     from harness.records import Records
     from harness.tracking import Tracker
+    from harness.trials import Outcome
     from harness.workers import Workers
 
 
@@ -135,14 +136,15 @@ def _shown(tracker: Tracker, name: str, digits: Digits, folder: Path) -> Path:
     return written
 
 
-def _pool(plan: Plan, workers: int | None, cluster: str | None, **tls: Path | None) -> Workers | Cluster:
+def _pool(plan: Plan, workers: int | None, cluster: str | None, **tls: Path | None) -> Workers[Outcome] | Cluster:
     """What trains a study: processes of this machine, or those of a cluster."""
     if cluster is None:
+        from harness import trials
         from harness.workers import Workers, default_count
 
         if any(tls.values()):
             raise UsageError("--tls-ca, --tls-cert and --tls-key are for a cluster", "Name it by --cluster.")
-        return Workers(workers or default_count(), plan.engine, plan.shape)
+        return Workers(workers or default_count(), plan.engine, trials.run, plan.shape)
     if workers is not None:
         cause = "--workers is for processes of this machine, and --cluster for those of others"
         raise UsageError(cause, "Give one of them; a cluster has the workers that were started on it.")

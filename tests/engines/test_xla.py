@@ -49,7 +49,7 @@ def test_workers_give_what_this_process_gives(xla: XlaEngine, digits: Digits) ->
     """Other processes, other chunks, and another start: the same bits."""
     variants = [Variant(epochs=2, seed=seed) for seed in range(3)]
     expected = trials.run(xla, digits, variants)
-    with Workers(2, "xla") as workers:
+    with Workers(2, "xla", trials.run) as workers:
         workers.load(digits)
         futures = [workers.submit(chunk) for chunk in (variants[:1], variants[1:], variants)]
         outcomes = [outcome for future in futures for outcome in future.result(timeout=120).outcomes]
