@@ -120,3 +120,49 @@ class StudyProgress:
         until = datetime.now().astimezone() + timedelta(seconds=left_s)
         failed = f", {self._failed} failed" if self._failed else ""
         return f"{rate:.1f} trials/s, until {until:%H:%M:%S}{failed}"
+
+
+class TrainingsProgress:
+    """Shows how many trainings are done, how fast, and until when at the latest; use it as a context.
+
+    Args:
+        console: where it is shown; a bar on a terminal, else a line every ten seconds.
+        quiet: show nothing.
+    """
+
+    def __init__(self, console: Console, *, quiet: bool = False) -> None:
+        self._console, self._quiet = console, quiet
+        self._live = console.is_terminal and not quiet
+        self._bar = Progress(
+            TextColumn("training"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TextColumn("{task.fields[forecast]}"),
+            console=console,
+            disable=not self._live,
+            transient=True,
+        )
+        self._task = self._bar.add_task("training", total=None, forecast="")
+        self._began_s = self._told_s = time.monotonic()
+
+    def __enter__(self) -> Self:
+        self._bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._bar.stop()
+
+    def trained(self, done: int, total: int) -> None:
+        """So many trainings are done, of so many at most."""
+        now_s = time.monotonic()
+        forecast = ""
+        if done:
+            left_s = (now_s - self._began_s) / done * (total - done)
+            forecast = f"until {datetime.now().astimezone() + timedelta(seconds=left_s):%H:%M:%S}"
+        self._bar.update(self._task, completed=done, total=total, forecast=forecast)
+        if not self._live and not self._quiet and now_s - self._told_s >= _LINE_EVERY_S:
+            self._told_s = now_s
+            self._console.print(f"{done} of {total} trainings are done; {forecast}")

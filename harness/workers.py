@@ -41,6 +41,10 @@ Task = Callable[[Engine, Digits, Sequence[Variant]], list[T]]
 
 
 class WorkerError(Exception):
+    """What went wrong while a worker trained a batch."""
+
+
+class UnmadeError(WorkerError):
     """A worker that could not make its engine, and why."""
 
 
@@ -92,7 +96,7 @@ def train(engine: Engine | Exception, digits: Digits, variants: Sequence[Variant
     """
     began_s = time.time()
     if isinstance(engine, Exception):
-        raise WorkerError(f"the engine cannot be made: {type(engine).__name__}: {engine}")
+        raise UnmadeError(f"the engine cannot be made: {type(engine).__name__}: {engine}")
     try:
         outcomes = task(engine, digits, variants)
     except Exception as error:
@@ -142,7 +146,7 @@ def _answer(
     try:
         return train(engine, digits, variants, task)
     except WorkerError as error:
-        return WorkerError(str(error))  # without its cause
+        return type(error)(str(error))  # without its cause
 
 
 def _end_with_the_parent() -> None:
@@ -187,8 +191,9 @@ class _Worker:
         jobs: SimpleQueue[_Job | None],
         launch: Callable[[], tuple[BaseProcess, Connection]],
         images: Callable[[], Digits],
+        retries: int,
     ) -> None:
-        self._jobs, self._launch, self._images = jobs, launch, images
+        self._jobs, self._launch, self._images, self._retries = jobs, launch, images, retries
         self._ending = self._has_images = False
         self._process, self._connection = launch()
         self._thread = threading.Thread(target=self._serve, daemon=True)
@@ -225,7 +230,7 @@ class _Worker:
         if not self._process.is_alive():  # it died while it had nothing to do: that costs no try
             self._begin_anew()
         code: int | None = None
-        for attempt in range(1 + RETRIES):
+        for attempt in range(1 + self._retries):
             if attempt:
                 _log.warning("%s; its %d variants are trained again", _death(code), len(variants))
                 self._begin_anew()
@@ -242,7 +247,8 @@ class _Worker:
                     break
             else:
                 return answer
-        return WorkerLostError(f"{_death(code)}, {1 + RETRIES} times in a row while it trained these trials")
+        times = f", {1 + self._retries} times in a row" if self._retries else ""
+        return WorkerLostError(f"{_death(code)}{times} while it trained these trials")
 
     def _begin_anew(self) -> None:
         self._process.kill()
@@ -276,12 +282,15 @@ class Workers(Generic[T]):
         engine: the name of the engine that trains.
         task: what is done with a batch, such as :func:`harness.trials.run`.
         shape: of the variants that come first, if it is known: the engine makes itself ready for it.
+        retries: how often a batch whose worker died is trained again.
 
     Raises:
         StoppedError: the processes cannot be started.
     """
 
-    def __init__(self, count: int, engine: str, task: Task[T], shape: Shape | None = None) -> None:
+    def __init__(
+        self, count: int, engine: str, task: Task[T], shape: Shape | None = None, retries: int = RETRIES
+    ) -> None:
         self.count = count
         self._life = (engine, shape, task)
         self._digits: Digits | None = None
@@ -291,7 +300,7 @@ class Workers(Generic[T]):
         try:
             with without_interrupts():
                 for _ in range(count):
-                    self._workers.append(_Worker(self._jobs, self._launch, self._loaded))
+                    self._workers.append(_Worker(self._jobs, self._launch, self._loaded, retries))
         except OSError as error:
             self._end()
             raise StoppedError(f"no worker can be started: {error}", "Run again, or with fewer --workers.") from error

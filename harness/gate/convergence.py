@@ -16,7 +16,8 @@ from scipy.stats import hypergeom, mannwhitneyu
 Floats = NDArray[np.float64]
 
 # How many seeds have been trained when a stage is looked at.
-STAGES = (16, 32, 64)
+# With the baseline's own the first fill two calls of the fast engine on two cores, the second two more.
+STAGES = (15, 31, 63)
 
 # What of the whole gate's false alarms each measure may use.
 ALPHA_MEAN, ALPHA_ERRORS, ALPHA_SHARE = 0.003, 0.002, 0.001
@@ -29,6 +30,10 @@ MARGIN_MEAN, MARGIN_SHARE = 0.10, 0.20
 
 # A difference below this is no matter however sure it is.
 GAP_EPOCHS = 1.0
+
+
+# Gates that are simulated to find out what can be noticed.
+_SIMULATED = 400
 
 
 class Found(IntEnum):
@@ -194,3 +199,25 @@ def sample(first_zero: ArrayLike, errors: ArrayLike, budget: int) -> Sample:
     """Trainings from plain values; None, or NaN, is one that never had an epoch without error."""
     epochs = np.asarray(first_zero, np.float64)
     return Sample(np.where(np.isnan(epochs), np.inf, epochs), np.asarray(errors, np.float64), budget)
+
+
+def slower(reference: Sample, by: float) -> Sample:
+    """The reference as if every seed had taken so much longer, relatively; its errors stay as they are."""
+    later = np.ceil(reference.first_zero * (1 + by))
+    return Sample(np.where(later > reference.budget, np.inf, later), reference.errors, reference.budget)
+
+
+def power(reference: Sample, by: float, stages: tuple[int, ...]) -> float:
+    """How often a gate finds that training takes so much longer, relatively."""
+    random = np.random.Generator(np.random.PCG64(1))
+    gates = resample(slower(reference, by), _SIMULATED, stages[-1], random)
+    found, _ = decide(gates, reference, stages)
+    return float((found == Found.SLOWER).mean())
+
+
+def detectable(reference: Sample, stages: tuple[int, ...], wanted: float = 0.9) -> float | None:
+    """The smallest of some slowdowns that a gate finds so often; None if it finds not even half again as long."""
+    for percent in (1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 12, 15, 20, 25, 30, 40, 50):
+        if power(reference, percent / 100, stages) >= wanted:
+            return percent / 100
+    return None

@@ -21,6 +21,15 @@ from harness.variant import TRACE_VERSION, describe
 SCHEMA = 1
 FOLDER = "references"
 
+# A reference's seeds and the gate's are far from each other and from those that studies name.
+FIRST_SEED, FIRST_GATE_SEED = 100_000, 200_000
+
+# The epoch whose errors are compared: the lab's, when errors still tell how far training is.
+ERRORS_EPOCH = 40
+
+# The reference has at least so many seeds for each of the gate's.
+SEEDS_FOR_EACH = 4
+
 _Finite = Annotated[float, Field(allow_inf_nan=False)]
 _AGAIN = "Record one (harness gate record), or install the project anew if it is the package's own."
 

@@ -45,6 +45,14 @@ def tolerance(noise: Noise, trace: Trace) -> Tolerance:
     return Tolerance(np.maximum(_FLOOR, _FACTOR * most[:within]))
 
 
+def early(noise: Noise) -> NDArray[np.float64]:
+    """How far two right engines' losses may be from each other in the epochs of any seed in which noise stays small."""
+    losses = np.asarray(noise.losses)
+    most = np.maximum.accumulate((losses.max(axis=0) - losses.min(axis=0)) / losses.min(axis=0))
+    within = int(np.argmax(most > _GROWN)) if (most > _GROWN).any() else len(most)
+    return np.maximum(_FLOOR, _FACTOR * most[:within])
+
+
 @dataclass(frozen=True)
 class Difference:
     """Where a training leaves the trace.

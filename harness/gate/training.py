@@ -9,10 +9,17 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from harness import engines
 from harness.digits import Digits
 from harness.engines.contract import Engine
+from harness.softmax import SoftmaxCheck, consistency
 from harness.trajectory import Trajectory
 from harness.variant import BASELINE, Variant
+
+# What the lab feeds its softmax, and rows that are harder: equal, far apart, and as large as float32 can stand.
+VECTORS = np.array(
+    [[1, 2, 3, 4], [0, 0, 0, 0], [-4, -3, -2, -1], [5, 5, 4, 5], [40, 1, 0, -40], [80, 79, 78, 0]], np.float32
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,7 +31,8 @@ class Training:
         losses: ``(epochs,)``, ``float64``.
         errors: ``(epochs,)``, ``int64``.
         weights: the SHA-256 of the weights after each epoch, of the baseline's own seed; else empty.
-        logits: ``(5000, 10)``, ``float32``, after the last epoch, of the same; else None.
+        softmax: each way of ``my_softmax`` against TensorFlow's: on the last logits of the baseline's own seed and on
+            :data:`VECTORS`; else empty.
         duration_s: of the training, its share where several trained together.
     """
 
@@ -32,7 +40,7 @@ class Training:
     losses: NDArray[np.float64]
     errors: NDArray[np.int64]
     weights: tuple[str, ...]
-    logits: NDArray[np.float32] | None
+    softmax: dict[str, dict[str, SoftmaxCheck]]
     duration_s: float
 
     @property
@@ -47,25 +55,46 @@ class UnfitError(Exception):
 
 
 def train(engine: Engine, _digits: Digits, variants: Sequence[Variant]) -> list[Training]:
-    """Train a batch with what the gate looks at; the baseline's own seed by itself, for its weights are kept.
+    """Train a batch; in which the baseline's own seed is, of that every epoch's weights are kept.
 
     Raises:
         UnfitError: the engine returned something else than a trajectory for each variant, in order.
     """
-    own = [variant for variant in variants if variant.seed == BASELINE.seed]
-    others = [variant for variant in variants if variant.seed != BASELINE.seed]
-    every = range(1, max((variant.epochs for variant in own), default=0) + 1)
-    found = {
-        **dict(zip(own, _trained(engine, own, every), strict=True)),
-        **dict(zip(others, _trained(engine, others, ()), strict=True)),
-    }
-    return [_training(found[variant], is_own=variant in own) for variant in variants]
+    own = [variant.epochs for variant in variants if variant.seed == BASELINE.seed]
+    trained = engine.train(variants, snapshots=range(1, max(own, default=0) + 1))
+    _check(trained, variants)
+    return [_training(trajectory) for trajectory in trained]
 
 
-def _trained(engine: Engine, variants: Sequence[Variant], snapshots: Sequence[int]) -> list[Trajectory]:
-    if not variants:
-        return []
-    trained = engine.train(variants, snapshots=snapshots)
+def train_with_noise(engine: Engine, digits: Digits, variants: Sequence[Variant]) -> list[Training]:
+    """Train each variant on images of its own, whose every number is moved by its last bit, or is not.
+
+    That is in every product of every step, as another order of sums is: a control for what rounding alone does. The
+    first variant of a batch has the first noise, and so on.
+    """
+    found = []
+    for number, variant in enumerate(variants):
+        noisy = engines.make(engine.name, with_noise(digits, number))
+        [trajectory] = noisy.train([variant])
+        found.append(_training(trajectory, is_traced=False))
+    return found
+
+
+def with_noise(digits: Digits, number: int) -> Digits:
+    """The images with every number moved up, down or not at all by one of ``float32``'s steps, by equal chance.
+
+    Pixels that are exactly zero stay so: they come from clean paper, and a product with them has no rounding.
+    """
+    random = np.random.Generator(np.random.PCG64(number))
+    features = digits.features
+    steps = np.where(features == 0, 0, random.integers(-1, 2, features.shape))
+    moved = np.select(
+        [steps > 0, steps < 0], [np.nextafter(features, np.float32(9)), np.nextafter(features, np.float32(-9))], features
+    )
+    return Digits(moved.astype(np.float64), digits.y, digits.name, digits.source, digits.sha256_x, digits.sha256_y)
+
+
+def _check(trained: object, variants: Sequence[Variant]) -> None:
     if not isinstance(trained, list) or len(trained) != len(variants):
         raise UnfitError(f"the engine was asked for {len(variants)} trainings and returned {_told(trained)}")
     for variant, trajectory in zip(variants, trained, strict=True):
@@ -74,23 +103,25 @@ def _trained(engine: Engine, variants: Sequence[Variant], snapshots: Sequence[in
         shapes = np.shape(trajectory.losses), np.shape(trajectory.errors)
         if shapes != ((variant.epochs,), (variant.epochs,)):
             raise UnfitError(f"the engine returned losses and errors of shapes {shapes} for {variant.epochs} epochs")
-    return trained
+        if variant.epochs not in trajectory.snapshots:
+            raise UnfitError(f"the engine kept no weights and logits of the last epoch, {variant.epochs}")
 
 
 def _told(value: object) -> str:
-    return f"{len(value)}" if isinstance(value, list) else f"{type(value).__name__}"
+    if isinstance(value, list):
+        return f"{len(value)}"
+    return f"seed {value.variant.seed}" if isinstance(value, Trajectory) else f"{type(value).__name__}"
 
 
-def _training(trajectory: Trajectory, *, is_own: bool) -> Training:
-    epochs = range(1, trajectory.variant.epochs + 1) if is_own else ()
-    return Training(
-        trajectory.variant,
-        trajectory.losses,
-        trajectory.errors,
-        tuple(digest(trajectory.snapshots[epoch].weights) for epoch in epochs if epoch in trajectory.snapshots),
-        trajectory.final.logits if is_own else None,
-        trajectory.duration_s,
-    )
+def _training(trajectory: Trajectory, *, is_traced: bool = True) -> Training:
+    is_own = is_traced and trajectory.variant.seed == BASELINE.seed
+    weights: tuple[str, ...] = ()
+    softmax: dict[str, dict[str, SoftmaxCheck]] = {}
+    if is_own:
+        weights = tuple(digest(trajectory.snapshots[epoch].weights) for epoch in sorted(trajectory.snapshots))
+        softmax = {"trained logits": consistency(trajectory.final.logits), "vectors": consistency(VECTORS)}
+    losses, errors = np.asarray(trajectory.losses, np.float64), np.asarray(trajectory.errors, np.int64)
+    return Training(trajectory.variant, losses, errors, weights, softmax, trajectory.duration_s)
 
 
 def digest(weights: Sequence[NDArray[np.float32]]) -> str:

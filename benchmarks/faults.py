@@ -1,0 +1,188 @@
+"""Faults of training that the gate is there to notice, each planted into the fast engine of a worker process."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness import engines
+from harness.digits import Digits
+from harness.engines.contract import Engine
+from harness.gate.training import Training, train
+from harness.variant import N_IMAGES, Variant
+
+_SCALE = 255.0  # what pixels are divided by before they are learned from
+
+
+@dataclass(frozen=True)
+class Fault:
+    """A fault.
+
+    Attributes:
+        name: what it is called.
+        what: what was done, in words.
+        changes: fields of the variant that are other ones.
+        plant: puts it into this process, once; None where the changes are all of it.
+        spoil: what becomes of the images; None where nothing does.
+    """
+
+    name: str
+    what: str
+    changes: dict[str, Any] = field(default_factory=dict)
+    plant: Callable[[], None] | None = None
+    spoil: Callable[[Digits], Digits] | None = None
+
+
+def task(name: str) -> Callable[[Engine, Digits, Sequence[Variant]], list[Training]]:
+    """What trains with this fault in a worker; the variants that come back say nothing of it."""
+    return partial(_train, name)
+
+
+_planted: set[str] = set()
+
+
+def _train(name: str, engine: Engine, digits: Digits, variants: Sequence[Variant]) -> list[Training]:
+    fault = FAULTS[name]
+    if fault.plant is not None and name not in _planted:
+        fault.plant()
+        _planted.add(name)
+    if fault.spoil is not None:
+        engine = engines.make(engine.name, fault.spoil(digits))
+    changed = [variant.model_copy(update=fault.changes) for variant in variants]
+    trained = train(engine, digits, changed)
+    return [replace(training, variant=variant) for training, variant in zip(trained, variants, strict=True)]
+
+
+def _without_bias_correction() -> None:
+    from harness.engines import xla
+
+    def adam_step(state: Any, gradients: Any, constants: Any) -> Any:  # noqa: ANN401 - TensorFlow has no types
+        # So many steps on, the corrections are 1.
+        late = xla._State(state.weights, state.means, state.squares, state.step + 1e9)
+        done = whole(late, gradients, constants)
+        return xla._State(done.weights, done.means, done.squares, state.step + 1)
+
+    whole, xla._adam_step = xla._adam_step, adam_step
+
+
+def _without_shuffling() -> None:
+    from harness.engines import xla
+
+    def in_order(*variants: Variant) -> Iterator[NDArray[np.int32]]:
+        for _ in range(max(variant.epochs for variant in variants)):
+            yield np.tile(np.arange(N_IMAGES, dtype=np.int32), (len(variants), 1))
+
+    xla.batch_orders = in_order
+
+
+def _shuffled_once() -> None:
+    from harness.engines import xla
+
+    drawn = xla.batch_orders
+
+    def the_first_again(*variants: Variant) -> Iterator[NDArray[np.int32]]:
+        first = next(drawn(*variants))
+        for _ in range(max(variant.epochs for variant in variants)):
+            yield first
+
+    xla.batch_orders = the_first_again
+
+
+def _dead_unit(layer: int) -> None:
+    """The first unit of a layer is below zero whatever comes in, so that nothing comes out and nothing is learned."""
+    _weights_through(lambda weights: _with_dead_unit(weights, layer))
+
+
+def _with_dead_unit(weights: tuple[NDArray[np.float32], ...], layer: int) -> tuple[NDArray[np.float32], ...]:
+    changed = [weight.copy() for weight in weights]
+    changed[2 * layer][:, 0], changed[2 * layer + 1][0] = 0, -1
+    return tuple(changed)
+
+
+def _small_weights() -> None:
+    _weights_through(lambda weights: tuple(weight / 2 for weight in weights))
+
+
+def _weights_through(
+    function: Callable[[tuple[NDArray[np.float32], ...]], tuple[NDArray[np.float32], ...]],
+) -> None:
+    from harness.engines import xla
+
+    drawn = xla.initial_weights
+    xla.initial_weights = lambda variant: function(drawn(variant))
+
+
+def _last_batch_dropped() -> None:
+    from harness.engines import xla
+
+    xla._compiled.cache_clear()
+    # By its own name for it the engine cuts the images into whole batches and a rest.
+    xla.divmod = lambda whole, part: (whole // part, 0)  # type: ignore[attr-defined]
+
+
+def _softmax_twice() -> None:
+    import tensorflow as tf
+
+    from harness.engines import xla
+
+    def losses(logits: tf.Tensor, is_label: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        probabilities = tf.nn.softmax(logits, axis=1)
+        found, by_probability = xla._softmax_in_loss(probabilities, is_label)
+        mean = tf.reduce_sum(by_probability * probabilities, axis=1, keepdims=True)
+        return found, probabilities * (by_probability - mean)
+
+    xla._LOSSES["logits"] = losses
+
+
+def _bfloat16() -> None:
+    import tensorflow as tf
+
+    from harness.engines import xla
+
+    def adam_step(state: Any, gradients: Any, constants: Any) -> Any:  # noqa: ANN401 - TensorFlow has no types
+        done = whole(state, gradients, constants)
+        rounded = tuple(tf.cast(tf.cast(weight, tf.bfloat16), tf.float32) for weight in done.weights)
+        return xla._State(rounded, done.means, done.squares, done.step)
+
+    whole, xla._adam_step = xla._adam_step, adam_step
+
+
+def _wrong_labels(digits: Digits) -> Digits:
+    random = np.random.Generator(np.random.PCG64(1))
+    labels = digits.y.copy()
+    chosen = random.choice(N_IMAGES, N_IMAGES // 100, replace=False)
+    labels[chosen, 0] = (labels[chosen, 0] + random.integers(1, 10, len(chosen))) % 10
+    return replace(digits, y=labels)
+
+
+def _unscaled(digits: Digits) -> Digits:
+    return replace(digits, x=digits.x * _SCALE)
+
+
+_ALL = (
+    Fault("clean", "nothing"),
+    Fault("rate-0.95", "learning rate x 0.95", {"learning_rate": 0.00095}),
+    Fault("rate-0.9", "learning rate x 0.9", {"learning_rate": 0.0009}),
+    Fault("rate-0.8", "learning rate x 0.8", {"learning_rate": 0.0008}),
+    Fault("rate-0.5", "learning rate x 0.5", {"learning_rate": 0.0005}),
+    Fault("bias-correction", "Adam without bias correction", plant=_without_bias_correction),
+    Fault("epsilon", "Adam's epsilon 1e-3", {"epsilon": 1e-3}),
+    Fault("beta-2", "Adam's beta_2 0.9", {"beta_2": 0.9}),
+    Fault("no-shuffling", "no shuffling: the ten digits one after another", plant=_without_shuffling),
+    Fault("one-permutation", "the same permutation every epoch", plant=_shuffled_once),
+    Fault("dead-unit-1", "one of the 25 units dead", plant=partial(_dead_unit, 0)),
+    Fault("dead-unit-2", "one of the 15 units dead", plant=partial(_dead_unit, 1)),
+    Fault("labels", "1% of the labels wrong", spoil=_wrong_labels),
+    Fault("last-batch", "the last, smaller batch dropped", plant=_last_batch_dropped),
+    Fault("softmax-twice", "softmax applied twice", plant=_softmax_twice),
+    Fault("bfloat16", "weights rounded to bfloat16 after every step", plant=_bfloat16),
+    Fault("small-weights", "initial weights x 0.5", plant=_small_weights),
+    Fault("unscaled", "inputs not scaled: 0 to 255", spoil=_unscaled),
+    Fault("batch-64", "batches of 64", {"batch_size": 64}),
+)
+FAULTS = {fault.name: fault for fault in _ALL}

@@ -1,0 +1,94 @@
+"""What a gate leaves for people and for CI: JSON, JUnit's XML, Markdown."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+from junitparser import Error, Failure, JUnitXml, TestCase, TestSuite
+
+from harness import machine
+from harness.gate import fingerprint
+from harness.gate.run import Result
+from harness.gate.verdict import Check, Verdict
+
+_SIGNS = {
+    Verdict.PASS: "✅",
+    Verdict.CHANGED: "🔷",
+    Verdict.INCONCLUSIVE: "❔",
+    Verdict.NOT_RUN: "⚪",
+    Verdict.FAIL: "❌",
+}
+
+
+def as_json(result: Result) -> dict[str, Any]:
+    """A gate in plain values, with what it ran on."""
+    commit = machine.commit()
+    return {
+        **asdict(result),
+        "versions": machine.versions(),
+        "processor": machine.processor(),
+        "commit": None if commit is None else asdict(commit),
+        "fingerprint": fingerprint.here(),
+    }
+
+
+def junit(result: Result, *, strict: bool) -> bytes:
+    """A gate in the form that CI systems read: a test case a check.
+
+    What failed is a failure; what was inconclusive or not run is an error, so that no system takes it for passed.
+    """
+    suite = TestSuite("harness gate")
+    for check in result.checks:
+        suite.add_testcase(_case(check, strict=strict))
+    suite.time = result.duration_s
+    suite.add_property("verdict", result.verdict)
+    for name, version in machine.versions().items():
+        suite.add_property(name, version)
+    document = JUnitXml()
+    document.add_testsuite(suite)
+    written: bytes = document.tostring()
+    return written
+
+
+def _case(check: Check, *, strict: bool) -> TestCase:
+    case = TestCase(check.name, "harness.gate", check.duration_s)
+    said = f"expected {check.expected}; seen {check.seen}"
+    if check.verdict is Verdict.FAIL or (strict and check.verdict is Verdict.CHANGED):
+        case.result = [Failure(said, check.verdict)]
+    elif check.verdict in {Verdict.INCONCLUSIVE, Verdict.NOT_RUN}:
+        case.result = [Error(said, check.verdict)]
+    case.system_out = str(check)
+    return case
+
+
+def markdown(result: Result) -> str:
+    """A gate as a table for people, such as GitHub shows beside a run."""
+    about = f"engine `{result.engine}`, images `{result.dataset}`, {result.duration_s:.0f} s" if result.engine else ""
+    versions = ", ".join(f"{name} {version}" for name, version in machine.versions().items())
+    rows = [
+        f"| {_SIGNS[check.verdict]} {check.verdict} | {' | '.join(map(_cell, _texts(check)))} |"
+        for check in result.checks
+    ]
+    return "\n".join(
+        [
+            f"## {_SIGNS[result.verdict]} Does the baseline still reach zero errors? {result.verdict}",
+            "",
+            *([about, ""] if about else []),
+            "| verdict | check | expected | seen | how sure | where to look |",
+            "|---|---|---|---|---|---|",
+            *rows,
+            "",
+            f"{machine.processor()}; {versions}",
+            "",
+        ]
+    )
+
+
+def _texts(check: Check) -> list[str]:
+    look = "" if check.verdict is Verdict.PASS else check.look
+    return [check.name, check.expected, check.seen, check.sure, look]
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|").replace("\n", " ")

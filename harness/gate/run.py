@@ -1,0 +1,290 @@
+"""One gate: what it trains, in which order, and when it has seen enough."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
+from functools import partial
+from threading import Lock
+from types import TracebackType
+from typing import Protocol, Self
+
+import numpy as np
+
+from harness import engines
+from harness.digits import Digits
+from harness.errors import HarnessError, StoppedError
+from harness.gate import checks, fingerprint
+from harness.gate.convergence import STAGES, Found, Sample, detectable, sample
+from harness.gate.reference import Reference
+from harness.gate.training import Training, train
+from harness.gate.verdict import Check, Verdict, overall
+from harness.variant import BASELINE, Variant
+from harness.workers import Batch, UnmadeError, WorkerError, WorkerLostError, Workers
+
+# How many of the gate's seeds the other engines train beside the baseline's, and for how many epochs.
+_OTHERS = {"xla": (3, 100), "graph": (3, 100), "keras": (1, 40)}
+
+# With fewer there is no spread to compare with.
+FEWEST_SEEDS = 2
+
+_LOOK = "the message, and the same by hand: harness train --engine"
+
+
+class Told(Protocol):
+    """Who is told how far the gate is."""
+
+    def trained(self, done: int, total: int) -> None:
+        """So many of what will be trained at most are done."""
+
+    def check(self, check: Check) -> None:
+        """A check is done."""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What is put to the gate.
+
+    Attributes:
+        engine: the engine under test.
+        seeds: what it trains beside the baseline's own, in this order.
+        workers: processes that train it.
+        strict: whether training that became better fails.
+        conformance: whether the engine is put to the conformance suite first.
+    """
+
+    engine: str
+    seeds: tuple[int, ...]
+    workers: int
+    strict: bool = False
+    conformance: bool = False
+
+    @property
+    def stages(self) -> tuple[int, ...]:
+        """After how many seeds the gate looks."""
+        return stages_of(len(self.seeds))
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a gate came to.
+
+    Attributes:
+        checks: a line each.
+        verdict: of all together.
+        engine: that was tested.
+        dataset: the name of the images.
+        seeds: that were trained, in order.
+        first_zero: ``(n,)``, their first epochs without error; None where there was none.
+        errors: ``(n,)``, their errors at the early epoch.
+        duration_s: of all.
+    """
+
+    checks: list[Check]
+    verdict: Verdict
+    engine: str
+    dataset: str
+    seeds: list[int] = field(default_factory=list)
+    first_zero: list[int | None] = field(default_factory=list)
+    errors: list[int] = field(default_factory=list)
+    duration_s: float = 0.0
+
+
+def stages_of(n: int) -> tuple[int, ...]:
+    """The looks of a gate that has so many seeds at most."""
+    return (*(stage for stage in STAGES if stage < n), n)
+
+
+class _FailedError(Exception):
+    """A training that the gate needs and that was not had; with the verdict that it comes to."""
+
+    def __init__(self, verdict: Verdict, reason: str) -> None:
+        super().__init__(reason)
+        self.verdict = verdict
+
+
+class _Trainer:
+    """An engine's workers, and what they were given."""
+
+    def __init__(self, workers: Workers[Training], name: str, on_done: Callable[[int], None]) -> None:
+        self._workers, self.name, self._on_done = workers, name, on_done
+        self._futures: dict[Variant, tuple[Future[Batch[Training]], int]] = {}
+
+    def submit(self, variants: Sequence[Variant]) -> None:
+        """Train these, in batches of the engine's width, without those that were given before."""
+        new = [variant for variant in dict.fromkeys(variants) if variant not in self._futures]
+        width = engines.width(self.name)
+        for start in range(0, len(new), width):
+            batch = new[start : start + width]
+            future = self._workers.submit(batch)
+            future.add_done_callback(lambda _, n=len(batch): self._on_done(n))
+            self._futures |= {variant: (future, place) for place, variant in enumerate(batch)}
+
+    def result(self, variant: Variant) -> Training:
+        """Wait for a training.
+
+        Raises:
+            _FailedError: there is none.
+        """
+        future, place = self._futures[variant]
+        try:
+            return future.result().outcomes[place]
+        except (WorkerLostError, UnmadeError, StoppedError) as error:
+            raise _FailedError(Verdict.NOT_RUN, str(error)) from error
+        except WorkerError as error:
+            raise _FailedError(Verdict.FAIL, str(error)) from error
+
+
+def run(digits: Digits, reference: Reference, asked: Asked, told: Told) -> Result:
+    """Put an engine to the gate.
+
+    Args:
+        digits: the images.
+        reference: what is compared with.
+        asked: what is tested, and with which seeds.
+        told: is told of what is trained and of each check.
+    """
+    began_s = time.monotonic()
+    found = [checks.data(digits, reference)]
+    told.check(found[0])
+    gate = _Gate(digits, reference, asked, told)
+    if found[0].verdict is Verdict.PASS:
+        with gate:
+            last_s = began_s
+            for check in gate.checks():
+                now_s = time.monotonic()
+                found.append(replace(check, duration_s=now_s - last_s))
+                told.check(found[-1])
+                last_s = now_s
+    return Result(
+        checks=found,
+        verdict=overall(found, strict=asked.strict),
+        engine=asked.engine,
+        dataset=digits.name,
+        seeds=[training.variant.seed for training in gate.trained],
+        first_zero=[training.first_zero_epoch for training in gate.trained],
+        errors=[_early(training, reference) for training in gate.trained],
+        duration_s=time.monotonic() - began_s,
+    )
+
+
+def not_run(name: str, expected: str, error: HarnessError) -> Result:
+    """What a gate comes to that has no images, or no reference."""
+    check = Check(name, Verdict.NOT_RUN, expected, error.cause, look=error.remedy)
+    return Result([check], overall([check]), "", "")
+
+
+class _Gate:
+    """The trainings of one gate, as a context, and the checks that are made of them."""
+
+    def __init__(self, digits: Digits, reference: Reference, asked: Asked, told: Told) -> None:
+        self._digits, self._reference, self._asked, self._told = digits, reference, asked, told
+        self._stack, self._counting = ExitStack(), Lock()
+        self._done = self._total = 0
+        self._engine = asked.engine
+        self._others = [name for name in engines.NAMES if name != self._engine]
+        own = engines.baseline(self._engine)
+        self._own = own
+        self._variants = [own.model_copy(update={"seed": seed}) for seed in asked.seeds]
+        self.trained: list[Training] = []
+
+    def __enter__(self) -> Self:
+        counts = {self._engine: self._asked.workers} | dict.fromkeys(self._others, 1)
+        self._trainers = {name: self._trainer(name, count) for name, count in counts.items()}
+        subject = self._trainers[self._engine]
+        stages = self._asked.stages
+        subject.submit([self._own, *self._variants[: stages[0]]])
+        for name in self._others:
+            pairs = self._pairs(name)
+            self._trainers[name].submit([engines.baseline(name), *pairs])
+            subject.submit(pairs)
+        self._total = len(self._variants) + 1 + sum(1 + 2 * len(self._pairs(name)) for name in self._others)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stack.close()
+
+    def _trainer(self, name: str, count: int) -> _Trainer:
+        # A worker that dies is a finding, so that nothing is tried twice.
+        workers = self._stack.enter_context(Workers(count, name, train, BASELINE.shape, retries=0))
+        workers.load(self._digits)
+        return _Trainer(workers, name, self._count)
+
+    def _count(self, n: int) -> None:
+        with self._counting:
+            self._done += n
+            self._told.trained(self._done, self._total)
+
+    def _pairs(self, other: str) -> list[Variant]:
+        """What both this engine and another train, with the Adam of Keras where one of them is Keras."""
+        adam = "keras" if "keras" in {self._engine, other} else "tensorflow"
+        seeds, epochs = _OTHERS[other]
+        own = BASELINE.model_copy(update={"adam": adam})
+        return [own, *(own.model_copy(update={"seed": seed, "epochs": epochs}) for seed in self._asked.seeds[:seeds])]
+
+    def checks(self) -> Iterator[Check]:
+        """The checks, the cheapest first."""
+        subject = self._trainers[self._engine]
+        yield self._check("softmax", lambda: checks.softmax(subject.result(self._own)))
+        yield self._trace(self._engine)
+        yield self._check("zero", self._zero)
+        yield self._check("convergence", self._convergence)
+        for name in self._others:
+            yield self._trace(name)
+            yield self._check(f"agreement, {name}", partial(self._agreement, name))
+
+    def _check(self, name: str, make: Callable[[], Check]) -> Check:
+        try:
+            return make()
+        except _FailedError as error:
+            return Check(name, error.verdict, "trainings to look at", str(error), look=_LOOK)
+
+    def _trace(self, name: str) -> Check:
+        def make() -> Check:
+            return checks.trace(name, self._trainers[name].result(engines.baseline(name)), self._reference)
+
+        return self._check(f"trace, {name}", make)
+
+    def _zero(self) -> Check:
+        subject = self._trainers[self._engine]
+        others = [subject.result(variant) for variant in self._variants[: self._asked.stages[0]]]
+        is_exact = self._engine in self._reference.traces and not fingerprint.differences(
+            self._reference.traces[self._engine].fingerprint, fingerprint.here()
+        )
+        return checks.zero(subject.result(self._own), others, self._reference.repeats, is_exact=is_exact)
+
+    def _convergence(self) -> Check:
+        stages = self._asked.stages
+        if stages[-1] < FEWEST_SEEDS:
+            seen = f"{stages[-1]} seeds, of which nothing can be said"
+            return Check("convergence", Verdict.NOT_RUN, f"at least {FEWEST_SEEDS} seeds", seen, look="--seeds")
+        theirs = self._reference.repeats.sample()
+        subject = self._trainers[self._engine]
+        power = detectable(theirs, stages)
+        for stage, n in enumerate(stages):
+            if stage + 1 < len(stages):  # one ahead, so that nobody waits while this one is looked at
+                subject.submit(self._variants[: stages[stage + 1]])
+            self.trained = [subject.result(variant) for variant in self._variants[:n]]
+            check, found = checks.convergence(self._sample(), theirs, stage, stages, power)
+            if found != Found.UNCLEAR:
+                break
+        return check
+
+    def _sample(self) -> Sample:
+        epochs = [np.nan if training.first_zero_epoch is None else training.first_zero_epoch for training in self.trained]
+        errors = [_early(training, self._reference) for training in self.trained]
+        return sample(epochs, errors, BASELINE.epochs)
+
+    def _agreement(self, name: str) -> Check:
+        mine, theirs = self._trainers[self._engine], self._trainers[name]
+        pairs = [(mine.result(variant), theirs.result(variant)) for variant in self._pairs(name)]
+        return checks.agreement(self._engine, name, pairs, self._reference)
+
+
+def _early(training: Training, reference: Reference) -> int:
+    return int(training.errors[reference.repeats.errors_at - 1])
