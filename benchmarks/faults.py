@@ -1,4 +1,5 @@
 """Faults of training that the gate is there to notice, each planted into the fast engine of a worker process."""
+# ruff: noqa: SLF001 - to plant a fault is to reach inside
 
 from __future__ import annotations
 
@@ -46,6 +47,14 @@ def task(name: str) -> Callable[[Engine, Digits, Sequence[Variant]], list[Traini
 _planted: set[str] = set()
 
 
+def _engine() -> Any:  # noqa: ANN401 - what is changed inside a module has no type that would hold
+    """The module of the fast engine, which has nothing compiled yet, or no more."""
+    from harness.engines import xla
+
+    xla._compiled.cache_clear()
+    return xla
+
+
 def _train(name: str, engine: Engine, digits: Digits, variants: Sequence[Variant]) -> list[Training]:
     fault = FAULTS[name]
     if fault.plant is not None and name not in _planted:
@@ -59,7 +68,7 @@ def _train(name: str, engine: Engine, digits: Digits, variants: Sequence[Variant
 
 
 def _without_bias_correction() -> None:
-    from harness.engines import xla
+    xla = _engine()
 
     def adam_step(state: Any, gradients: Any, constants: Any) -> Any:  # noqa: ANN401 - TensorFlow has no types
         # So many steps on, the corrections are 1.
@@ -71,7 +80,7 @@ def _without_bias_correction() -> None:
 
 
 def _without_shuffling() -> None:
-    from harness.engines import xla
+    xla = _engine()
 
     def in_order(*variants: Variant) -> Iterator[NDArray[np.int32]]:
         for _ in range(max(variant.epochs for variant in variants)):
@@ -81,7 +90,7 @@ def _without_shuffling() -> None:
 
 
 def _shuffled_once() -> None:
-    from harness.engines import xla
+    xla = _engine()
 
     drawn = xla.batch_orders
 
@@ -105,30 +114,27 @@ def _with_dead_unit(weights: tuple[NDArray[np.float32], ...], layer: int) -> tup
 
 
 def _small_weights() -> None:
-    _weights_through(lambda weights: tuple(weight / 2 for weight in weights))
+    _weights_through(lambda weights: tuple(weight / np.float32(2) for weight in weights))
 
 
 def _weights_through(
     function: Callable[[tuple[NDArray[np.float32], ...]], tuple[NDArray[np.float32], ...]],
 ) -> None:
-    from harness.engines import xla
+    xla = _engine()
 
     drawn = xla.initial_weights
     xla.initial_weights = lambda variant: function(drawn(variant))
 
 
 def _last_batch_dropped() -> None:
-    from harness.engines import xla
-
-    xla._compiled.cache_clear()
     # By its own name for it the engine cuts the images into whole batches and a rest.
-    xla.divmod = lambda whole, part: (whole // part, 0)  # type: ignore[attr-defined]
+    _engine().divmod = lambda whole, part: (whole // part, 0)
 
 
 def _softmax_twice() -> None:
     import tensorflow as tf
 
-    from harness.engines import xla
+    xla = _engine()
 
     def losses(logits: tf.Tensor, is_label: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         probabilities = tf.nn.softmax(logits, axis=1)
@@ -142,7 +148,7 @@ def _softmax_twice() -> None:
 def _bfloat16() -> None:
     import tensorflow as tf
 
-    from harness.engines import xla
+    xla = _engine()
 
     def adam_step(state: Any, gradients: Any, constants: Any) -> Any:  # noqa: ANN401 - TensorFlow has no types
         done = whole(state, gradients, constants)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from harness import engines
 from harness.digits import LAB_NAME, Digits
 from harness.engines.contract import Engine, OnEpoch
-from harness.gate import REFERENCE_LOGS
+from harness.lablog import LAB_LOG
 from harness.softmax import WAYS, Floats, tensorflow_softmax
 from harness.trajectory import Trajectory, wrong_images
 from harness.trials import LAB_IMAGE_OF_TWO
@@ -303,7 +303,7 @@ PLACES = (
     Place("model", "parameters in all", ("10575",), "d", lambda lab: [sum(lab.parameters)]),
     *(_weight(f"W{1 + at // 2}", at, shape) for at, shape in ((0, "(400, 25)"), (2, "(25, 15)"), (4, "(15, 10)"))),
     *(_weight(f"b{1 + at // 2}", at, shape) for at, shape in ((1, "(25,)"), (3, "(15,)"), (5, "(10,)"))),
-    *(_loss(epoch, loss) for epoch, loss in REFERENCE_LOGS[LAB_NAME].items()),
+    *(_loss(epoch, loss) for epoch, loss in LAB_LOG.items()),
     *_after(0),
     *_after(1),
 )

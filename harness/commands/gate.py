@@ -6,11 +6,11 @@ from pathlib import Path
 
 import click
 
-from harness.workers import default_count
 from harness.commands import console, options
 from harness.errors import UsageError
-from harness.output import check_destination
+from harness.output import check_destinations
 from harness.progress import TrainingsProgress
+from harness.workers import default_count
 
 _SEEDS = 1024
 
@@ -27,15 +27,13 @@ def gate() -> None:
 @options.workers
 @options.data
 @options.quiet
-def gate_record(
-    seeds: int, out: Path | None, reason: str | None, workers: int | None, data: str, quiet: bool
-) -> None:
+def gate_record(seeds: int, out: Path | None, reason: str | None, workers: int | None, data: str, quiet: bool) -> None:
     """Record what the baseline comes to when all is well, for the gate to compare with."""
     from harness.gate import record, reference
 
     digits = console.load(data)
     path = out or reference.path_of(digits.name)
-    check_destination(str(path))
+    check_destinations(path)
     before = []
     if path.exists():
         if not reason:

@@ -189,9 +189,7 @@ def rank_test(now: Sample, reference: Sample) -> float:
     return float(logrank(censored(now), censored(reference)).pvalue)
 
 
-def agreement(
-    subject: str, other: str, pairs: Sequence[tuple[Training, Training]], reference: Reference
-) -> Check:
+def agreement(subject: str, other: str, pairs: Sequence[tuple[Training, Training]], reference: Reference) -> Check:
     """Two engines train alike: the same seeds epoch by epoch as far as rounding allows, and then as a distribution.
 
     Args:
@@ -223,7 +221,8 @@ def agreement(
         f"agreement, {other}",
         Verdict.FAIL if wrong else Verdict.PASS,
         f"the losses of {subject} for {len(allowed)} epochs, as far as rounding allows; then its distribution",
-        wrong or f"within {worst:.1e}, relatively; {np.mean(errors):.1f} errors at epoch {repeats.errors_at} (p {p:.2g})",
+        wrong
+        or f"within {worst:.1e}, relatively; {np.mean(errors):.1f} errors at epoch {repeats.errors_at} (p {p:.2g})",
         f"{len(pairs)} seeds",
         f"harness.engines.{other}",
         details={"seeds": [mine.variant.seed for mine, _ in pairs], "worst": worst, "p": p},

@@ -5,6 +5,7 @@ The rule is written over many gates at once, so that what is simulated is what i
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 
@@ -62,7 +63,7 @@ class Sample:
     @property
     def n(self) -> int:
         """Seeds."""
-        return self.first_zero.shape[-1]
+        return int(self.first_zero.shape[-1])
 
     @property
     def epochs(self) -> Floats:
@@ -72,6 +73,11 @@ class Sample:
     def first(self, n: int) -> Sample:
         """The first ``n`` seeds."""
         return Sample(self.first_zero[..., :n], self.errors[..., :n], self.budget)
+
+
+def stages_of(n: int) -> tuple[int, ...]:
+    """The looks of a gate that has so many seeds at most."""
+    return (*(stage for stage in STAGES if stage < n), n)
 
 
 def spent(level: float, n: int, most: int) -> float:
@@ -146,12 +152,12 @@ def look(now: Sample, reference: Sample, stage: int, stages: tuple[int, ...] = S
     found = np.select(
         [is_slower, is_same & is_faster, is_same], [Found.SLOWER, Found.FASTER, Found.SAME], Found.UNCLEAR
     )
-    return Stage(
-        n, mean, expected + reach, expected - reach, more, fewer, p_share, mean_bound, share_bound, found
-    )
+    return Stage(n, mean, expected + reach, expected - reach, more, fewer, p_share, mean_bound, share_bound, found)
 
 
-def decide(now: Sample, reference: Sample, stages: tuple[int, ...] = STAGES) -> tuple[NDArray[np.int_], NDArray[np.int_]]:
+def decide(
+    now: Sample, reference: Sample, stages: tuple[int, ...] = STAGES
+) -> tuple[NDArray[np.int_], NDArray[np.int_]]:
     """What many gates come to, ``(gates,)``, and after how many seeds, ``(gates,)``."""
     found = np.full(now.first_zero.shape[0], int(Found.UNCLEAR))
     n = np.full(len(found), stages[-1])
@@ -195,10 +201,10 @@ def resample(pool: Sample, gates: int, n: int, random: np.random.Generator) -> S
     return Sample(pool.first_zero[chosen], pool.errors[chosen], pool.budget)
 
 
-def sample(first_zero: ArrayLike, errors: ArrayLike, budget: int) -> Sample:
-    """Trainings from plain values; None, or NaN, is one that never had an epoch without error."""
-    epochs = np.asarray(first_zero, np.float64)
-    return Sample(np.where(np.isnan(epochs), np.inf, epochs), np.asarray(errors, np.float64), budget)
+def sample(first_zero: Sequence[int | None], errors: ArrayLike, budget: int) -> Sample:
+    """Trainings from plain values; None is one that never had an epoch without error."""
+    epochs = np.array([np.inf if epoch is None else epoch for epoch in first_zero], np.float64)
+    return Sample(epochs, np.asarray(errors, np.float64), budget)
 
 
 def slower(reference: Sample, by: float) -> Sample:

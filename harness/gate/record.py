@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, as_completed
 from contextlib import ExitStack
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import numpy as np
@@ -20,21 +21,43 @@ from harness.gate.reference import (
     FIRST_SEED,
     SCHEMA,
     SEEDS_FOR_EACH,
-    Noise,
+    Early,
     Record,
     Reference,
     Repeats,
     Trace,
 )
+from harness.gate.trace import EARLY_EPOCHS, printed_alike, votes
 from harness.gate.training import Training, train, train_with_noise
 from harness.variant import BASELINE, TRACE_VERSION, Variant
 from harness.workers import Batch, WorkerError, WorkerLostError, Workers
 
 ENGINE = "xla"  # what trains the repeats: the fastest by far
-NOISE_REPEATS = 16
+EARLY_SEEDS = STAGES[0] + 1  # the baseline's own, and those that the gate trains first
+NOISY_SEEDS = 64
+ALIKE_EPOCHS = 40  # the lab's own
 
 # Told what of how much is done.
 OnDone = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class _Trained:
+    """All that a reference is made of.
+
+    Attributes:
+        own: by engine, the baseline as that engine trains it.
+        repeats: of other seeds, to the baseline's last epoch.
+        early: by engine and whose Adam, the first epochs of several seeds, the baseline's own the first.
+        noisy: the same by the engine of the repeats, on images with noise in their last bit.
+        with_keras_adam: the baseline by the engine of the repeats, with the Adam of Keras.
+    """
+
+    own: dict[str, Training]
+    repeats: list[Training]
+    early: dict[tuple[str, str], list[Training]]
+    noisy: list[Training]
+    with_keras_adam: Training
 
 
 def record(
@@ -53,32 +76,79 @@ def record(
     Raises:
         StoppedError: a worker failed: there is no reference with a part missing.
     """
+    trained = _train(digits, seeds, workers, on_done)
+    fast = trained.own[ENGINE]
+    others = [name for name in engines.NAMES if name != ENGINE]
+    theirs = {name: trained.with_keras_adam if name == "keras" else fast for name in others}
+    return Reference(
+        schema_=SCHEMA,
+        trace=TRACE_VERSION,
+        dataset={"name": digits.name, "sha256_x": digits.sha256_x, "sha256_y": digits.sha256_y},
+        records=[*before, _recorded(reason)],
+        gate_seeds=gate_seeds(seeds),
+        repeats=_repeats(trained.repeats),
+        traces={name: _trace(training) for name, training in trained.own.items()},
+        early=_early(trained),
+        alike={name: printed_alike(trained.own[name].prefix(ALIKE_EPOCHS), theirs[name]) for name in others},
+    )
+
+
+def _train(digits: Digits, seeds: int, workers: int, on_done: OnDone) -> _Trained:
     own = {name: [engines.baseline(name)] for name in engines.NAMES}
     repeats = [BASELINE.model_copy(update={"seed": FIRST_SEED + number}) for number in range(seeds)]
-    width = engines.width(ENGINE)
+    begun = BASELINE.with_epochs(EARLY_EPOCHS)
+    noisy = [begun, *(begun.model_copy(update={"seed": seed}) for seed in _seeds(NOISY_SEEDS - 1))]
+    early = {
+        (ENGINE, "tensorflow"): noisy,
+        (ENGINE, "keras"): [variant.model_copy(update={"adam": "keras"}) for variant in noisy[:EARLY_SEEDS]],
+        ("graph", "tensorflow"): noisy[:EARLY_SEEDS],
+        ("keras", "keras"): [variant.model_copy(update={"adam": "keras"}) for variant in noisy[:EARLY_SEEDS]],
+    }
+    alike = [engines.baseline("keras").with_epochs(ALIKE_EPOCHS)]
     with ExitStack() as stack:
 
-        def pool(name: str, count: int = 1, task: Callable[..., list[Training]] = train) -> Workers[Training]:
-            workers_ = stack.enter_context(Workers(count, name, task, BASELINE.shape))
-            workers_.load(digits)
-            return workers_
+        def pool(name: str, count: int = 1, task: Callable[..., list[Training]] = train) -> _Pool:
+            made = stack.enter_context(Workers(count, name, task, BASELINE.shape))
+            made.load(digits)
+            return _Pool(made, engines.width(name))
 
-        fast = pool(ENGINE, workers)
-        traced = {name: (fast if name == ENGINE else pool(name)).submit(own[name]) for name in engines.NAMES}
-        many = [fast.submit(repeats[start : start + width]) for start in range(0, seeds, width)]
-        noisy = [pool(ENGINE, task=train_with_noise).submit([BASELINE] * NOISE_REPEATS)]
-        _wait([*traced.values(), *many, *noisy], on_done, len(own) + seeds + NOISE_REPEATS)
-        trained = [training for future in many for training in future.result().outcomes]
-        return Reference(
-            schema=SCHEMA,
-            trace=TRACE_VERSION,
-            dataset={"name": digits.name, "sha256_x": digits.sha256_x, "sha256_y": digits.sha256_y},
-            records=[*before, _recorded(reason)],
-            gate_seeds=gate_seeds(seeds),
-            repeats=_repeats(trained),
-            traces={name: _trace(future.result().outcomes[0]) for name, future in traced.items()},
-            noise=_noise(noisy[0].result().outcomes),
-        )
+        pools = {name: pool(name, workers if name == ENGINE else 1) for name in engines.NAMES}
+        asked_own = {name: pools[name].submit(variants) for name, variants in own.items()}
+        asked_early = {key: pools[key[0]].submit(variants) for key, variants in early.items()}
+        asked_alike = pools[ENGINE].submit(alike)
+        asked_noisy = pool(ENGINE, task=train_with_noise).submit(noisy)
+        asked_repeats = pools[ENGINE].submit(repeats)
+        total = sum(len(variants) for variants in (*own.values(), *early.values(), alike, noisy, repeats))
+        several = [*asked_own.values(), *asked_early.values(), asked_alike, asked_noisy, asked_repeats]
+        _wait([future for futures in several for future in futures], on_done, total)
+    return _Trained(
+        own={name: _had(futures)[0] for name, futures in asked_own.items()},
+        repeats=_had(asked_repeats),
+        early={key: _had(futures) for key, futures in asked_early.items()},
+        noisy=_had(asked_noisy),
+        with_keras_adam=_had(asked_alike)[0],
+    )
+
+
+def _had(futures: Sequence[Future[Batch[Training]]]) -> list[Training]:
+    return [training for future in futures for training in future.result().outcomes]
+
+
+@dataclass(frozen=True)
+class _Pool:
+    """An engine's workers, and how many variants each is given at a time."""
+
+    workers: Workers[Training]
+    width: int
+
+    def submit(self, variants: Sequence[Variant]) -> list[Future[Batch[Training]]]:
+        """Train these, batch by batch."""
+        starts = range(0, len(variants), self.width)
+        return [self.workers.submit(variants[start : start + self.width]) for start in starts]
+
+
+def _seeds(n: int) -> list[int]:
+    return [FIRST_GATE_SEED + number for number in range(n)]
 
 
 def gate_seeds(seeds: int) -> list[int]:
@@ -94,7 +164,7 @@ def gate_seeds(seeds: int) -> list[int]:
             f"{SEEDS_FOR_EACH} for each",
             f"Record {STAGES[0] * SEEDS_FOR_EACH} or more.",
         )
-    return [FIRST_GATE_SEED + number for number in range(most)]
+    return _seeds(most)
 
 
 def _wait(futures: Sequence[Future[Batch[Training]]], on_done: OnDone, total: int) -> None:
@@ -147,8 +217,19 @@ def _trace(training: Training) -> Trace:
     )
 
 
-def _noise(trained: Sequence[Training]) -> Noise:
-    return Noise(
-        losses=[training.losses[:ERRORS_EPOCH].tolist() for training in trained],
-        errors=[training.errors[:ERRORS_EPOCH].tolist() for training in trained],
+def _early(trained: _Trained) -> Early:
+    clean = {adam: trained.early[ENGINE, adam] for adam in ("tensorflow", "keras")}
+    tried = left = 0
+    for adam, others in (
+        ("tensorflow", trained.noisy),
+        ("tensorflow", trained.early["graph", "tensorflow"]),
+        ("keras", trained.early["keras", "keras"]),
+    ):
+        found = votes(others, [training.losses for training in clean[adam][: len(others)]])
+        tried, left = tried + found.n, left + len(found.left)
+    return Early(
+        seeds=[training.variant.seed for training in clean["keras"]],
+        losses={adam: [one.losses.tolist() for one in found[:EARLY_SEEDS]] for adam, found in clean.items()},
+        tried=tried,
+        left=left,
     )

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Self
 
-import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from harness.errors import DataError, UsageError
+from harness.errors import DataError
 from harness.gate.convergence import Sample, sample
 from harness.output import write_text
 from harness.variant import TRACE_VERSION, describe
@@ -37,7 +35,7 @@ _AGAIN = "Record one (harness gate record), or install the project anew if it is
 class Part(BaseModel):
     """What all parts of a reference have in common."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, populate_by_name=True)
 
 
 class Trace(Part):
@@ -56,16 +54,23 @@ class Trace(Part):
     fingerprint: dict[str, str]
 
 
-class Noise(Part):
-    """The baseline again and again, each time with initial weights that differ in their last bit: what rounding does.
+class Early(Part):
+    """The first epochs of several seeds: in these rounding hardly moves a loss, whatever it is that computes.
+
+    Where training does not repeat to the last bit, a loss moves by some 1e-7 at most, until, in one seed sooner and in
+    another later, a unit takes another side or a gradient that nearly cancels another sign: that seed has left.
 
     Attributes:
-        losses: ``(repeats, epochs)``.
-        errors: ``(repeats, epochs)``.
+        seeds: ``(n,)``, the baseline's own and the first of the gate's.
+        losses: ``(n, epochs)`` by whose Adam; see :class:`harness.variant.Variant`.
+        tried: trainings by other engines, or on images with noise in their last bit, that these were compared with.
+        left: how many of those left.
     """
 
-    losses: list[list[_Finite]]
-    errors: list[list[int]]
+    seeds: list[int]
+    losses: dict[str, list[list[_Finite]]]
+    tried: int
+    left: int
 
 
 class Repeats(Part):
@@ -100,8 +105,7 @@ class Repeats(Part):
 
     def sample(self) -> Sample:
         """The columns that are compared."""
-        epochs = [math.nan if epoch is None else epoch for epoch in self.first_zero]
-        return sample(epochs, self.errors, self.budget)
+        return sample(self.first_zero, self.errors, self.budget)
 
 
 class Record(Part):
@@ -125,7 +129,9 @@ class Reference(Part):
         gate_seeds: what the gate trains, published so that a verdict can be repeated.
         repeats: of other seeds than those.
         traces: by engine.
-        noise: of the engine that trains the repeats.
+        early: first epochs of several seeds.
+        alike: by engine, in how many epochs of the baseline it printed what the engine of the repeats does: losses to
+            four decimals, and error counts.
     """
 
     schema_: Annotated[int, Field(alias="schema")]
@@ -135,7 +141,8 @@ class Reference(Part):
     gate_seeds: list[int]
     repeats: Repeats
     traces: dict[str, Trace]
-    noise: Noise
+    early: Early
+    alike: dict[str, int]
 
 
 def path_of(dataset: str) -> Path:

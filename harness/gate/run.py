@@ -18,7 +18,7 @@ from harness import engines
 from harness.digits import Digits
 from harness.errors import HarnessError, StoppedError
 from harness.gate import checks, fingerprint
-from harness.gate.convergence import STAGES, Found, Sample, detectable, sample
+from harness.gate.convergence import Found, Sample, detectable, sample, stages_of
 from harness.gate.reference import Reference
 from harness.gate.training import Training, train
 from harness.gate.verdict import Check, Verdict, overall
@@ -93,11 +93,6 @@ class Result:
     duration_s: float = 0.0
 
 
-def stages_of(n: int) -> tuple[int, ...]:
-    """The looks of a gate that has so many seeds at most."""
-    return (*(stage for stage in STAGES if stage < n), n)
-
-
 class _FailedError(Exception):
     """A training that the gate needs and that was not had; with the verdict that it comes to."""
 
@@ -120,8 +115,11 @@ class _Trainer:
         for start in range(0, len(new), width):
             batch = new[start : start + width]
             future = self._workers.submit(batch)
-            future.add_done_callback(lambda _, n=len(batch): self._on_done(n))
+            future.add_done_callback(partial(self._count, len(batch)))
             self._futures |= {variant: (future, place) for place, variant in enumerate(batch)}
+
+    def _count(self, n: int, _future: Future[Batch[Training]]) -> None:
+        self._on_done(n)
 
     def result(self, variant: Variant) -> Training:
         """Wait for a training.
@@ -271,12 +269,14 @@ class _Gate:
                 subject.submit(self._variants[: stages[stage + 1]])
             self.trained = [subject.result(variant) for variant in self._variants[:n]]
             check, found = checks.convergence(self._sample(), theirs, stage, stages, power)
-            if found != Found.UNCLEAR:
+            if found.found[0] != Found.UNCLEAR:
                 break
         return check
 
     def _sample(self) -> Sample:
-        epochs = [np.nan if training.first_zero_epoch is None else training.first_zero_epoch for training in self.trained]
+        epochs = [
+            np.nan if training.first_zero_epoch is None else training.first_zero_epoch for training in self.trained
+        ]
         errors = [_early(training, self._reference) for training in self.trained]
         return sample(epochs, errors, BASELINE.epochs)
 

@@ -2,55 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import binom
 
 from harness.gate import fingerprint
-from harness.gate.reference import Noise, Trace
+from harness.gate.reference import Trace
 from harness.gate.training import Training
+from harness.lablog import LAB_LOG
 
-# Noise in the last bit of the initial weights is what another order of sums does, about: so many times the most that
-# it was seen to do in the reference's repeats is taken for rounding, whose kinds differ.
-_FACTOR = 10.0
-# Where noise moves the loss by more than this, relatively, the training has left its trace, and no verdict is given.
-_GROWN = 1e-3
-# Below this differences of a mean of 5000 float32 losses are nothing.
-_FLOOR = 1e-6
-
-
-@dataclass(frozen=True, eq=False)
-class Tolerance:
-    """How far losses may be from the trace's where it cannot be met to the last bit.
-
-    Attributes:
-        relative: ``(epochs,)``, of the first epochs alone: those in which noise has not grown.
-    """
-
-    relative: NDArray[np.float64]
-
-    @property
-    def epochs(self) -> int:
-        """How many epochs are compared."""
-        return len(self.relative)
-
-
-def tolerance(noise: Noise, trace: Trace) -> Tolerance:
-    """By what noise did to the reference: its most so far, epoch by epoch, times a factor, as long as it is small."""
-    losses = np.asarray(noise.losses)
-    middle = np.asarray(trace.losses)[: losses.shape[1]]
-    most = np.maximum.accumulate(np.abs(losses / middle - 1).max(axis=0))
-    within = int(np.argmax(most > _GROWN)) if (most > _GROWN).any() else len(most)
-    return Tolerance(np.maximum(_FLOOR, _FACTOR * most[:within]))
-
-
-def early(noise: Noise) -> NDArray[np.float64]:
-    """How far two right engines' losses may be from each other in the epochs of any seed in which noise stays small."""
-    losses = np.asarray(noise.losses)
-    most = np.maximum.accumulate((losses.max(axis=0) - losses.min(axis=0)) / losses.min(axis=0))
-    within = int(np.argmax(most > _GROWN)) if (most > _GROWN).any() else len(most)
-    return np.maximum(_FLOOR, _FACTOR * most[:within])
+# So many epochs are compared where training does not repeat to the last bit.
+EARLY_EPOCHS = 10
+# A loss that is this far from the recorded one, relatively, has left it. Other engines and noise in the last bit moved
+# losses that had not left by 5e-7 at most in these epochs, and by 2e-4 and more once they had.
+TOLERANCE = 1e-5
+# At most so many of all right trainings leave within these epochs: each reference says how many of how many did.
+LEAVES = 0.15
+# So improbable is the number of seeds that leave, if nothing is wrong, where it is called wrong.
+ALPHA = 0.001
 
 
 @dataclass(frozen=True)
@@ -58,47 +30,83 @@ class Difference:
     """Where a training leaves the trace.
 
     Attributes:
-        exact: whether it was compared to the last bit.
-        elsewhere: what of the fingerprint is not as it was recorded; empty where it is compared to the last bit.
         epoch: the first epoch that differs (from 1); None where none does.
-        compared: how many epochs were compared.
         seen: what differs there, in words.
     """
 
-    exact: bool
-    elsewhere: list[str]
     epoch: int | None
-    compared: int
     seen: str
 
 
-def compare(training: Training, trace: Trace, noise: Noise) -> Difference:
-    """Compare the baseline's own training with the recorded trace."""
-    elsewhere = fingerprint.differences(trace.fingerprint, fingerprint.here())
-    if not elsewhere and training.weights:
-        return _exact(training, trace)
-    allowed = tolerance(noise, trace)
-    losses, expected = training.losses[: allowed.epochs], np.asarray(trace.losses)[: allowed.epochs]
-    off = np.abs(losses / expected - 1)
-    wrong = ~(off <= allowed.relative)  # NaN too
-    epoch = int(np.argmax(wrong)) + 1 if wrong.any() else None
-    if epoch is None:
-        seen = f"losses within {off.max():.1e} of the recorded ones"
-    else:
-        place = epoch - 1
-        seen = f"loss {losses[place]:.6f}, recorded {expected[place]:.6f} (allowed {allowed.relative[place]:.1e})"
-    return Difference(exact=False, elsewhere=elsewhere, epoch=epoch, compared=allowed.epochs, seen=seen)
+@dataclass(frozen=True)
+class Votes:
+    """How many seeds leave their recorded losses.
+
+    Attributes:
+        left: by seed, the first epoch that differs.
+        n: seeds.
+        worst: the largest relative difference of those that do not leave; 0 if all do.
+        chance: how probable so many are if nothing is wrong, at most.
+    """
+
+    left: Mapping[int, int]
+    n: int
+    worst: float
+    chance: float
+
+    @property
+    def is_wrong(self) -> bool:
+        """Whether more leave than rounding explains."""
+        return self.chance <= ALPHA
 
 
-def _exact(training: Training, trace: Trace) -> Difference:
+def is_exact(trace: Trace | None) -> bool:
+    """Whether training repeats this trace to the last bit: it was recorded in such a place as this."""
+    return trace is not None and not elsewhere(trace)
+
+
+def elsewhere(trace: Trace) -> list[str]:
+    """What of the fingerprint is not as it was recorded."""
+    return fingerprint.differences(trace.fingerprint, fingerprint.here())
+
+
+def exactly(training: Training, trace: Trace) -> Difference:
+    """Compare weights after each epoch."""
     same = [mine == theirs for mine, theirs in zip(training.weights, trace.weights, strict=True)]
-    epoch = None if all(same) else same.index(False) + 1
-    if epoch is None:
-        seen = "the same weights to the last bit after every epoch"
-    else:
-        place = epoch - 1
-        seen = (
-            f"other weights; loss {training.losses[place]:.6f}, recorded {trace.losses[place]:.6f}; "
-            f"{training.errors[place]} errors, recorded {trace.errors[place]}"
-        )
-    return Difference(exact=True, elsewhere=[], epoch=epoch, compared=len(same), seen=seen)
+    if all(same):
+        return Difference(None, "the same weights to the last bit after every epoch")
+    place = same.index(False)
+    return Difference(
+        place + 1,
+        f"epoch {place + 1} is the first that differs: loss {training.losses[place]:.6f}, recorded "
+        f"{trace.losses[place]:.6f}; {training.errors[place]} errors, recorded {trace.errors[place]}",
+    )
+
+
+def votes(trainings: Sequence[Training], recorded: Sequence[Sequence[float] | NDArray[np.float64]]) -> Votes:
+    """Compare the early losses of several seeds with what they are to be; see :class:`harness.gate.reference.Early`."""
+    left, worst = {}, 0.0
+    for training, losses in zip(trainings, recorded, strict=True):
+        n = min(EARLY_EPOCHS, len(training.losses), len(losses))
+        off = np.abs(training.losses[:n] / np.asarray(losses[:n]) - 1)
+        wrong = ~(off <= TOLERANCE)  # NaN too
+        if wrong.any():
+            left[training.variant.seed] = int(np.argmax(wrong)) + 1
+        else:
+            worst = max(worst, float(off.max()))
+    return Votes(left, len(trainings), worst, float(binom.sf(len(left) - 1, len(trainings), LEAVES)))
+
+
+def printed_alike(mine: Training, theirs: Training) -> int:
+    """In how many epochs, from the first on, two trainings print the same: losses to four decimals, error counts."""
+    n = min(len(mine.losses), len(theirs.losses))
+    for place in range(n):
+        losses = f"{mine.losses[place]:.4f}", f"{theirs.losses[place]:.4f}"
+        if losses[0] != losses[1] or mine.errors[place] != theirs.errors[place]:
+            return place
+    return n
+
+
+def of_the_lab(training: Training) -> list[int]:
+    """The epochs whose losses are not those of the lab's log."""
+    return [epoch for epoch, loss in LAB_LOG.items() if f"{training.losses[epoch - 1]:.4f}" != loss]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,6 +43,11 @@ class Training:
     softmax: dict[str, dict[str, SoftmaxCheck]]
     duration_s: float
 
+    def prefix(self, epochs: int) -> Training:
+        """The first epochs of this training; its softmax stays that of its end."""
+        variant, weights = self.variant.with_epochs(epochs), self.weights[:epochs]
+        return replace(self, variant=variant, losses=self.losses[:epochs], errors=self.errors[:epochs], weights=weights)
+
     @property
     def first_zero_epoch(self) -> int | None:
         """The first epoch (from 1) with no error; None if there is none."""
@@ -69,27 +74,29 @@ def train(engine: Engine, _digits: Digits, variants: Sequence[Variant]) -> list[
 def train_with_noise(engine: Engine, digits: Digits, variants: Sequence[Variant]) -> list[Training]:
     """Train each variant on images of its own, whose every number is moved by its last bit, or is not.
 
-    That is in every product of every step, as another order of sums is: a control for what rounding alone does. The
-    first variant of a batch has the first noise, and so on.
+    That is in every product of every step, as another order of sums is: a control for what rounding alone does. A
+    variant's noise is drawn by its seed.
     """
     found = []
-    for number, variant in enumerate(variants):
-        noisy = engines.make(engine.name, with_noise(digits, number))
+    for variant in variants:
+        noisy = engines.make(engine.name, with_noise(digits, variant.seed))
         [trajectory] = noisy.train([variant])
-        found.append(_training(trajectory, is_traced=False))
+        found.append(_training(trajectory))
     return found
 
 
-def with_noise(digits: Digits, number: int) -> Digits:
+def with_noise(digits: Digits, seed: int) -> Digits:
     """The images with every number moved up, down or not at all by one of ``float32``'s steps, by equal chance.
 
     Pixels that are exactly zero stay so: they come from clean paper, and a product with them has no rounding.
     """
-    random = np.random.Generator(np.random.PCG64(number))
+    random = np.random.Generator(np.random.PCG64(seed))
     features = digits.features
     steps = np.where(features == 0, 0, random.integers(-1, 2, features.shape))
     moved = np.select(
-        [steps > 0, steps < 0], [np.nextafter(features, np.float32(9)), np.nextafter(features, np.float32(-9))], features
+        [steps > 0, steps < 0],
+        [np.nextafter(features, np.float32(9)), np.nextafter(features, np.float32(-9))],
+        features,
     )
     return Digits(moved.astype(np.float64), digits.y, digits.name, digits.source, digits.sha256_x, digits.sha256_y)
 
@@ -113,8 +120,8 @@ def _told(value: object) -> str:
     return f"seed {value.variant.seed}" if isinstance(value, Trajectory) else f"{type(value).__name__}"
 
 
-def _training(trajectory: Trajectory, *, is_traced: bool = True) -> Training:
-    is_own = is_traced and trajectory.variant.seed == BASELINE.seed
+def _training(trajectory: Trajectory) -> Training:
+    is_own = trajectory.variant.seed == BASELINE.seed
     weights: tuple[str, ...] = ()
     softmax: dict[str, dict[str, SoftmaxCheck]] = {}
     if is_own:

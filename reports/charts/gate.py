@@ -27,7 +27,9 @@ def survival(now: Sequence[int | None], reference: Sequence[int | None], budget:
         x, left, low, high = curve.steps()
         axes.fill_between(x, low, high, step="post", color=colour, alpha=0.15, linewidth=0)
         label = f"{name}: {curve.n_reached} of {curve.n} seeds reach zero"
-        axes.step(x, left, where="post", color=colour, linewidth=1.8, marker=marker, markevery=[len(x) - 1], label=label)
+        axes.step(
+            x, left, where="post", color=colour, linewidth=1.8, marker=marker, markevery=[len(x) - 1], label=label
+        )
     axes.set_xlim(0, budget * 1.02)
     axes.set_ylim(-0.02, 1.02)
     axes.yaxis.set_major_formatter(PercentFormatter(1))

@@ -1,0 +1,182 @@
+"""How often the gate turns red: when nothing is wrong, and for each planted fault, by resampling recorded trainings."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from concurrent.futures import as_completed
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks import faults
+from harness import engines, stats
+from harness.digits import Digits
+from harness.errors import StoppedError
+from harness.gate import convergence as rule
+from harness.gate.convergence import Found, Sample
+from harness.gate.reference import ERRORS_EPOCH, Reference
+from harness.output import write_json
+from harness.variant import BASELINE
+from harness.workers import WorkerError, WorkerLostError, Workers
+
+# Far from the seeds of references and of gates.
+FIRST_SEED = 300_000
+ENGINE = "xla"
+CLEAN = "clean"
+
+OnDone = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Trained:
+    """Trainings with one fault.
+
+    Attributes:
+        fault: its name.
+        first_zero: ``(n,)``, first epochs without error; None where there was none.
+        errors: ``(n,)``, errors at the early epoch.
+        duration_s: of all, by so many workers.
+        workers: processes that trained.
+    """
+
+    fault: str
+    first_zero: list[int | None]
+    errors: list[int]
+    duration_s: float
+    workers: int
+
+    @property
+    def n(self) -> int:
+        """Trainings."""
+        return len(self.errors)
+
+    def sample(self) -> Sample:
+        """What the gate looks at."""
+        return rule.sample(self.first_zero, self.errors, BASELINE.epochs)
+
+
+@dataclass(frozen=True)
+class Power:
+    """What gates come to that train with one fault, the check of convergence alone.
+
+    Attributes:
+        fault: its name.
+        what: what was done.
+        n: recorded trainings that the gates' seeds are drawn from.
+        mean: their first zero epoch, a miss counted as the budget.
+        slower: how much larger that is than the reference's, relatively.
+        share: of them that reach zero.
+        errors: mean at the early epoch.
+        red, passed: shares of the resampled gates, with 95% intervals.
+        seeds: after which half of the gates, and 95 of 100, had a verdict.
+        duration_s: what so many seeds take to train on the machine that recorded.
+        must: whether the gate has to see it: 10% more epochs, or 20 points fewer that reach zero.
+    """
+
+    fault: str
+    what: str
+    n: int
+    mean: float
+    slower: float
+    share: float
+    errors: float
+    red: stats.Estimate
+    passed: stats.Estimate
+    seeds: tuple[float, float]
+    duration_s: tuple[float, float]
+    must: bool
+
+
+def train(digits: Digits, name: str, n: int, workers: int, folder: Path, on_done: OnDone) -> Trained:
+    """Train with a fault, or read what was trained before.
+
+    Raises:
+        StoppedError: a training failed, or what it gave cannot be written.
+    """
+    path = folder / f"{name}.json"
+    if path.exists():
+        content = json.loads(path.read_text())
+        content.pop("schema")
+        before = Trained(**content)
+        if before.n == n:
+            return before
+    began_s = time.monotonic()
+    variants = [BASELINE.model_copy(update={"seed": FIRST_SEED + number}) for number in range(n)]
+    width = engines.width(ENGINE)
+    trained, futures = [], []
+    with Workers(workers, ENGINE, faults.task(name)) as pool:
+        pool.load(digits)
+        futures = [pool.submit(variants[start : start + width]) for start in range(0, n, width)]
+        try:
+            for done, _ in enumerate(as_completed(futures), start=1):
+                on_done(min(done * width, n), n)
+            trained = [training for future in futures for training in future.result().outcomes]
+        except (WorkerError, WorkerLostError) as error:
+            raise StoppedError(f"{name}: a training failed: {error}", "Mend the cause and run again.") from error
+    found = Trained(
+        name,
+        [training.first_zero_epoch for training in trained],
+        [int(training.errors[ERRORS_EPOCH - 1]) for training in trained],
+        time.monotonic() - began_s,
+        workers,
+    )
+    write_json(str(path), asdict(found))
+    return found
+
+
+def measure(trained: Trained, reference: Reference, gates: int) -> Power:
+    """Resample gates from recorded trainings."""
+    theirs, pool = reference.repeats.sample(), trained.sample()
+    random = np.random.Generator(np.random.PCG64(2))
+    drawn = rule.resample(pool, gates, len(reference.gate_seeds), random)
+    found, n = rule.decide(drawn, theirs, rule.stages_of(len(reference.gate_seeds)))
+    red, passed = int((found == Found.SLOWER).sum()), int(np.isin(found, [Found.SAME, Found.FASTER]).sum())
+    mean, expected = float(pool.epochs.mean()), float(theirs.epochs.mean())
+    share, usual = (float(np.isfinite(side.first_zero).mean()) for side in (pool, theirs))
+    seeds = (float(np.quantile(n, 0.5)), float(np.quantile(n, 0.95)))
+    each_s = trained.duration_s / trained.n
+    return Power(
+        fault=trained.fault,
+        what=faults.FAULTS[trained.fault].what,
+        n=trained.n,
+        mean=mean,
+        slower=mean / expected - 1,
+        share=share,
+        errors=float(pool.errors.mean()),
+        red=stats.wilson(red, gates),
+        passed=stats.wilson(passed, gates),
+        seeds=seeds,
+        duration_s=(seeds[0] * each_s, seeds[1] * each_s),
+        must=mean >= expected * (1 + rule.MARGIN_MEAN) or share <= usual - rule.MARGIN_SHARE,
+    )
+
+
+def as_json(found: list[Power]) -> dict[str, Any]:
+    """Plain values."""
+    return {"power": [asdict(power) for power in found]}
+
+
+def show(found: list[Power], console: Console) -> None:
+    """Print a table."""
+    table = Table("fault", "n", "first zero", "reach zero", "errors at 40", "red", "PASS", "seeds", "seconds")
+    for power in found:
+        table.add_row(
+            power.what,
+            str(power.n),
+            f"{power.mean:.1f} ({power.slower:+.0%})",
+            f"{power.share:.0%}",
+            f"{power.errors:.0f}",
+            f"{power.red.value:.1%} ({power.red.low:.1%} to {power.red.high:.1%}){' *' if power.must else ''}",
+            f"{power.passed.value:.1%}",
+            f"{power.seeds[0]:.0f}, {power.seeds[1]:.0f}",
+            f"{power.duration_s[0]:.0f}, {power.duration_s[1]:.0f}",
+        )
+    console.print(table)
+    console.print("* at least 10% more epochs, or 20 points fewer seeds that reach zero: to be red 95 times in 100")
+    console.print("seeds and seconds: after which half of the gates, and 95 of 100, have their verdict")
