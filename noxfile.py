@@ -96,6 +96,12 @@ def regression(session: nox.Session) -> None:
     _run(session, "harness", "gate", "run", *session.posargs)
 
 
+@nox.session(name="gate-power")
+def gate_power(session: nox.Session) -> None:
+    """Measure how often the regression gate is red when nothing is wrong, and for planted faults; an hour."""
+    _run(session, "harness", "gate", "power", *session.posargs)
+
+
 @nox.session
 def ui(session: nox.Session) -> None:
     """Browse the recorded runs in MLflow."""

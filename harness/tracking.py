@@ -200,7 +200,7 @@ class Tracker(Records):
         params = {"engine": plan.engine, "dataset": digits.name, "design": plan.design.kind}
         params |= {f"space.{name}": notes.brief(values) for name, values in plan.space.parameters().items()}
         client.log_batch(run_id, params=[Param(name, value) for name, value in params.items()])
-        client.log_inputs(run_id, [_dataset_input(digits)])
+        client.log_inputs(run_id, [dataset_input(digits)])
 
     def heartbeat(self, study: StudyHandle, done: int | None) -> None:
         """Say that this process still runs the study, and how many of its trials are done, if that is known.
@@ -304,7 +304,7 @@ class Tracker(Records):
             run_id = str(self._store.client.create_run(self._store.experiment_id, tags=tags).info.run_id)
             params = [param for param in _params(variant, study) if param.key != "seed"]
             self._store.client.log_batch(run_id, params=params)
-            self._store.client.log_inputs(run_id, [_dataset_input(study.digits)])
+            self._store.client.log_inputs(run_id, [dataset_input(study.digits)])
             return run_id
 
     def take_up_trial(self, run_id: str) -> None:
@@ -344,7 +344,7 @@ class Tracker(Records):
             metrics += [Metric(name, value, ended_ms, 0) for name, value in finals.items()]
             tags = [] if np.isfinite(outcome.losses).all() else [RunTag("harness.diverged", "true")]
             self._store.client.log_batch(run_id, metrics, _params(outcome.variant, study), tags)
-            self._store.client.log_inputs(run_id, [_dataset_input(study.digits)])
+            self._store.client.log_inputs(run_id, [dataset_input(study.digits)])
             self._store.patient(_log_details)(str(run.info.artifact_uri), outcome)
             self._store.client.set_terminated(run_id, "FINISHED", ended_ms)
             return run_id
@@ -380,19 +380,26 @@ class Tracker(Records):
             "harness.role": role,
             "harness.dataset": study.digits.name,
             "harness.engine": study.plan.engine,
-            "harness.trace": str(TRACE_VERSION),
-            "harness.cpu": machine.processor(),
-            "harness.versions": ", ".join(f"{name} {version}" for name, version in machine.versions().items()),
             "mlflow.source.name": f"harness study run {study.plan.name}",
-            "mlflow.source.type": "PROJECT",
         }
-        commit, user = machine.commit(), machine.user()
-        if user is not None:
-            tags["mlflow.user"] = user
-        if commit is not None:
-            tags["harness.commit"] = tags["mlflow.source.git.commit"] = commit.revision
-            tags["harness.dirty"] = str(commit.dirty).lower()
-        return tags
+        return tags | origin_tags()
+
+
+def origin_tags() -> dict[str, str]:
+    """What a run was made by: trace version, machine, versions, user, commit."""
+    tags = {
+        "harness.trace": str(TRACE_VERSION),
+        "harness.cpu": machine.processor(),
+        "harness.versions": ", ".join(f"{name} {version}" for name, version in machine.versions().items()),
+        "mlflow.source.type": "PROJECT",
+    }
+    commit, user = machine.commit(), machine.user()
+    if user is not None:
+        tags["mlflow.user"] = user
+    if commit is not None:
+        tags["harness.commit"] = tags["mlflow.source.git.commit"] = commit.revision
+        tags["harness.dirty"] = str(commit.dirty).lower()
+    return tags
 
 
 def _done_tags(done: int | None) -> list[RunTag]:
@@ -490,7 +497,8 @@ def _params(variant: Variant, study: StudyHandle) -> list[Param]:
     return [Param(name, str(value)) for name, value in params.items()]
 
 
-def _dataset_input(digits: Digits) -> DatasetInput:
+def dataset_input(digits: Digits) -> DatasetInput:
+    """The images as MLflow shows the input of a run."""
     hashes = {"sha256_x": digits.sha256_x, "sha256_y": digits.sha256_y}
     # As if they were columns of a table: of arrays MLflow's pages show no more than that they are arrays.
     shapes = {"X": f"float64 {digits.x.shape}", "y": f"uint8 ({len(digits.x)}, 1)"}

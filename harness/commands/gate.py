@@ -2,22 +2,195 @@
 
 from __future__ import annotations
 
+import os
+import random
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
+from rich.console import Console
 
+from harness import engines
 from harness.commands import console, options
-from harness.errors import UsageError
-from harness.output import check_destinations
+from harness.errors import DataError, ExitStatus, StoppedError, UsageError
+from harness.output import check_destinations, write_bytes, write_json, write_text
 from harness.progress import TrainingsProgress
 from harness.workers import default_count
 
+if TYPE_CHECKING:
+    from harness.digits import Digits
+    from harness.gate.reference import Reference
+    from harness.gate.run import Result
+    from harness.gate.verdict import Check
+
 _SEEDS = 1024
+_FILES = ("gate.json", "junit.xml", "summary.md")
+# Fresh seeds begin here: above all that references and gates have.
+_FRESH = 1_000_000
+
+_reference = click.option(
+    "--reference", "path", type=click.Path(path_type=Path), help="The reference; by default that of the images."
+)
 
 
 @click.group()
 def gate() -> None:
     """Check that training is as good as it was."""
+
+
+@gate.command("run")
+@click.option("--engine", default="xla", show_default=True, help="What is tested, by its name or its entry point's.")
+@click.option("--seeds", type=click.IntRange(min=0), help="Seeds at most; by default all that the reference names.")
+@click.option("--first-seed", type=click.IntRange(0, 2**31 - 1), help="Train seeds from this on, not the published.")
+@click.option("--fresh-seeds", is_flag=True, help="Train seeds from one on that is drawn by chance.")
+@click.option("--conformance", is_flag=True, help="Put the engine to the contract's own tests first.")
+@click.option("--strict", is_flag=True, help="Fail as well if training became better.")
+@_reference
+@click.option("--out", "folder", type=click.Path(path_type=Path), default=console.OUT / "gate", show_default=True)
+@click.option("--untracked", is_flag=True, help="Do not record the gate in MLflow.")
+@options.workers
+@options.data
+@options.json
+@options.quiet
+def gate_run(  # noqa: PLR0913 - an argument an option
+    *,
+    engine: str,
+    seeds: int | None,
+    first_seed: int | None,
+    path: Path | None,
+    folder: Path,
+    workers: int | None,
+    data: str,
+    json_to: str | None,
+    fresh_seeds: bool,
+    conformance: bool,
+    strict: bool,
+    untracked: bool,
+    quiet: bool,
+) -> ExitStatus:
+    """Compare training with what it was when all was well: 0 is PASS, 1 FAIL, 3 INCONCLUSIVE, 4 NOT RUN."""
+    from harness.gate import run
+    from harness.gate.verdict import STATUSES, Verdict
+
+    engines.check(engine)
+    if first_seed is not None and fresh_seeds:
+        raise UsageError("--first-seed and --fresh-seeds contradict each other", "Give one of them.")
+    check_destinations(json_to, *(folder / name for name in _FILES))
+    digits: Digits | None = None
+    reference: Reference | None = None
+    with TrainingsProgress(console.err, quiet=quiet) as progress:
+        told = _Told(progress, json_to)
+        try:
+            digits = console.load(data)
+            reference = _load(path, digits)
+        except DataError as error:
+            missing = ("data", "images") if digits is None else ("reference", "a reference of these images")
+            result = run.not_run(*missing, error)
+            told.check(result.checks[0])
+        else:
+            chosen = _seeds(reference, seeds, first_seed, fresh=fresh_seeds)
+            asked = run.Asked(engine, chosen, workers or default_count(), strict=strict, conformance=conformance)
+            result = run.run(digits, reference, asked, told)
+    files = _write(result, reference, folder, strict=strict)
+    if json_to is not None:
+        _write_json(result, json_to)
+    console.say(_summary(result, folder), json_to)
+    status = STATUSES[result.verdict]
+    if not untracked and not _tracked(result, digits, files) and result.verdict is Verdict.PASS:
+        status = ExitStatus.ENVIRONMENT
+    return status
+
+
+@dataclass(frozen=True)
+class _Told:
+    """Tells a person how far the gate is."""
+
+    progress: TrainingsProgress
+    json_to: str | None
+
+    def trained(self, done: int, total: int) -> None:
+        """So many trainings of so many are done."""
+        self.progress.trained(done, total)
+
+    def check(self, check: Check) -> None:
+        """A check is done."""
+        console.say(str(check), self.json_to)
+
+
+def _load(path: Path | None, digits: Digits) -> Reference:
+    from harness.gate import reference
+
+    return reference.load(path or reference.path_of(digits.name))
+
+
+def _seeds(reference: Reference, n: int | None, first: int | None, *, fresh: bool) -> tuple[int, ...]:
+    """The seeds that are trained.
+
+    Raises:
+        UsageError: the reference supports fewer, or has some of them itself.
+    """
+    published = reference.gate_seeds
+    n = len(published) if n is None else n
+    if n > len(published):
+        cause = f"{n} seeds are too many: a reference of {len(reference.repeats.seeds)} supports {len(published)}"
+        raise UsageError(cause, "Give --seeds at most so many, or record a larger reference.")
+    if fresh:
+        first = random.SystemRandom().randrange(_FRESH, 2**31 - n)
+    if first is None:
+        return tuple(published[:n])
+    if first + n > 2**31:
+        raise UsageError(f"--first-seed {first}: {n} seeds from it on go beyond 2147483647", "Give a smaller one.")
+    chosen = tuple(range(first, first + n))
+    if known := set(chosen) & set(reference.repeats.seeds):
+        raise UsageError(f"--first-seed {first}: the reference itself has seed {min(known)}", "Give another.")
+    return chosen
+
+
+def _write(result: Result, reference: Reference | None, folder: Path, *, strict: bool) -> list[Path]:
+    """Write what CI and people read; return what was written."""
+    from harness.gate import results
+    from reports import gate as pictures
+
+    summary = results.markdown(result)
+    figures = folder / "figures"
+    files = [folder / name for name in _FILES]
+    _write_json(result, str(files[0]))
+    write_bytes(files[1], results.junit(result, strict=strict))
+    write_text(files[2], summary)
+    pictures.write(result, reference, figures)
+    step = os.environ.get("GITHUB_STEP_SUMMARY")
+    if step:
+        with Path(step).open("a", encoding="utf-8") as stream:
+            stream.write(summary)
+    return [*files, figures] if figures.is_dir() else files
+
+
+def _write_json(result: Result, destination: str) -> None:
+    from harness.gate import results
+
+    write_json(destination, results.as_json(result))
+
+
+def _summary(result: Result, folder: Path) -> str:
+    from harness.gate.verdict import Verdict
+
+    lines = [f"{result.verdict}: {result.answer} ({result.duration_s:.0f} s)", f"written: {folder.absolute()}"]
+    if result.seeds and result.verdict is not Verdict.PASS:
+        lines.append(f"the same seeds again: --first-seed {result.seeds[0]}")
+    return "\n".join(lines)
+
+
+def _tracked(result: Result, digits: Digits | None, files: list[Path]) -> bool:
+    """Record the gate in MLflow, and say so if that cannot be."""
+    from harness.gate import track
+
+    try:
+        track.record(result, digits, files)
+    except (StoppedError, UsageError) as error:
+        console.err.print(f"error: the gate is not in MLflow: {error}", markup=False)
+        return False
+    return True
 
 
 @gate.command("record")
@@ -31,6 +204,7 @@ def gate_record(seeds: int, out: Path | None, reason: str | None, workers: int |
     """Record what the baseline comes to when all is well, for the gate to compare with."""
     from harness.gate import record, reference
 
+    record.gate_seeds(seeds)
     digits = console.load(data)
     path = out or reference.path_of(digits.name)
     check_destinations(path)
@@ -38,10 +212,64 @@ def gate_record(seeds: int, out: Path | None, reason: str | None, workers: int |
     if path.exists():
         if not reason:
             raise UsageError(f"{path}: there is a reference", "Say why it should be replaced: --reason TEXT.")
-        before = reference.load(path).records
-    record.gate_seeds(seeds)
+        before = reference.records_of(path)
     with TrainingsProgress(console.err, quiet=quiet) as progress:
         count = workers or default_count()
         made = record.record(digits, seeds, count, reason or "the first", before, progress.trained)
     reference.save(made, path)
     click.echo(f"reference: {path.absolute()}")
+
+
+@gate.command("explain")
+@_reference
+@options.data
+def gate_explain(path: Path | None, data: str) -> None:
+    """Say every threshold and where it comes from, and what is true of the baseline by the reference."""
+    from harness.gate import explain
+
+    click.echo(explain.text(_load(path, console.load(data))))
+
+
+@gate.command("power")
+@click.option("--clean", type=click.IntRange(min=1), default=1024, show_default=True, help="Trainings without a fault.")
+@click.option("--seeds", type=click.IntRange(min=1), default=128, show_default=True, help="Trainings of each fault.")
+@click.option("--gates", type=click.IntRange(min=1), default=4000, show_default=True, help="Resampled gates of each.")
+@click.option("--fault", "names", multiple=True, help="A fault by its name, all by default. May be repeated.")
+@click.option("--out", "folder", type=click.Path(path_type=Path), default=console.OUT / "gate" / "power")
+@_reference
+@options.workers
+@options.data
+@options.json
+@options.quiet
+def gate_power(  # noqa: PLR0913 - an argument an option
+    *,
+    clean: int,
+    seeds: int,
+    gates: int,
+    names: tuple[str, ...],
+    folder: Path,
+    path: Path | None,
+    workers: int | None,
+    data: str,
+    json_to: str | None,
+    quiet: bool,
+) -> None:
+    """Measure how often the check of convergence is red: half an hour. What was trained is kept, and not done again."""
+    from benchmarks import faults, power
+
+    if unknown := set(names) - set(faults.FAULTS):
+        raise UsageError(f"no fault is called {min(unknown)!r}", f"Faults: {', '.join(faults.FAULTS)}.")
+    check_destinations(json_to)
+    digits = console.load(data)
+    reference = _load(path, digits)
+    count = workers or default_count()
+    found = []
+    for name in names or faults.FAULTS:
+        console.err.print(faults.FAULTS[name].what, markup=False)
+        with TrainingsProgress(console.err, quiet=quiet) as progress:
+            n = clean if name == power.CLEAN else seeds
+            trained = power.train(digits, name, n, count, folder / digits.name, progress.trained)
+        found.append(power.measure(trained, reference, gates))
+    power.show(found, Console(stderr=json_to == "-", highlight=False))
+    if json_to is not None:
+        write_json(json_to, power.as_json(found))

@@ -66,6 +66,11 @@ class Sample:
         return int(self.first_zero.shape[-1])
 
     @property
+    def n_reached(self) -> int:
+        """How many reach zero, of all."""
+        return int(np.count_nonzero(np.isfinite(self.first_zero)))
+
+    @property
     def epochs(self) -> Floats:
         """The first zero epochs, a miss counted as the budget."""
         return np.minimum(self.first_zero, self.budget)
@@ -138,7 +143,7 @@ def look(now: Sample, reference: Sample, stage: int, stages: tuple[int, ...] = S
     alpha = share_of(ALPHA_MEAN, stage, stages)
     reach = np.maximum(GAP_EPOCHS, stdtrit(n + n_reference - 2, 1 - alpha) * error)
     fewer, more = _ranks(seeds.errors, reference.errors)
-    reached, n_reached = np.isfinite(seeds.first_zero).sum(axis=-1), int(np.isfinite(reference.first_zero).sum())
+    reached, n_reached = np.isfinite(seeds.first_zero).sum(axis=-1), reference.n_reached
     p_share = hypergeom.cdf(reached, n + n_reference, reached + n_reached, n)
     is_slower = mean > expected + reach
     is_slower |= more <= share_of(ALPHA_ERRORS, stage, stages)

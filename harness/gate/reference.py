@@ -179,6 +179,14 @@ def load(path: Path) -> Reference:
     return found
 
 
+def records_of(path: Path) -> list[Record]:
+    """When and why a file was recorded, also one that cannot be compared with any more; nothing if it does not say."""
+    try:
+        return [Record.model_validate(record) for record in json.loads(path.read_text())["records"]]
+    except (OSError, ValueError, TypeError, KeyError):
+        return []
+
+
 def save(reference: Reference, path: Path) -> None:
     """Write a reference, with the hash of what it holds.
 

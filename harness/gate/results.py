@@ -47,7 +47,7 @@ def junit(result: Result, *, strict: bool) -> bytes:
         suite.add_property(name, version)
     document = JUnitXml()
     document.add_testsuite(suite)
-    written: bytes = document.tostring()
+    written: bytes = document.tostring()  # type: ignore[no-untyped-call]
     return written
 
 

@@ -12,21 +12,24 @@ from threading import Lock
 from types import TracebackType
 from typing import Protocol, Self
 
-import numpy as np
-
 from harness import engines
 from harness.digits import Digits
 from harness.errors import HarnessError, StoppedError
-from harness.gate import checks, fingerprint
+from harness.gate import checks
+from harness.gate import trace as traces
 from harness.gate.convergence import Found, Sample, detectable, sample, stages_of
 from harness.gate.reference import Reference
-from harness.gate.training import Training, train
+from harness.gate.training import Training, conform, train
 from harness.gate.verdict import Check, Verdict, overall
 from harness.variant import BASELINE, Variant
 from harness.workers import Batch, UnmadeError, WorkerError, WorkerLostError, Workers
 
-# How many of the gate's seeds the other engines train beside the baseline's, and for how many epochs.
-_OTHERS = {"xla": (3, 100), "graph": (3, 100), "keras": (1, 40)}
+# For how many epochs the first of the early seeds are trained by another engine and by this one, to be compared; few
+# by the slow one.
+_PAIRS = {"xla": (40, 40, 40, 40), "graph": (40, 40, 40, 40), "keras": (40, 40, 10, 10)}
+
+# So many stages are trained without waiting for the one before: nearly no gate that is well ends at the first.
+_AHEAD = 1
 
 # With fewer there is no spread to compare with.
 FEWEST_SEEDS = 2
@@ -92,6 +95,19 @@ class Result:
     errors: list[int] = field(default_factory=list)
     duration_s: float = 0.0
 
+    @property
+    def answer(self) -> str:
+        """What it comes to, in a sentence."""
+        bad = ", ".join(check.name for check in self.checks if check.verdict not in {Verdict.PASS, Verdict.CHANGED})
+        better = ", ".join(check.name for check in self.checks if check.verdict is Verdict.CHANGED)
+        return {
+            Verdict.PASS: "the baseline still reaches zero errors, as soon as it did"
+            + (f"; better than it was: {better}" if better else ""),
+            Verdict.FAIL: f"training is not what it was: {bad or better}",
+            Verdict.INCONCLUSIVE: f"what was seen is too little to tell: {bad}",
+            Verdict.NOT_RUN: f"nothing can be said, for want of: {bad}",
+        }[self.verdict]
+
 
 class _FailedError(Exception):
     """A training that the gate needs and that was not had; with the verdict that it comes to."""
@@ -101,22 +117,36 @@ class _FailedError(Exception):
         self.verdict = verdict
 
 
+def _failed(error: WorkerLostError | StoppedError | WorkerError) -> _FailedError:
+    """What comes of a worker that gave nothing: FAIL where the engine itself said so."""
+    is_of_engine = isinstance(error, WorkerError) and not isinstance(error, UnmadeError)
+    return _FailedError(Verdict.FAIL if is_of_engine else Verdict.NOT_RUN, str(error))
+
+
 class _Trainer:
-    """An engine's workers, and what they were given."""
+    """An engine's workers, and what they were given: what is a part of a longer training is read off that."""
 
     def __init__(self, workers: Workers[Training], name: str, on_done: Callable[[int], None]) -> None:
-        self._workers, self.name, self._on_done = workers, name, on_done
+        self._workers, self._name, self._on_done = workers, name, on_done
         self._futures: dict[Variant, tuple[Future[Batch[Training]], int]] = {}
+        self.n = 0
 
     def submit(self, variants: Sequence[Variant]) -> None:
         """Train these, in batches of the engine's width, without those that were given before."""
-        new = [variant for variant in dict.fromkeys(variants) if variant not in self._futures]
-        width = engines.width(self.name)
+        new = [variant for variant in variants if self._longest(variant) is None]
+        width = engines.width(self._name)
         for start in range(0, len(new), width):
             batch = new[start : start + width]
             future = self._workers.submit(batch)
             future.add_done_callback(partial(self._count, len(batch)))
             self._futures |= {variant: (future, place) for place, variant in enumerate(batch)}
+        self.n += len(new)
+
+    def _longest(self, variant: Variant) -> Variant | None:
+        """What was given that this one is the beginning of, or the whole."""
+        same = (given for given in self._futures if given.with_epochs(variant.epochs) == variant)
+        found = max(same, key=lambda given: given.epochs, default=variant.with_epochs(0))
+        return found if found.epochs >= variant.epochs else None
 
     def _count(self, n: int, _future: Future[Batch[Training]]) -> None:
         self._on_done(n)
@@ -127,13 +157,14 @@ class _Trainer:
         Raises:
             _FailedError: there is none.
         """
-        future, place = self._futures[variant]
+        longest = self._longest(variant)
+        if longest is None:
+            raise ValueError(f"{variant!r} was not submitted")
+        future, place = self._futures[longest]
         try:
-            return future.result().outcomes[place]
-        except (WorkerLostError, UnmadeError, StoppedError) as error:
-            raise _FailedError(Verdict.NOT_RUN, str(error)) from error
-        except WorkerError as error:
-            raise _FailedError(Verdict.FAIL, str(error)) from error
+            return future.result().outcomes[place].prefix(variant.epochs)
+        except (WorkerLostError, StoppedError, WorkerError) as error:
+            raise _failed(error) from error
 
 
 def run(digits: Digits, reference: Reference, asked: Asked, told: Told) -> Result:
@@ -164,7 +195,7 @@ def run(digits: Digits, reference: Reference, asked: Asked, told: Told) -> Resul
         dataset=digits.name,
         seeds=[training.variant.seed for training in gate.trained],
         first_zero=[training.first_zero_epoch for training in gate.trained],
-        errors=[_early(training, reference) for training in gate.trained],
+        errors=[_early_errors(training, reference) for training in gate.trained],
         duration_s=time.monotonic() - began_s,
     )
 
@@ -180,26 +211,22 @@ class _Gate:
 
     def __init__(self, digits: Digits, reference: Reference, asked: Asked, told: Told) -> None:
         self._digits, self._reference, self._asked, self._told = digits, reference, asked, told
-        self._stack, self._counting = ExitStack(), Lock()
-        self._done = self._total = 0
+        self._stack, self._counting, self._done = ExitStack(), Lock(), 0
         self._engine = asked.engine
         self._others = [name for name in engines.NAMES if name != self._engine]
-        own = engines.baseline(self._engine)
-        self._own = own
-        self._variants = [own.model_copy(update={"seed": seed}) for seed in asked.seeds]
+        self._own = engines.baseline(self._engine)
+        self._variants = [self._own.model_copy(update={"seed": seed}) for seed in asked.seeds]
         self.trained: list[Training] = []
 
     def __enter__(self) -> Self:
-        counts = {self._engine: self._asked.workers} | dict.fromkeys(self._others, 1)
-        self._trainers = {name: self._trainer(name, count) for name, count in counts.items()}
+        names = {self._engine: self._asked.workers} | dict.fromkeys(self._others, 1)
+        self._trainers = {name: self._trainer(name, count) for name, count in names.items()}
         subject = self._trainers[self._engine]
-        stages = self._asked.stages
-        subject.submit([self._own, *self._variants[: stages[0]]])
+        subject.submit([self._own, *self._variants[: self._asked.stages[0]]])
         for name in self._others:
-            pairs = self._pairs(name)
-            self._trainers[name].submit([engines.baseline(name), *pairs])
-            subject.submit(pairs)
-        self._total = len(self._variants) + 1 + sum(1 + 2 * len(self._pairs(name)) for name in self._others)
+            self._trainers[name].submit([engines.baseline(name), *self._pairs(name)])
+            subject.submit(self._pairs(name))
+        subject.submit(self._early(self._own))
         return self
 
     def __exit__(
@@ -216,24 +243,29 @@ class _Gate:
     def _count(self, n: int) -> None:
         with self._counting:
             self._done += n
-            self._told.trained(self._done, self._total)
+            self._told.trained(self._done, sum(trainer.n for trainer in self._trainers.values()))
+
+    def _early(self, own: Variant) -> list[Variant]:
+        begun = own.with_epochs(traces.EARLY_EPOCHS)
+        return [begun.model_copy(update={"seed": seed}) for seed in self._reference.early.seeds]
 
     def _pairs(self, other: str) -> list[Variant]:
         """What both this engine and another train, with the Adam of Keras where one of them is Keras."""
         adam = "keras" if "keras" in {self._engine, other} else "tensorflow"
-        seeds, epochs = _OTHERS[other]
-        own = BASELINE.model_copy(update={"adam": adam})
-        return [own, *(own.model_copy(update={"seed": seed, "epochs": epochs}) for seed in self._asked.seeds[:seeds])]
+        early = self._early(BASELINE.model_copy(update={"adam": adam}))
+        return [variant.with_epochs(epochs) for variant, epochs in zip(early, _PAIRS[other], strict=False)]
 
     def checks(self) -> Iterator[Check]:
         """The checks, the cheapest first."""
         subject = self._trainers[self._engine]
+        if self._asked.conformance:
+            yield self._check("conformance", self._conformance)
         yield self._check("softmax", lambda: checks.softmax(subject.result(self._own)))
-        yield self._trace(self._engine)
+        yield self._trace(self._engine, self._early(self._own))
         yield self._check("zero", self._zero)
         yield self._check("convergence", self._convergence)
         for name in self._others:
-            yield self._trace(name)
+            yield self._trace(name, self._pairs(name))
             yield self._check(f"agreement, {name}", partial(self._agreement, name))
 
     def _check(self, name: str, make: Callable[[], Check]) -> Check:
@@ -242,18 +274,29 @@ class _Gate:
         except _FailedError as error:
             return Check(name, error.verdict, "trainings to look at", str(error), look=_LOOK)
 
-    def _trace(self, name: str) -> Check:
+    def _conformance(self) -> Check:
+        with Workers(1, self._engine, conform, retries=0) as workers:
+            workers.load(self._digits)
+            try:
+                [broken] = workers.submit([]).result().outcomes
+            except (WorkerLostError, StoppedError, WorkerError) as error:
+                raise _failed(error) from error
+        return checks.conformance(self._engine, broken)
+
+    def _trace(self, name: str, early: list[Variant]) -> Check:
         def make() -> Check:
-            return checks.trace(name, self._trainers[name].result(engines.baseline(name)), self._reference)
+            own, trainer = engines.baseline(name), self._trainers[name]
+            return checks.trace(name, trainer.result(own), list(map(trainer.result, early)), self._reference)
 
         return self._check(f"trace, {name}", make)
+
+    def _is_exact(self, name: str) -> bool:
+        return traces.is_exact(self._reference.traces.get(name))
 
     def _zero(self) -> Check:
         subject = self._trainers[self._engine]
         others = [subject.result(variant) for variant in self._variants[: self._asked.stages[0]]]
-        is_exact = self._engine in self._reference.traces and not fingerprint.differences(
-            self._reference.traces[self._engine].fingerprint, fingerprint.here()
-        )
+        is_exact = self._is_exact(self._engine)
         return checks.zero(subject.result(self._own), others, self._reference.repeats, is_exact=is_exact)
 
     def _convergence(self) -> Check:
@@ -265,26 +308,26 @@ class _Gate:
         subject = self._trainers[self._engine]
         power = detectable(theirs, stages)
         for stage, n in enumerate(stages):
-            if stage + 1 < len(stages):  # one ahead, so that nobody waits while this one is looked at
+            if stage + 1 < len(stages) and stage < _AHEAD:
                 subject.submit(self._variants[: stages[stage + 1]])
             self.trained = [subject.result(variant) for variant in self._variants[:n]]
             check, found = checks.convergence(self._sample(), theirs, stage, stages, power)
-            if found.found[0] != Found.UNCLEAR:
+            if found is not Found.UNCLEAR:
                 break
+            if stage + 1 < len(stages):
+                subject.submit(self._variants[: stages[stage + 1]])
         return check
 
     def _sample(self) -> Sample:
-        epochs = [
-            np.nan if training.first_zero_epoch is None else training.first_zero_epoch for training in self.trained
-        ]
-        errors = [_early(training, self._reference) for training in self.trained]
-        return sample(epochs, errors, BASELINE.epochs)
+        errors = [_early_errors(training, self._reference) for training in self.trained]
+        return sample([training.first_zero_epoch for training in self.trained], errors, BASELINE.epochs)
 
     def _agreement(self, name: str) -> Check:
         mine, theirs = self._trainers[self._engine], self._trainers[name]
         pairs = [(mine.result(variant), theirs.result(variant)) for variant in self._pairs(name)]
-        return checks.agreement(self._engine, name, pairs, self._reference)
+        is_exact = self._is_exact(self._engine) and self._is_exact(name)
+        return checks.agreement(self._engine, name, pairs, self._reference, is_exact=is_exact)
 
 
-def _early(training: Training, reference: Reference) -> int:
+def _early_errors(training: Training, reference: Reference) -> int:
     return int(training.errors[reference.repeats.errors_at - 1])

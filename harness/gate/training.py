@@ -85,6 +85,13 @@ def train_with_noise(engine: Engine, digits: Digits, variants: Sequence[Variant]
     return found
 
 
+def conform(engine: Engine, digits: Digits, _variants: Sequence[Variant]) -> list[dict[str, str]]:
+    """Put the engine to the rules of the contract; see :func:`harness.conformance.examine`."""
+    from harness import conformance
+
+    return [conformance.examine(engine, digits)]
+
+
 def with_noise(digits: Digits, seed: int) -> Digits:
     """The images with every number moved up, down or not at all by one of ``float32``'s steps, by equal chance.
 

@@ -53,9 +53,11 @@ class Check:
     details: dict[str, Any] = field(default_factory=dict)
 
     def __str__(self) -> str:
-        sure = f" ({self.sure})" if self.sure else ""
-        look = f"\n              look: {self.look}" if self.look and self.verdict is not Verdict.PASS else ""
-        return f"{self.verdict:<12}  {self.name}: expected {self.expected}; seen {self.seen}{sure}{look}"
+        lines = {"expected": self.expected, "seen": self.seen, "sure": self.sure}
+        if self.verdict is not Verdict.PASS:
+            lines["look"] = self.look
+        told = [f"{'':14}{name:<10}{text}" for name, text in lines.items() if text]
+        return "\n".join([f"{self.verdict:<14}{self.name}", *told])
 
 
 def overall(checks: Sequence[Check], *, strict: bool = False) -> Verdict:

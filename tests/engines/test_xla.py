@@ -5,12 +5,12 @@ import pytest
 import tensorflow as tf
 
 from harness import engines, trials
+from harness.conformance import same
 from harness.digits import Digits
 from harness.engines import xla as xla_module
 from harness.engines.xla import XlaEngine, _softmax_in_output
 from harness.variant import Variant
 from harness.workers import Workers
-from tests.engines.test_conformance import same
 
 
 @pytest.fixture(scope="module")

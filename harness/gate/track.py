@@ -1,0 +1,64 @@
+"""A gate as a run of MLflow, beside those of the studies."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from mlflow.entities import Metric, Param
+from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+
+from harness.digits import Digits
+from harness.gate import results
+from harness.gate.run import Result
+from harness.gate.verdict import Verdict
+from harness.store import Store, failures
+from harness.tracking import dataset_input, origin_tags
+
+ROLE = "gate"
+# Of the check of convergence, what is a metric.
+_METRICS = ("mean_first_zero", "mean_errors", "reached", "p_more_errors", "p_share", "p_rank")
+
+
+def record(result: Result, digits: Digits | None, paths: Sequence[Path]) -> str:
+    """Record a gate with its files; return the id of its run.
+
+    A gate that was not run is a run that failed, any other is one that finished.
+
+    Raises:
+        StoppedError: the store cannot be reached or written.
+    """
+    store = Store(create=True)
+    tags = {
+        **origin_tags(),
+        "mlflow.runName": f"gate: {result.verdict}",
+        "mlflow.source.name": "harness gate run",
+        "mlflow.note.content": results.markdown(result),
+        "harness.role": ROLE,
+        "harness.verdict": str(result.verdict),
+        "harness.engine": result.engine,
+        "harness.dataset": result.dataset,
+    }
+    with failures():
+        began_ms = int((time.time() - result.duration_s) * 1000)
+        run = store.client.create_run(store.experiment_id, began_ms, tags)
+        run_id = str(run.info.run_id)
+        details = {name: value for check in result.checks for name, value in check.details.items()}
+        found = {name: details[name] for name in _METRICS if name in details}
+        ended_ms = int(time.time() * 1000)
+        metrics = [Metric(name, float(value), ended_ms, 0) for name, value in found.items()]
+        metrics.append(Metric("duration_s", result.duration_s, ended_ms, 0))
+        params = {"engine": result.engine, "dataset": result.dataset, "seeds": json.dumps(result.seeds)}
+        store.client.log_batch(run_id, metrics=metrics, params=[Param(name, text) for name, text in params.items()])
+        if digits is not None:
+            store.client.log_inputs(run_id, [dataset_input(digits)])
+        repository = get_artifact_repository(str(run.info.artifact_uri))
+        for path in paths:
+            if path.is_dir():
+                repository.log_artifacts(str(path), path.name)
+            else:
+                repository.log_artifact(str(path))
+        store.client.set_terminated(run_id, "FAILED" if result.verdict is Verdict.NOT_RUN else "FINISHED", ended_ms)
+    return run_id
