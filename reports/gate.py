@@ -23,7 +23,7 @@ def write(result: Result, reference: Reference | None, folder: Path) -> None:
     if reference is not None and result.seeds:
         repeats = reference.repeats
         drawn[SURVIVAL] = charts.survival(result.first_zero, repeats.first_zero, repeats.budget)
-    traces = {check.name.partition(", ")[2]: check.details for check in result.checks if "losses" in check.details}
+    traces = {check.name.partition(" ")[2]: check.details for check in result.checks if "losses" in check.details}
     if traces:
         drawn[TRACE] = charts.trace(traces)
     for name in (SURVIVAL, TRACE):

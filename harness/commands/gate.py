@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 _SEEDS = 1024
 _FILES = ("gate.json", "junit.xml", "summary.md")
+_NONE = "none"
 # Fresh seeds begin here: above all that references and gates have.
 _FRESH = 1_000_000
 
@@ -44,6 +45,12 @@ def gate() -> None:
 @click.option("--seeds", type=click.IntRange(min=0), help="Seeds at most; by default all that the reference names.")
 @click.option("--first-seed", type=click.IntRange(0, 2**31 - 1), help="Train seeds from this on, not the published.")
 @click.option("--fresh-seeds", is_flag=True, help="Train seeds from one on that is drawn by chance.")
+@click.option(
+    "--against",
+    type=click.Choice([*engines.NAMES, _NONE]),
+    multiple=True,
+    help="An engine that it has to agree with; by default all others. May be repeated.",
+)
 @click.option("--conformance", is_flag=True, help="Put the engine to the contract's own tests first.")
 @click.option("--strict", is_flag=True, help="Fail as well if training became better.")
 @_reference
@@ -58,6 +65,7 @@ def gate_run(  # noqa: PLR0913 - an argument an option
     engine: str,
     seeds: int | None,
     first_seed: int | None,
+    against: tuple[str, ...],
     path: Path | None,
     folder: Path,
     workers: int | None,
@@ -90,7 +98,9 @@ def gate_run(  # noqa: PLR0913 - an argument an option
             told.check(result.checks[0])
         else:
             chosen = _seeds(reference, seeds, first_seed, fresh=fresh_seeds)
-            asked = run.Asked(engine, chosen, workers or default_count(), strict=strict, conformance=conformance)
+            others = tuple(name for name in against or engines.NAMES if name != _NONE)
+            count = workers or default_count()
+            asked = run.Asked(engine, chosen, count, others, strict=strict, conformance=conformance)
             result = run.run(digits, reference, asked, told)
     files = _write(result, reference, folder, strict=strict)
     if json_to is not None:

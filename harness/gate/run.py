@@ -34,8 +34,6 @@ _AHEAD = 1
 # With fewer there is no spread to compare with.
 FEWEST_SEEDS = 2
 
-_LOOK = "the message, and the same by hand: harness train --engine"
-
 
 class Told(Protocol):
     """Who is told how far the gate is."""
@@ -55,6 +53,7 @@ class Asked:
         engine: the engine under test.
         seeds: what it trains beside the baseline's own, in this order.
         workers: processes that train it.
+        against: the engines that it has to agree with; it itself is passed over.
         strict: whether training that became better fails.
         conformance: whether the engine is put to the conformance suite first.
     """
@@ -62,6 +61,7 @@ class Asked:
     engine: str
     seeds: tuple[int, ...]
     workers: int
+    against: tuple[str, ...] = engines.NAMES
     strict: bool = False
     conformance: bool = False
 
@@ -213,7 +213,7 @@ class _Gate:
         self._digits, self._reference, self._asked, self._told = digits, reference, asked, told
         self._stack, self._counting, self._done = ExitStack(), Lock(), 0
         self._engine = asked.engine
-        self._others = [name for name in engines.NAMES if name != self._engine]
+        self._others = [name for name in asked.against if name != self._engine]
         self._own = engines.baseline(self._engine)
         self._variants = [self._own.model_copy(update={"seed": seed}) for seed in asked.seeds]
         self.trained: list[Training] = []
@@ -266,13 +266,14 @@ class _Gate:
         yield self._check("convergence", self._convergence)
         for name in self._others:
             yield self._trace(name, self._pairs(name))
-            yield self._check(f"agreement, {name}", partial(self._agreement, name))
+            yield self._check(f"agreement {name}", partial(self._agreement, name))
 
     def _check(self, name: str, make: Callable[[], Check]) -> Check:
         try:
             return make()
         except _FailedError as error:
-            return Check(name, error.verdict, "trainings to look at", str(error), look=_LOOK)
+            look = f"the same by hand: harness train --engine {name.partition(' ')[2] or self._engine}"
+            return Check(name, error.verdict, "that it is trained", str(error), look=look)
 
     def _conformance(self) -> Check:
         with Workers(1, self._engine, conform, retries=0) as workers:
@@ -288,7 +289,7 @@ class _Gate:
             own, trainer = engines.baseline(name), self._trainers[name]
             return checks.trace(name, trainer.result(own), list(map(trainer.result, early)), self._reference)
 
-        return self._check(f"trace, {name}", make)
+        return self._check(f"trace {name}", make)
 
     def _is_exact(self, name: str) -> bool:
         return traces.is_exact(self._reference.traces.get(name))

@@ -19,7 +19,7 @@ from harness.tracking import dataset_input, origin_tags
 
 ROLE = "gate"
 # Of the check of convergence, what is a metric.
-_METRICS = ("mean_first_zero", "mean_errors", "reached", "p_more_errors", "p_share", "p_rank")
+_METRICS = ("mean_first_zero", "mean_errors", "reached", "p_more_errors", "p_share", "p_later")
 
 
 def record(result: Result, digits: Digits | None, paths: Sequence[Path]) -> str:

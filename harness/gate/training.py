@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 
 from harness import engines
 from harness.digits import Digits
+from harness.engines import runtime
 from harness.engines.contract import Engine
 from harness.softmax import SoftmaxCheck, consistency
 from harness.trajectory import Trajectory
@@ -132,6 +134,8 @@ def _training(trajectory: Trajectory) -> Training:
     weights: tuple[str, ...] = ()
     softmax: dict[str, dict[str, SoftmaxCheck]] = {}
     if is_own:
+        if "tensorflow" not in sys.modules:  # another's engine may do without
+            runtime.start(with_keras=False)
         weights = tuple(digest(trajectory.snapshots[epoch].weights) for epoch in sorted(trajectory.snapshots))
         softmax = {"trained logits": consistency(trajectory.final.logits), "vectors": consistency(VECTORS)}
     losses, errors = np.asarray(trajectory.losses, np.float64), np.asarray(trajectory.errors, np.int64)

@@ -44,23 +44,36 @@ def trace(traces: Mapping[str, Mapping[str, Any]]) -> Figure:
     """How far each engine's losses are from the recorded ones, epoch by epoch, and what rounding may do.
 
     Args:
-        traces: by engine, what its check says: ``losses``, ``recorded_losses``, ``allowed``.
+        traces: by engine, what its check says: ``losses``, ``recorded_losses``, ``tolerance``, ``early_epochs``.
     """
     figure, axes = style.one()
     for index, (engine, found) in enumerate(traces.items()):
         losses, recorded = (np.asarray(found[name], float) for name in ("losses", "recorded_losses"))
         n = min(len(losses), len(recorded))
-        off = np.maximum(np.abs(losses[:n] / recorded[:n] - 1), _NONE)
+        off = np.abs(losses[:n] / recorded[:n] - 1)
         colour, marker = style.style(index)
-        label = f"{engine}: the same to the last bit" if (off == _NONE).all() else engine
-        epochs = np.arange(1, n + 1)
-        axes.plot(epochs, off, color=colour, marker=marker, markevery=10, markersize=4, linewidth=1.2, label=label)
-    allowed = next(iter(traces.values()))["allowed"]
-    axes.step(
-        np.arange(1, len(allowed) + 1), allowed, where="mid", color=INK, linestyle="--", linewidth=1, label="allowed"
+        if not np.isfinite(off).any():
+            label = f"{engine}: no finite loss"
+        else:
+            label = f"{engine}: recorded to the last bit" if (off == 0).all() else engine
+        # Engines that are the same lie side by side, not one over the other.
+        places = np.arange(1, n + 1) + 0.25 * index
+        drawn = np.maximum(off, _NONE * 1.5**index)
+        axes.plot(places, drawn, color=colour, marker=marker, markevery=10, markersize=5, linewidth=1.2, label=label)
+    limits = next(iter(traces.values()))
+    axes.hlines(
+        limits["tolerance"],
+        0.5,
+        limits["early_epochs"] + 0.5,
+        color=INK,
+        linestyle="--",
+        linewidth=1.2,
+        label="allowed where it was not recorded",
     )
     axes.set_yscale("log")
-    axes.set_ylim(bottom=_NONE / 2)
+    axes.set_ylim(_NONE / 2, 50)
+    axes.set_yticks([_NONE, 1e-6, 1e-4, 1e-2, 1], ["none", "1e-6", "1e-4", "1e-2", "1"])
+    axes.minorticks_off()
     axes.set_xlabel("epoch")
     axes.set_ylabel("relative difference of the loss")
     style.plain(axes, "y")

@@ -1,0 +1,135 @@
+"""Engines to put to the gate: one that plays recorded trainings back, and others that something is wrong with.
+
+With the folder of this file on ``PYTHONPATH`` they are found as any other package's engines are.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Collection, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from harness.digits import Digits
+from harness.engines.contract import OnEpoch
+from harness.gate import reference
+from harness.trajectory import Snapshot, Trajectory
+from harness.variant import N_CLASSES, N_IMAGES, Variant
+
+
+class Replay:
+    """Gives the reference's own early losses, and first zero epochs and errors that are those of its repeats."""
+
+    name = "replay"
+    width = 8
+    later = 0  # epochs by which the first without error is moved
+
+    def __init__(self, digits: Digits) -> None:
+        self._reference = reference.load(reference.path_of(digits.name))
+        self._logits = np.zeros((N_IMAGES, N_CLASSES), np.float32)
+        self._logits[np.arange(N_IMAGES), digits.labels] = 5
+
+    def train(
+        self, variants: Sequence[Variant], *, snapshots: Collection[int] = (), on_epoch: OnEpoch | None = None
+    ) -> list[Trajectory]:
+        """Make trajectories of what was recorded."""
+        del snapshots, on_epoch
+        return [self._trajectory(variant) for variant in variants]
+
+    def _trajectory(self, variant: Variant) -> Trajectory:
+        early, repeats = self._reference.early, self._reference.repeats
+        losses = np.full(variant.epochs, 0.01)
+        if variant.seed in early.seeds:
+            recorded = early.losses[variant.adam][early.seeds.index(variant.seed)]
+            losses[: len(recorded)] = recorded[: variant.epochs]
+        # Every sixteenth of the repeats, so that any first seeds are like all of them.
+        place = variant.seed * 16 % len(repeats.seeds) + variant.seed // 64 % 16
+        first_zero = (repeats.first_zero[place] or repeats.budget + 1) + self.later
+        errors = np.where(np.arange(1, variant.epochs + 1) < first_zero, repeats.errors[place] + max(0, self.later), 0)
+        snapshot = Snapshot((np.zeros((400, 10), np.float32),), self._logits)
+        return Trajectory(variant, losses, errors, {variant.epochs: snapshot}, 0.001)
+
+
+class Late(Replay):
+    """Learns later than what was recorded."""
+
+    later = 12
+
+
+class Early(Replay):
+    """Learns sooner."""
+
+    later = -9
+
+
+class Raises(Replay):
+    """Cannot train."""
+
+    def train(self, *_: object, **__: object) -> list[Trajectory]:
+        """Fail."""
+        raise RuntimeError("the coffee is cold")
+
+
+class Nothing(Replay):
+    """Returns nothing."""
+
+    def train(self, *_: object, **__: object) -> list[Trajectory]:
+        """Return nothing."""
+        return None  # type: ignore[return-value]  # what this is about
+
+
+class TooFew(Replay):
+    """Returns one trajectory less than it was asked for."""
+
+    def train(
+        self, variants: Sequence[Variant], *, snapshots: Collection[int] = (), on_epoch: OnEpoch | None = None
+    ) -> list[Trajectory]:
+        """Forget the last."""
+        return super().train(variants, snapshots=snapshots, on_epoch=on_epoch)[:-1]
+
+
+class Nan(Replay):
+    """Diverges: every loss is NaN, every image wrong."""
+
+    def _trajectory(self, variant: Variant) -> Trajectory:
+        whole = super()._trajectory(variant)
+        last = whole.final
+        diverged = {variant.epochs: Snapshot(last.weights, np.full_like(last.logits, np.nan))}
+        losses, errors = np.full(variant.epochs, np.nan), np.full(variant.epochs, N_IMAGES)
+        return replace(whole, losses=losses, errors=errors, snapshots=diverged)
+
+
+class Dies(Replay):
+    """Is killed while it trains."""
+
+    def train(self, *_: object, **__: object) -> list[Trajectory]:
+        """End this process at once."""
+        os.kill(os.getpid(), signal.SIGKILL)
+        return []
+
+
+class Unmade(Replay):
+    """Cannot be made."""
+
+    def __init__(self, digits: Digits) -> None:
+        del digits
+        raise ImportError("no module of the driver")
+
+
+class Halved(Replay):
+    """The fast engine, with half of the learning rate."""
+
+    def __init__(self, digits: Digits) -> None:
+        from harness import engines
+
+        self._engine = engines.make("xla", digits)
+
+    def train(
+        self, variants: Sequence[Variant], *, snapshots: Collection[int] = (), on_epoch: OnEpoch | None = None
+    ) -> list[Trajectory]:
+        """Train, and say nothing of the rate."""
+        changed = [one.model_copy(update={"learning_rate": one.learning_rate / 2}) for one in variants]
+        trained = self._engine.train(changed, snapshots=snapshots, on_epoch=on_epoch)
+        return [replace(one, variant=variant) for one, variant in zip(trained, variants, strict=True)]
