@@ -1,0 +1,254 @@
+"""The gate as it is typed: what can be wrong, what it comes to, and that nothing of it is green."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from junitparser import Error, Failure, JUnitXml
+
+from harness.gate import reference
+from harness.gate.reference import Reference
+from harness.records import Records
+from tests.support import ROOT, Harness
+
+FOLDER = Path("out", "gate")
+ALONE = ("--against", "none", "--untracked")
+
+Gate = Callable[..., tuple[int, dict[str, Any], str]]
+
+
+@pytest.fixture
+def gate(harness: Harness, chosen: Sequence[str], tmp_path: Path) -> Gate:
+    """Run a gate; its status, what it left as JSON, and what it said."""
+
+    def run(*arguments: str, **environment: str) -> tuple[int, dict[str, Any], str]:
+        images = () if "--data" in arguments else chosen
+        done = harness("gate", "run", "--quiet", *ALONE, *images, *arguments, **environment)
+        assert "Traceback" not in done.stderr + done.stdout
+        written: dict[str, Any] = json.loads((tmp_path / FOLDER / "gate.json").read_text())
+        return done.returncode, written, done.stdout + done.stderr
+
+    return run
+
+
+def verdicts(written: dict[str, Any]) -> dict[str, str]:
+    return {check["name"]: check["verdict"] for check in written["checks"]}
+
+
+def suite(folder: Path) -> list[tuple[str, type | None]]:
+    """The test cases of the JUnit file: name, and the kind of what is not well."""
+    [found] = JUnitXml.fromfile(str(folder / FOLDER / "junit.xml"))
+    return [(case.name, type(case.result[0]) if case.result else None) for case in found]
+
+
+@pytest.mark.usefixtures("subjects")
+def test_a_training_that_is_as_recorded_passes(gate: Gate, tmp_path: Path) -> None:
+    status, written, said = gate("--engine", "replay")
+    assert status == 0
+    assert written["verdict"] == "PASS"
+    expected = ["data", "softmax", "trace replay", "zero", "convergence"]
+    assert verdicts(written) == dict.fromkeys(expected, "PASS")
+    assert suite(tmp_path) == [(name, None) for name in expected]
+    assert "PASS: the baseline still reaches zero errors" in said
+    assert {path.name for path in (tmp_path / FOLDER / "figures").iterdir()} == {"survival.png", "trace.png"}
+
+
+@pytest.mark.usefixtures("subjects")
+@pytest.mark.parametrize(
+    ("engine", "verdict", "status", "reason"),
+    [
+        ("late", "FAIL", 1, "the same seeds again: --first-seed 200000"),
+        ("raises", "FAIL", 1, "RuntimeError: the coffee is cold"),
+        ("nothing", "FAIL", 1, "returned NoneType"),
+        ("too-few", "FAIL", 1, "asked for 8 trainings and returned 7"),
+        ("nan", "FAIL", 1, "0 of 15 seeds"),
+        ("dies", "NOT RUN", 4, "killed by signal 9"),
+        ("unmade", "NOT RUN", 4, "ImportError: no module of the driver"),
+    ],
+)
+def test_an_engine_that_something_is_wrong_with_is_not_green(
+    engine: str, verdict: str, status: int, reason: str, gate: Gate, tmp_path: Path
+) -> None:
+    found, written, said = gate("--engine", engine)
+    assert (found, written["verdict"]) == (status, verdict)
+    assert reason in said
+    assert verdicts(written)["convergence"] == verdict
+    kinds = {kind for _, kind in suite(tmp_path)}
+    assert (Failure if verdict == "FAIL" else Error) in kinds
+    assert verdict in (tmp_path / FOLDER / "summary.md").read_text().splitlines()[0]
+
+
+@pytest.mark.usefixtures("subjects")
+def test_training_that_became_better_is_said_and_fails_only_where_that_was_asked_for(gate: Gate) -> None:
+    status, written, said = gate("--engine", "early")
+    assert (status, verdicts(written)["convergence"]) == (0, "CHANGED")
+    assert "better than it was: convergence" in said
+    status, written, _ = gate("--engine", "early", "--strict")
+    assert (status, written["verdict"]) == (1, "FAIL")
+
+
+@pytest.mark.usefixtures("subjects")
+def test_too_few_seeds_are_inconclusive_and_none_are_not_run(gate: Gate, tmp_path: Path) -> None:
+    status, written, _ = gate("--engine", "replay", "--seeds", "4")
+    assert (status, written["verdict"]) == (3, "INCONCLUSIVE")
+    assert ("convergence", Error) in suite(tmp_path)
+    status, written, _ = gate("--engine", "replay", "--seeds", "0")
+    assert (status, written["verdict"]) == (4, "NOT RUN")
+    assert verdicts(written)["convergence"] == "NOT RUN"
+
+
+def test_without_images_nothing_is_run(gate: Gate, tmp_path: Path) -> None:
+    status, written, said = gate("--data", str(tmp_path / "none.npz"))
+    assert (status, written["verdict"]) == (4, "NOT RUN")
+    assert verdicts(written) == {"data": "NOT RUN"}
+    assert "none.npz" in said
+    assert suite(tmp_path) == [("data", Error)]
+
+
+def test_images_that_are_not_the_references_fail(gate: Gate) -> None:
+    status, written, _ = gate("--data", "optdigits", "--reference", str(reference.path_of("lab-5000")))
+    assert (status, verdicts(written)) == (1, {"data": "FAIL"})
+
+
+@pytest.fixture
+def saved(recorded: Reference, tmp_path: Path) -> Callable[..., str]:
+    """Save the reference with something changed; its path."""
+
+    def save(**changes: Any) -> str:
+        path = tmp_path / "reference.json"
+        reference.save(recorded.model_copy(update=changes), path)
+        return str(path)
+
+    return save
+
+
+@pytest.mark.parametrize("kind", ["missing", "old", "newer", "edited", "of another trace", "empty"])
+def test_a_reference_that_cannot_be_trusted_is_not_run(kind: str, gate: Gate, saved: Callable[..., str]) -> None:
+    path = Path(saved())
+    content = json.loads(path.read_text())
+    if kind == "missing":
+        path.unlink()
+    elif kind == "empty":
+        path.write_text("")
+    elif kind == "of another trace":
+        saved(trace=99)
+    elif kind == "edited":
+        path.write_text(json.dumps({**content, "alike": {}}))
+    else:
+        path.write_text(json.dumps({**content, "schema": {"old": 0, "newer": 2}[kind]}))
+    status, written, said = gate("--reference", str(path))
+    assert (status, verdicts(written)) == (4, {"reference": "NOT RUN"})
+    assert str(path) in said
+
+
+def test_a_tensorflow_that_does_not_load_is_not_run(gate: Gate, tmp_path: Path) -> None:
+    broken = tmp_path / "broken" / "tensorflow"
+    broken.mkdir(parents=True)
+    (broken / "__init__.py").write_text("raise ImportError('libtensorflow_framework.so.2: no such file')\n")
+    status, written, said = gate(PYTHONPATH=f"{broken.parent}:{ROOT}")
+    assert (status, written["verdict"]) == (4, "NOT RUN")
+    assert "libtensorflow_framework.so.2: no such file" in said
+
+
+@pytest.mark.usefixtures("subjects")
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--engine", "unheard"), "no engine is called 'unheard'"),
+        (("--seeds", "64"), "64 seeds are too many"),
+        (("--first-seed", "100500"), "the reference itself has seed 100500"),
+        (("--first-seed", "2147483640"), "go beyond"),
+        (("--first-seed", "5", "--fresh-seeds"), "contradict each other"),
+        (("--against", "jax"), "'jax' is not one of"),
+    ],
+)
+def test_wrong_usage_is_no_verdict(
+    arguments: Sequence[str], said: str, harness: Harness, chosen: Sequence[str], tmp_path: Path
+) -> None:
+    done = harness("gate", "run", "--quiet", *ALONE, *chosen, "--engine", "replay", *arguments)
+    assert done.returncode == 2
+    assert said in done.stderr
+    assert not (tmp_path / FOLDER / "gate.json").exists()
+
+
+@pytest.mark.usefixtures("subjects")
+def test_fresh_seeds_are_others_each_time_and_can_be_trained_again(gate: Gate) -> None:
+    _, first, _ = gate("--engine", "replay", "--fresh-seeds", "--seeds", "4")
+    _, second, _ = gate("--engine", "replay", "--fresh-seeds", "--seeds", "4")
+    assert not set(first["seeds"]) & set(second["seeds"])
+    _, again, said = gate("--engine", "replay", "--first-seed", str(first["seeds"][0]), "--seeds", "4")
+    assert (again["seeds"], again["first_zero"]) == (first["seeds"], first["first_zero"])
+    # The trace is looked at with the recorded seeds all the same.
+    assert "16 of 16 seeds keep to them" in said
+
+
+@pytest.mark.usefixtures("subjects")
+def test_a_summary_is_added_where_the_ci_asks_for_it(gate: Gate, tmp_path: Path) -> None:
+    step = tmp_path / "step.md"
+    step.write_text("before\n")
+    gate("--engine", "replay", GITHUB_STEP_SUMMARY=str(step))
+    assert step.read_text() == "before\n" + (tmp_path / FOLDER / "summary.md").read_text()
+
+
+@pytest.mark.usefixtures("subjects")
+def test_a_gate_is_recorded_in_mlflow(
+    harness: Harness, chosen: Sequence[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done = harness("gate", "run", "--quiet", "--engine", "late", "--against", "none", *chosen)
+    assert done.returncode == 1
+    monkeypatch.chdir(tmp_path)
+    client = Records().client
+    [run] = client.search_runs([client.get_experiment_by_name("zero-errors").experiment_id])
+    assert run.info.status == "FINISHED"
+    assert run.data.tags["harness.verdict"] == "FAIL"
+    assert run.data.tags["harness.role"] == "gate"
+    assert run.data.metrics["mean_first_zero"] > 65
+    kept = {file.path for file in client.list_artifacts(run.info.run_id)}
+    assert kept == {"gate.json", "junit.xml", "summary.md", "figures"}
+    assert {file.path for file in client.list_artifacts(run.info.run_id, "figures")} == {
+        "figures/survival.png",
+        "figures/trace.png",
+    }
+
+
+@pytest.mark.usefixtures("subjects")
+def test_a_gate_that_cannot_be_recorded_says_so_and_is_not_green(
+    harness: Harness, chosen: Sequence[str], tmp_path: Path
+) -> None:
+    (tmp_path / "mlflow.db").write_text("this is no database")
+    for engine, status in (("replay", 5), ("late", 1)):
+        done = harness("gate", "run", "--quiet", "--engine", engine, "--against", "none", *chosen)
+        assert done.returncode == status
+        assert "the gate is not in MLflow" in done.stderr
+        assert json.loads((tmp_path / FOLDER / "gate.json").read_text())["verdict"] in {"PASS", "FAIL"}
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("subjects")
+def test_half_of_the_learning_rate_is_noticed_by_trace_and_seeds(gate: Gate) -> None:
+    status, written, said = gate("--engine", "halved", "--conformance")
+    assert status == 1
+    found = verdicts(written)
+    assert found["trace halved"] == found["convergence"] == found["conformance halved"] == "FAIL"
+    assert "0 of 16 seeds keep to them" in said
+    # The first look is enough.
+    assert len(written["seeds"]) == 15
+
+
+@pytest.mark.slow
+def test_the_gate_of_the_fast_engine_passes_with_all_that_it_has_to_agree_with(
+    harness: Harness, chosen: Sequence[str], tmp_path: Path
+) -> None:
+    done = harness("gate", "run", "--untracked", *chosen)
+    assert done.returncode == 0, done.stdout
+    written = json.loads((tmp_path / FOLDER / "gate.json").read_text())
+    assert list(verdicts(written)) == [
+        *("data", "softmax", "trace xla", "zero", "convergence"),
+        *("trace graph", "agreement graph", "trace keras", "agreement keras"),
+    ]
+    assert set(verdicts(written).values()) == {"PASS"}
+    assert "trainings are done; until" in done.stderr

@@ -1,0 +1,108 @@
+"""One training against the recorded one: to the last bit, and by votes."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from scipy.stats import binom
+
+from harness.gate import fingerprint, trace
+from harness.gate.reference import Reference, Trace
+from harness.gate.training import Training
+from harness.lablog import LAB_LOG
+from harness.variant import BASELINE
+
+
+def training(recorded: Trace, seed: int = BASELINE.seed) -> Training:
+    """A training that gave what was recorded."""
+    variant = BASELINE.model_copy(update={"seed": seed})
+    losses, errors = np.array(recorded.losses), np.array(recorded.errors)
+    return Training(variant, losses, errors, tuple(recorded.weights), {}, 1.0)
+
+
+def early(recorded: Reference, off: dict[int, float]) -> list[Training]:
+    """The early seeds as they were recorded, but for some whose fifth loss is off, relatively."""
+    found = []
+    for place, (seed, losses) in enumerate(zip(recorded.early.seeds, recorded.early.losses["tensorflow"], strict=True)):
+        changed = np.array(losses)
+        changed[4] *= 1 + off.get(place, 0)
+        variant = BASELINE.model_copy(update={"seed": seed, "epochs": len(losses)})
+        found.append(Training(variant, changed, np.zeros(len(losses), np.int64), (), {}, 1.0))
+    return found
+
+
+def test_the_same_weights_are_the_same(recorded: Reference) -> None:
+    assert trace.exactly(training(recorded.traces["xla"]), recorded.traces["xla"]).epoch is None
+
+
+def test_the_first_epoch_whose_weights_differ_is_named(recorded: Reference) -> None:
+    mine = training(recorded.traces["xla"])
+    changed = replace(mine, weights=(*mine.weights[:36], "other", *mine.weights[37:98], "another", mine.weights[99]))
+    found = trace.exactly(changed, recorded.traces["xla"])
+    assert found.epoch == 37
+    assert "epoch 37 is the first that differs" in found.seen
+
+
+def test_a_trace_is_compared_to_the_last_bit_only_where_it_was_recorded(recorded: Reference) -> None:
+    here = recorded.traces["xla"].model_copy(update={"fingerprint": fingerprint.here()})
+    assert trace.is_exact(here)
+    there = here.model_copy(update={"fingerprint": {**here.fingerprint, "tensorflow": "2.16.1", "threads": "2"}})
+    assert not trace.is_exact(there)
+    assert trace.elsewhere(there) == ["tensorflow", "threads"]
+    assert not trace.is_exact(None)
+
+
+@pytest.mark.parametrize("off", [1e-3, -1e-3, np.nan, np.inf])
+def test_a_seed_that_leaves_is_named_with_its_epoch(off: float, recorded: Reference) -> None:
+    found = trace.votes(early(recorded, {2: off}), recorded.early.losses["tensorflow"])
+    assert found.left == {recorded.early.seeds[2]: 5}
+    assert not found.is_wrong
+
+
+def test_rounding_is_no_leaving(recorded: Reference) -> None:
+    found = trace.votes(early(recorded, dict.fromkeys(range(16), 5e-7)), recorded.early.losses["tensorflow"])
+    assert not found.left
+    assert found.worst == pytest.approx(5e-7, rel=1e-3)
+
+
+def test_more_than_half_of_the_seeds_are_too_many(recorded: Reference) -> None:
+    losses = recorded.early.losses["tensorflow"]
+    assert not trace.votes(early(recorded, dict.fromkeys(range(6), 0.1)), losses).is_wrong
+    assert trace.votes(early(recorded, dict.fromkeys(range(9), 0.1)), losses).is_wrong
+
+
+def test_of_four_seeds_all_have_to_leave(recorded: Reference) -> None:
+    losses = recorded.early.losses["tensorflow"][:4]
+    assert not trace.votes(early(recorded, dict.fromkeys(range(3), 0.1))[:4], losses).is_wrong
+    assert trace.votes(early(recorded, dict.fromkeys(range(4), 0.1))[:4], losses).is_wrong
+
+
+@pytest.mark.parametrize("n", [4, 16])
+def test_votes_are_wrong_no_more_often_than_they_may_be(n: int) -> None:
+    left = np.random.Generator(np.random.PCG64(1)).binomial(n, trace.LEAVES, 100_000)
+    chance = binom.sf(left - 1, n, trace.LEAVES)
+    assert np.count_nonzero(chance <= trace.ALPHA) <= binom.isf(1e-4, 100_000, trace.ALPHA)
+
+
+def test_trainings_print_alike_until_a_digit_or_a_count_differs(recorded: Reference) -> None:
+    mine = training(recorded.traces["xla"])
+    assert trace.printed_alike(mine, mine) == 100
+    losses = mine.losses.copy()
+    losses[49] += 1e-4
+    assert trace.printed_alike(mine, replace(mine, losses=losses)) == 49
+    errors = mine.errors.copy()
+    errors[20] += 1
+    assert trace.printed_alike(mine, replace(mine, errors=errors)) == 20
+    assert trace.printed_alike(mine, mine.prefix(40)) == 40
+
+
+def test_the_labs_log_is_looked_for_to_every_digit(recorded: Reference) -> None:
+    losses = np.full(100, 0.5)
+    for epoch, loss in LAB_LOG.items():
+        losses[epoch - 1] = float(loss) + 4e-5
+    mine = replace(training(recorded.traces["xla"]), losses=losses)
+    assert trace.of_the_lab(mine) == []
+    losses[38] += 2e-5
+    assert trace.of_the_lab(mine) == [39]
