@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import shutil
 import signal
 import sys
+from itertools import count
 from pathlib import Path
 from types import FrameType
 
 import nox
+from nox.command import CommandFailed
 
 ROOT = Path(__file__).resolve().parent
 VENV, RIVALS = ROOT / ".venv", ROOT / ".venv-rivals"
 LOCKS = ROOT / "requirements"
 GROUPS = ("cluster", "tests", "lint", "types", "build", "dev")
 PYTHONS = ((3, 11), (3, 13))
+OLDEST_MINOR = 16  # of TensorFlow 2, the first with Keras 3
 
 nox.options.default_venv_backend = "none"
 nox.options.sessions = ["lint", "types", "tests"]
@@ -100,6 +104,36 @@ def regression(session: nox.Session) -> None:
 def gate_power(session: nox.Session) -> None:
     """Measure how often the regression gate is red when nothing is wrong, and for planted faults; an hour."""
     _run(session, "harness", "gate", "power", *session.posargs)
+
+
+@nox.session(name="regression-matrix")
+def regression_matrix(session: nox.Session) -> None:
+    """Put TensorFlow 2.16 and every later minor version that installs on this Python to the gate; network, minutes."""
+    uv, done = _uv(session), []
+    _prepare(session)
+    for minor in count(OLDEST_MINOR):
+        folder = ROOT / ".venv-matrix" / f"2.{minor}"
+        session.run(uv, "venv", "--quiet", "--clear", "--python", sys.executable, str(folder))
+        into = (uv, "pip", "install", "--quiet", "--python", _bin("python", folder))
+        try:
+            # Newer than it knows nothing of the project's own limits: what else it needs is chosen by TensorFlow.
+            session.run(*into, f"tensorflow==2.{minor}.*", "--group", f"{ROOT / 'pyproject.toml'}:gate")
+        except CommandFailed:
+            session.warn(f"TensorFlow 2.{minor} does not install on Python {sys.version.split()[0]}")
+            if minor >= _locked_minor():
+                break
+            continue
+        session.run(uv, "pip", "install", "--quiet", "--no-deps", "--python", _bin("python", folder), str(ROOT))
+        out = ROOT / "out" / "gate" / "matrix" / f"2.{minor}"
+        command = (_bin("harness", folder), "gate", "run", "--against", "keras", "--untracked", "--out", str(out))
+        session.run(*command, *session.posargs, success_codes=range(6))
+        done.append(str(out / "gate.json"))
+    session.run(_bin("harness"), "gate", "table", *done)
+
+
+def _locked_minor() -> int:
+    [minor] = re.findall(r"^tensorflow==2\.(\d+)", (LOCKS / "dev.txt").read_text(), re.MULTILINE)
+    return int(minor)
 
 
 @nox.session

@@ -104,12 +104,17 @@ def _shuffled_once() -> None:
 
 def _dead_unit(layer: int) -> None:
     """The first unit of a layer is below zero whatever comes in, so that nothing comes out and nothing is learned."""
-    _weights_through(lambda weights: _with_dead_unit(weights, layer))
+    _weights_through(lambda weights: _with_dead(weights, layer, 1))
 
 
-def _with_dead_unit(weights: tuple[NDArray[np.float32], ...], layer: int) -> tuple[NDArray[np.float32], ...]:
+def _dead_units() -> None:
+    """The first two units of both hidden layers are."""
+    _weights_through(lambda weights: _with_dead(_with_dead(weights, 0, 2), 1, 2))
+
+
+def _with_dead(weights: tuple[NDArray[np.float32], ...], layer: int, n: int) -> tuple[NDArray[np.float32], ...]:
     changed = [weight.copy() for weight in weights]
-    changed[2 * layer][:, 0], changed[2 * layer + 1][0] = 0, -1
+    changed[2 * layer][:, :n], changed[2 * layer + 1][:n] = 0, -1
     return tuple(changed)
 
 
@@ -126,9 +131,10 @@ def _weights_through(
     xla.initial_weights = lambda variant: function(drawn(variant))
 
 
-def _last_batch_dropped() -> None:
+def _batches_dropped(full: int) -> None:
+    """The last, smaller batch of every epoch is not trained, nor as many full ones before it."""
     # By its own name for it the engine cuts the images into whole batches and a rest.
-    _engine().divmod = lambda whole, part: (whole // part, 0)
+    _engine().divmod = lambda whole, part: (whole // part - full, 0)
 
 
 def _softmax_twice() -> None:
@@ -183,8 +189,11 @@ _ALL = (
     Fault("one-permutation", "the same permutation every epoch", plant=_shuffled_once),
     Fault("dead-unit-1", "one of the 25 units dead", plant=partial(_dead_unit, 0)),
     Fault("dead-unit-2", "one of the 15 units dead", plant=partial(_dead_unit, 1)),
+    Fault("dead-units", "two of the 25 units and two of the 15 dead", plant=_dead_units),
     Fault("labels", "1% of the labels wrong", spoil=_wrong_labels),
-    Fault("last-batch", "the last, smaller batch dropped", plant=_last_batch_dropped),
+    Fault("last-batch", "the last, smaller batch dropped", plant=partial(_batches_dropped, 0)),
+    Fault("batches-8", "the last 8 of 157 batches dropped", plant=partial(_batches_dropped, 7)),
+    Fault("batches-16", "the last 16 of 157 batches dropped", plant=partial(_batches_dropped, 15)),
     Fault("softmax-twice", "softmax applied twice", plant=_softmax_twice),
     Fault("bfloat16", "weights rounded to bfloat16 after every step", plant=_bfloat16),
     Fault("small-weights", "initial weights x 0.5", plant=_small_weights),

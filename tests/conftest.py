@@ -87,6 +87,12 @@ def digits() -> Digits:
     return digits_module.load(os.environ.get(MNIST) or digits_module.OPTDIGITS)
 
 
+@pytest.fixture(scope="session")
+def chosen() -> tuple[str, str]:
+    """The option that asks for the images of the fixture ``digits``."""
+    return "--data", os.environ.get(MNIST) or "optdigits"
+
+
 @pytest.fixture(scope="session", params=engines.NAMES)
 def engine(request: pytest.FixtureRequest, digits: Digits) -> Engine:
     """Each engine in turn."""

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
-from rich.console import Console
 
 from harness import engines
 from harness.commands import console, options
@@ -240,6 +240,30 @@ def gate_explain(path: Path | None, data: str) -> None:
     click.echo(explain.text(_load(path, console.load(data))))
 
 
+@gate.command("table")
+@click.argument("files", nargs=-1, required=True, type=options.FILE)
+def gate_table(files: tuple[Path, ...]) -> None:
+    """Print what gates of several environments came to, from their gate.json, as one table in Markdown."""
+    from harness.gate import results
+
+    click.echo(results.table([_gate_json(path) for path in files]))
+
+
+def _gate_json(path: Path) -> dict[str, Any]:
+    """What a gate left.
+
+    Raises:
+        UsageError: that is not what the file holds.
+    """
+    try:
+        content = json.loads(path.read_text())
+        if {"verdict", "checks", "versions"} <= content.keys():
+            return dict(content)
+    except (ValueError, AttributeError):
+        pass
+    raise UsageError(f"{path}: this is not what a gate left", "Name a gate.json of harness gate run.")
+
+
 @gate.command("power")
 @click.option("--clean", type=click.IntRange(min=1), default=1024, show_default=True, help="Trainings without a fault.")
 @click.option("--seeds", type=click.IntRange(min=1), default=128, show_default=True, help="Trainings of each fault.")
@@ -280,6 +304,6 @@ def gate_power(  # noqa: PLR0913 - an argument an option
             n = clean if name == power.CLEAN else seeds
             trained = power.train(digits, name, n, count, folder / digits.name, progress.trained)
         found.append(power.measure(trained, reference, gates))
-    power.show(found, Console(stderr=json_to == "-", highlight=False))
+    console.say(power.markdown(found), json_to)
     if json_to is not None:
         write_json(json_to, power.as_json(found))

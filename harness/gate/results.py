@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -83,6 +84,33 @@ def markdown(result: Result) -> str:
             "",
         ]
     )
+
+
+_COLUMNS = ("tensorflow", "keras", "numpy", "python")
+
+
+def table(gates: Sequence[Mapping[str, Any]]) -> str:
+    """Gates of several environments, as :func:`as_json` has them, a row each; in Markdown.
+
+    A check that a gate did not come to has a dash.
+    """
+    names = list(dict.fromkeys(check["name"] for gate in gates for check in gate["checks"]))
+    head = [*_COLUMNS, "verdict", *names, "first zero epoch, mean", "seconds"]
+    rows = [head, ["---"] * len(head)]
+    for gate in gates:
+        verdicts = {check["name"]: str(check["verdict"]) for check in gate["checks"]}
+        details = {name: value for check in gate["checks"] for name, value in check["details"].items()}
+        mean = details.get("mean_first_zero")
+        rows.append(
+            [
+                *(str(gate["versions"].get(name, "-")) for name in _COLUMNS),
+                f"**{gate['verdict']}**",
+                *(verdicts.get(name, "-") for name in names),
+                "-" if mean is None else f"{mean:.1f} ({details['n']} seeds)",
+                f"{gate['duration_s']:.0f}",
+            ]
+        )
+    return "\n".join(f"| {' | '.join(map(_cell, row))} |" for row in rows)
 
 
 def _texts(check: Check) -> list[str]:

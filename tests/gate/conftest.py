@@ -11,7 +11,6 @@ import pytest
 from harness.digits import Digits
 from harness.gate import reference
 from harness.gate.reference import Reference
-from tests.conftest import MNIST
 from tests.support import ROOT
 
 SUBJECTS = Path(__file__).with_name("subjects")
@@ -28,9 +27,3 @@ def subjects(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let processes that the test starts find the engines of :mod:`subjects`."""
     monkeypatch.setenv("PYTHONPATH", f"{SUBJECTS}{os.pathsep}{ROOT}")
     monkeypatch.setattr(sys, "path", [*sys.path, str(SUBJECTS)])
-
-
-@pytest.fixture(scope="session")
-def chosen() -> tuple[str, str]:
-    """The option that asks for the images of the fixture ``digits``."""
-    return "--data", os.environ.get(MNIST) or "optdigits"

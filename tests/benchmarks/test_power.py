@@ -1,0 +1,96 @@
+"""Faults are planted where they say, and gates are resampled from what was trained."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from benchmarks import faults, power
+from benchmarks.power import Trained
+from harness.digits import Digits
+from harness.gate import reference
+from harness.gate.reference import Reference
+from harness.gate.training import train
+from harness.variant import BASELINE, Variant
+from harness.workers import Workers
+from tests.support import Harness
+
+VARIANTS = [BASELINE.model_copy(update={"seed": seed, "epochs": 2}) for seed in (1, 2)]
+
+
+def trained(name: str, digits: Digits) -> list[list[float]]:
+    with Workers(1, power.ENGINE, faults.task(name)) as workers:
+        workers.load(digits)
+        return [one.losses.tolist() for one in workers.submit(VARIANTS).result().outcomes]
+
+
+@pytest.fixture(scope="module")
+def clean(digits: Digits) -> list[list[float]]:
+    """Losses where nothing is planted."""
+    with Workers(1, power.ENGINE, train) as workers:
+        workers.load(digits)
+        return [one.losses.tolist() for one in workers.submit(VARIANTS).result().outcomes]
+
+
+def test_without_a_fault_training_is_as_ever(digits: Digits, clean: list[list[float]]) -> None:
+    assert trained("clean", digits) == clean
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [name for name in faults.FAULTS if name != power.CLEAN])
+def test_every_fault_changes_training_and_comes_back_as_what_was_asked_for(
+    name: str, digits: Digits, clean: list[list[float]]
+) -> None:
+    found = trained(name, digits)
+    assert all(np.abs(np.array(mine) - theirs).max() > 1e-4 for mine, theirs in zip(found, clean, strict=True))
+
+
+def test_variants_come_back_without_what_was_changed(digits: Digits) -> None:
+    with Workers(1, power.ENGINE, faults.task("rate-0.5")) as workers:
+        workers.load(digits)
+        variants: list[Variant] = [one.variant for one in workers.submit(VARIANTS).result().outcomes]
+    assert variants == VARIANTS
+
+
+@pytest.fixture(scope="module")
+def recorded(digits: Digits) -> Reference:
+    """The package's reference of the images."""
+    return reference.load(reference.path_of(digits.name))
+
+
+def made_up(name: str, recorded: Reference, later: int) -> Trained:
+    repeats = recorded.repeats
+    first_zero = [None if epoch is None or epoch + later > 100 else epoch + later for epoch in repeats.first_zero]
+    return Trained(name, first_zero, list(repeats.errors), 500.0, 2)
+
+
+def test_what_is_as_recorded_is_nearly_never_red_and_what_is_later_nearly_always(recorded: Reference) -> None:
+    same = power.measure(made_up("clean", recorded, 0), recorded, 2000)
+    assert same.red.high <= 0.015
+    assert not same.must
+    late = power.measure(made_up("batch-64", recorded, 8), recorded, 1000)
+    assert late.red.low >= 0.95
+    assert late.must
+    assert late.slower > 0.1
+    assert late.duration_s[0] == pytest.approx(late.seeds[0] * 500 / len(recorded.repeats.seeds))
+    assert "**batches of 64**" in power.markdown([same, late])
+
+
+@pytest.mark.slow
+def test_what_was_trained_is_not_trained_again(harness: Harness, chosen: Sequence[str], tmp_path: Path) -> None:
+    few = ("--clean", "8", "--seeds", "8", "--gates", "50", "--fault", "clean", "--out", str(tmp_path / "power"))
+    first = harness("gate", "power", *few, *chosen, "--json", "first.json")
+    assert first.returncode == 0, first.stderr
+    [path] = (tmp_path / "power").glob("*/clean.json")
+    moment = path.stat().st_mtime_ns
+    second = harness("gate", "power", *few, *chosen, "--json", "second.json")
+    assert path.stat().st_mtime_ns == moment
+    assert first.stdout == second.stdout
+    assert json.loads((tmp_path / "first.json").read_text()) == json.loads((tmp_path / "second.json").read_text())
+    wrong = harness("gate", "power", "--fault", "gremlins", *chosen)
+    assert wrong.returncode == 2
+    assert "no fault is called 'gremlins'" in wrong.stderr
