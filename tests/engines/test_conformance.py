@@ -49,7 +49,7 @@ class Changed:
         (conformance.optimizer, {"epsilon": 1e-7}, {}),
         (conformance.softmax_in_output, {"softmax": "logits"}, {}),
         (conformance.scores, {}, {"errors": np.array([0])}),
-        (conformance.repeats, {"epochs": 1}, {"losses": np.array([np.nan])}),
+        (conformance.snapshots, {}, {"snapshots": {}}),
         (conformance.divergence, {"learning_rate": 0.001}, {}),
         (conformance.shapes, {"layers": (10,)}, {}),
     ],
@@ -60,6 +60,27 @@ def test_an_engine_that_does_something_else_is_found_out(
 ) -> None:
     with pytest.raises(BrokenError):
         rule(Changed(digits, before, after), digits)
+
+
+class Drifting(Changed):
+    """A right engine whose losses are other ones in every call."""
+
+    def __init__(self, digits: Digits) -> None:
+        super().__init__(digits, {}, {})
+        self._calls = 0
+
+    def train(
+        self, variants: Sequence[Variant], *, snapshots: Collection[int] = (), on_epoch: OnEpoch | None = None
+    ) -> list[Trajectory]:
+        self._calls += 1
+        trained = super().train(variants, snapshots=snapshots, on_epoch=on_epoch)
+        return [replace(one, losses=one.losses + 1e-9 * self._calls) for one in trained]
+
+
+@pytest.mark.parametrize("rule", [conformance.repeats, conformance.prefixes, conformance.reports])
+def test_an_engine_that_does_not_repeat_is_found_out(rule: Rule, digits: Digits) -> None:
+    with pytest.raises(BrokenError):
+        rule(Drifting(digits), digits)
 
 
 def test_an_engine_that_raises_breaks_every_rule_and_says_what(digits: Digits) -> None:
