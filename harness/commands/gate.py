@@ -99,7 +99,8 @@ def gate_run(  # noqa: PLR0913 - an argument an option
         else:
             chosen = _seeds(reference, seeds, first_seed, fresh=fresh_seeds)
             others = tuple(name for name in against or engines.NAMES if name != _NONE)
-            count = workers or default_count()
+            # The others are as long at it as the engine itself, so that it takes the cores that they leave, or one.
+            count = workers or max(1, default_count() - len(others))
             asked = run.Asked(engine, chosen, count, others, strict=strict, conformance=conformance)
             result = run.run(digits, reference, asked, told)
     files = _write(result, reference, folder, strict=strict)

@@ -28,6 +28,9 @@ from harness.workers import Batch, UnmadeError, WorkerError, WorkerLostError, Wo
 # by the slow one.
 _PAIRS = {"xla": (40, 40, 40, 40), "graph": (40, 40, 40, 40), "keras": (40, 40, 10, 10)}
 
+# Processes of an engine that has to be agreed with: the slow one trains the baseline beside its other seeds.
+_WORKERS = {"xla": 1, "graph": 1, "keras": 2}
+
 # So many stages are trained without waiting for the one before: nearly no gate that is well ends at the first.
 _AHEAD = 1
 
@@ -219,8 +222,8 @@ class _Gate:
         self.trained: list[Training] = []
 
     def __enter__(self) -> Self:
-        names = {self._engine: self._asked.workers} | dict.fromkeys(self._others, 1)
-        self._trainers = {name: self._trainer(name, count) for name, count in names.items()}
+        counts = {self._engine: self._asked.workers} | {name: _WORKERS[name] for name in self._others}
+        self._trainers = {name: self._trainer(name, count) for name, count in counts.items()}
         subject = self._trainers[self._engine]
         subject.submit([self._own, *self._variants[: self._asked.stages[0]]])
         for name in self._others:
