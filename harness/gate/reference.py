@@ -194,8 +194,9 @@ def save(reference: Reference, path: Path) -> None:
         StoppedError: the file cannot be written.
     """
     content = reference.model_dump(mode="json", by_alias=True)
-    lines = json.dumps({**content, "sha256": _digest(content)}, indent=1)
-    write_text(path, lines + "\n")
+    # A line a part: thousands of lines of a number each would be no easier to read.
+    parts = [f'"{name}": {json.dumps(part)}' for name, part in {**content, "sha256": _digest(content)}.items()]
+    write_text(path, "{\n" + ",\n".join(parts) + "\n}\n")
 
 
 def _digest(content: Mapping[str, Any]) -> str:
