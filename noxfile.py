@@ -102,14 +102,14 @@ def regression(session: nox.Session) -> None:
 
 @nox.session(name="gate-power")
 def gate_power(session: nox.Session) -> None:
-    """Measure how often the regression gate is red when nothing is wrong, and for planted faults; an hour."""
+    """Measure how often the regression gate is red when nothing is wrong, and for planted faults; half an hour."""
     _run(session, "harness", "gate", "power", *session.posargs)
 
 
 @nox.session(name="regression-matrix")
 def regression_matrix(session: nox.Session) -> None:
     """Put TensorFlow 2.16 and every later minor version that installs on this Python to the gate; network, minutes."""
-    uv, done = _uv(session), []
+    uv, tables, bad = _uv(session), list[str](), list[str]()
     _prepare(session)
     for minor in count(OLDEST_MINOR):
         folder = ROOT / ".venv-matrix" / f"2.{minor}"
@@ -119,16 +119,24 @@ def regression_matrix(session: nox.Session) -> None:
             # Newer than it knows nothing of the project's own limits: what else it needs is chosen by TensorFlow.
             session.run(*into, f"tensorflow==2.{minor}.*", "--group", f"{ROOT / 'pyproject.toml'}:gate")
         except CommandFailed:
-            session.warn(f"TensorFlow 2.{minor} does not install on Python {sys.version.split()[0]}")
-            if minor >= _locked_minor():
+            session.warn(f"TensorFlow 2.{minor} does not install here; if that is not meant to be, uv says above why")
+            if minor > _locked_minor():
                 break
+            bad.append(f"2.{minor}")
             continue
         session.run(uv, "pip", "install", "--quiet", "--no-deps", "--python", _bin("python", folder), str(ROOT))
         out = ROOT / "out" / "gate" / "matrix" / f"2.{minor}"
         command = (_bin("harness", folder), "gate", "run", "--against", "keras", "--untracked", "--out", str(out))
-        session.run(*command, *session.posargs, success_codes=range(6))
-        done.append(str(out / "gate.json"))
-    session.run(_bin("harness"), "gate", "table", *done)
+        try:
+            session.run(*command, *session.posargs)
+        except CommandFailed:
+            bad.append(f"2.{minor}")
+        if (out / "gate.json").is_file():  # which it removes when it begins
+            tables.append(str(out / "gate.json"))
+    if tables:
+        session.run(_bin("harness"), "gate", "table", *tables)
+    if bad:
+        session.error(f"not PASS, or without a result: TensorFlow {', '.join(bad)}")
 
 
 def _locked_minor() -> int:

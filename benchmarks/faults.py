@@ -61,7 +61,8 @@ def _train(name: str, engine: Engine, digits: Digits, variants: Sequence[Variant
         fault.plant()
         _planted.add(name)
     if fault.spoil is not None:
-        engine = engines.make(engine.name, fault.spoil(digits))
+        digits = fault.spoil(digits)
+        engine = engines.make(engine.name, digits)
     changed = [variant.model_copy(update=fault.changes) for variant in variants]
     trained = train(engine, digits, changed)
     return [replace(training, variant=variant) for training, variant in zip(trained, variants, strict=True)]

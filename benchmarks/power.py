@@ -13,14 +13,14 @@ from typing import Any
 import numpy as np
 
 from benchmarks import faults
-from harness import engines, stats
+from harness import engines, machine, stats
 from harness.digits import Digits
 from harness.errors import StoppedError
 from harness.gate import convergence as rule
 from harness.gate.convergence import Found, Sample
 from harness.gate.reference import ERRORS_EPOCH, Reference
 from harness.output import write_json
-from harness.variant import BASELINE
+from harness.variant import BASELINE, TRACE_VERSION
 from harness.workers import WorkerError, WorkerLostError, Workers
 
 # Far from the seeds of references and of gates.
@@ -41,6 +41,7 @@ class Trained:
         errors: ``(n,)``, errors at the early epoch.
         duration_s: of all, by so many workers.
         workers: processes that trained.
+        made_from: what it depends on besides the seeds: fault, images, versions.
     """
 
     fault: str
@@ -48,6 +49,7 @@ class Trained:
     errors: list[int]
     duration_s: float
     workers: int
+    made_from: dict[str, str]
 
     @property
     def n(self) -> int:
@@ -72,7 +74,7 @@ class Power:
         share: of them that reach zero.
         errors: mean at the early epoch.
         red, better, passed: shares of the resampled gates that are FAIL, that are CHANGED for learning sooner, and
-            that are PASS, those with CHANGED among them; with 95% intervals.
+            that are PASS, those with CHANGED among them; with 95% intervals for the resampling, given the trainings.
         seeds: after which half of the gates, and 95 of 100, had a verdict.
         duration_s: what so many seeds take to train on the machine that recorded.
         must: whether the gate has to see it: 10% more epochs, or 20 points fewer that reach zero.
@@ -94,40 +96,57 @@ class Power:
 
 
 def train(digits: Digits, name: str, n: int, workers: int, folder: Path, on_done: OnDone) -> Trained:
-    """Train with a fault, or read what was trained before.
+    """Train with a fault, or read what was trained before by the same.
 
     Raises:
         StoppedError: a training failed, or what it gave cannot be written.
     """
-    path = folder / f"{name}.json"
-    if path.exists():
-        content = json.loads(path.read_text())
-        content.pop("schema")
-        before = Trained(**content)
-        if before.n == n:
-            return before
+    path, made_from = folder / f"{name}.json", _made_from(name, digits)
+    before = _read(path)
+    if before is not None and (before.n, before.made_from) == (n, made_from):
+        return before
     began_s = time.monotonic()
     variants = [BASELINE.model_copy(update={"seed": FIRST_SEED + number}) for number in range(n)]
-    width = engines.width(ENGINE)
     trained, futures = [], []
     with Workers(workers, ENGINE, faults.task(name)) as pool:
         pool.load(digits)
-        futures = [pool.submit(variants[start : start + width]) for start in range(0, n, width)]
+        futures = [pool.submit(batch) for batch in engines.batches(ENGINE, variants)]
         try:
-            for done, _ in enumerate(as_completed(futures), start=1):
-                on_done(min(done * width, n), n)
+            for done, future in enumerate(as_completed(futures), start=1):
+                on_done(min(done * len(future.result().outcomes), n), n)
             trained = [training for future in futures for training in future.result().outcomes]
         except (WorkerError, WorkerLostError) as error:
             raise StoppedError(f"{name}: a training failed: {error}", "Mend the cause and run again.") from error
     found = Trained(
         name,
         [training.first_zero_epoch for training in trained],
-        [int(training.errors[ERRORS_EPOCH - 1]) for training in trained],
+        [training.errors_at(ERRORS_EPOCH) for training in trained],
         time.monotonic() - began_s,
         workers,
+        made_from,
     )
     write_json(str(path), asdict(found))
     return found
+
+
+def _made_from(name: str, digits: Digits) -> dict[str, str]:
+    versions = machine.versions()
+    return {
+        "fault": faults.FAULTS[name].what,
+        "images": digits.sha256_x + digits.sha256_y,
+        "trace": str(TRACE_VERSION),
+        **{package: versions[package] for package in ("tensorflow", "keras", "numpy")},
+    }
+
+
+def _read(path: Path) -> Trained | None:
+    """What was trained before; None if there is nothing that can be read."""
+    try:
+        content = json.loads(path.read_text())
+        content.pop("schema")
+        return Trained(**content)
+    except (OSError, ValueError, TypeError, AttributeError, KeyError):
+        return None
 
 
 def measure(trained: Trained, reference: Reference, gates: int) -> Power:
@@ -176,7 +195,8 @@ def markdown(found: list[Power]) -> str:
     about = [
         f"In bold: at least {rule.MARGIN_MEAN:.0%} more epochs, or {points:.0f} points fewer that reach zero.",
         f"First zero epoch: the mean, a seed that never reaches zero counted as {BASELINE.epochs}.",
-        "Red: FAIL, of the resampled gates, with a 95% interval. CHANGED: better than the reference beyond chance.",
+        "Red: FAIL, of the resampled gates, with a 95% interval for the resampling: of these trainings, not of others.",
+        "CHANGED: better than the reference beyond chance.",
         "Seeds and seconds: after which half of the gates, and 95 of 100, had their verdict.",
     ]
     return "\n".join([*(f"| {' | '.join(row)} |" for row in rows), "", *about])

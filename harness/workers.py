@@ -99,7 +99,7 @@ def train(engine: Engine | Exception, digits: Digits, variants: Sequence[Variant
         raise UnmadeError(f"the engine cannot be made: {type(engine).__name__}: {engine}")
     try:
         outcomes = task(engine, digits, variants)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         # As one that every process can read: some of TensorFlow's do not survive being sent.
         raise WorkerError(f"{type(error).__name__}: {error}") from error
     return Batch(outcomes, began_s, time.time())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,7 +14,7 @@ import click
 
 from harness import engines
 from harness.commands import console, options
-from harness.errors import DataError, ExitStatus, StoppedError, UsageError
+from harness.errors import DataError, ExitStatus, HarnessError, UsageError
 from harness.output import check_destinations, write_bytes, write_json, write_text
 from harness.progress import TrainingsProgress
 from harness.workers import default_count
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
 _SEEDS = 1024
 _FILES = ("gate.json", "junit.xml", "summary.md")
+_FIGURES = "figures"
 _NONE = "none"
 # Fresh seeds begin here: above all that references and gates have.
 _FRESH = 1_000_000
@@ -85,6 +87,8 @@ def gate_run(  # noqa: PLR0913 - an argument an option
     if first_seed is not None and fresh_seeds:
         raise UsageError("--first-seed and --fresh-seeds contradict each other", "Give one of them.")
     check_destinations(json_to, *(folder / name for name in _FILES))
+    for name in _FILES:  # so that nobody takes what an earlier gate left for this one's, however this one ends
+        (folder / name).unlink(missing_ok=True)
     digits: Digits | None = None
     reference: Reference | None = None
     with TrainingsProgress(console.err, quiet=quiet) as progress:
@@ -99,18 +103,19 @@ def gate_run(  # noqa: PLR0913 - an argument an option
         else:
             chosen = _seeds(reference, seeds, first_seed, fresh=fresh_seeds)
             others = tuple(name for name in against or engines.NAMES if name != _NONE)
-            # The others are as long at it as the engine itself, so that it takes the cores that they leave, or one.
-            count = workers or max(1, default_count() - len(others))
+            count = workers or run.left_cores(engine, others, default_count())
             asked = run.Asked(engine, chosen, count, others, strict=strict, conformance=conformance)
             result = run.run(digits, reference, asked, told)
-    files = _write(result, reference, folder, strict=strict)
+    kept = [
+        _kept(f"{name} is not written", write) for name, write in _writers(result, reference, folder, strict=strict)
+    ]
     if json_to is not None:
-        _write_json(result, json_to)
+        kept.append(_kept(f"{json_to} is not written", lambda: _write_json(result, json_to)))
+    if not untracked:
+        kept.append(_kept("the gate is not in MLflow", lambda: _track(result, digits, folder)))
     console.say(_summary(result, folder), json_to)
-    status = STATUSES[result.verdict]
-    if not untracked and not _tracked(result, digits, files) and result.verdict is Verdict.PASS:
-        status = ExitStatus.ENVIRONMENT
-    return status
+    # The verdict is what matters, but nobody shall take for well what they cannot look up.
+    return STATUSES[result.verdict] if all(kept) or result.verdict is not Verdict.PASS else ExitStatus.ENVIRONMENT
 
 
 @dataclass(frozen=True)
@@ -158,23 +163,38 @@ def _seeds(reference: Reference, n: int | None, first: int | None, *, fresh: boo
     return chosen
 
 
-def _write(result: Result, reference: Reference | None, folder: Path, *, strict: bool) -> list[Path]:
-    """Write what CI and people read; return what was written."""
+def _kept(otherwise: str, write: Callable[[], None]) -> bool:
+    """Write something; say so if that cannot be, and go on."""
+    try:
+        write()
+    except (HarnessError, OSError) as error:
+        console.err.print(f"error: {otherwise}: {error}", markup=False)
+        return False
+    return True
+
+
+def _writers(
+    result: Result, reference: Reference | None, folder: Path, *, strict: bool
+) -> list[tuple[str, Callable[[], None]]]:
+    """What CI and people read, by name, and how it is written."""
     from harness.gate import results
     from reports import gate as pictures
 
-    summary = results.markdown(result)
-    figures = folder / "figures"
-    files = [folder / name for name in _FILES]
-    _write_json(result, str(files[0]))
-    write_bytes(files[1], results.junit(result, strict=strict))
-    write_text(files[2], summary)
-    pictures.write(result, reference, figures)
+    record, cases, summary = (folder / name for name in _FILES)
+    text = results.markdown(result)
     step = os.environ.get("GITHUB_STEP_SUMMARY")
-    if step:
-        with Path(step).open("a", encoding="utf-8") as stream:
-            stream.write(summary)
-    return [*files, figures] if figures.is_dir() else files
+    return [
+        (str(record), lambda: _write_json(result, str(record))),
+        (str(cases), lambda: write_bytes(cases, results.junit(result, strict=strict))),
+        (str(summary), lambda: write_text(summary, text)),
+        (str(folder / _FIGURES), lambda: pictures.write(result, reference, folder / _FIGURES)),
+        *([(step, lambda: _append(step, text))] if step else []),
+    ]
+
+
+def _append(path: str, text: str) -> None:
+    with Path(path).open("a", encoding="utf-8") as stream:
+        stream.write(text)
 
 
 def _write_json(result: Result, destination: str) -> None:
@@ -184,24 +204,17 @@ def _write_json(result: Result, destination: str) -> None:
 
 
 def _summary(result: Result, folder: Path) -> str:
-    from harness.gate.verdict import Verdict
-
     lines = [f"{result.verdict}: {result.answer} ({result.duration_s:.0f} s)", f"written: {folder.absolute()}"]
-    if result.seeds and result.verdict is not Verdict.PASS:
-        lines.append(f"the same seeds again: --first-seed {result.seeds[0]}")
+    if result.seeds:
+        first, last = result.seeds[0], result.seeds[-1]
+        lines.append(f"seeds: {first} to {last}; the same again: --first-seed {first}")
     return "\n".join(lines)
 
 
-def _tracked(result: Result, digits: Digits | None, files: list[Path]) -> bool:
-    """Record the gate in MLflow, and say so if that cannot be."""
+def _track(result: Result, digits: Digits | None, folder: Path) -> None:
     from harness.gate import track
 
-    try:
-        track.record(result, digits, files)
-    except (StoppedError, UsageError) as error:
-        console.err.print(f"error: the gate is not in MLflow: {error}", markup=False)
-        return False
-    return True
+    track.record(result, digits, [path for name in (*_FILES, _FIGURES) if (path := folder / name).exists()])
 
 
 @gate.command("record")
@@ -258,9 +271,11 @@ def _gate_json(path: Path) -> dict[str, Any]:
     """
     try:
         content = json.loads(path.read_text())
-        if {"verdict", "checks", "versions"} <= content.keys():
+        if {"verdict", "checks", "versions", "duration_s"} <= content.keys() and all(
+            {"name", "verdict", "details"} <= check.keys() for check in content["checks"]
+        ):
             return dict(content)
-    except (ValueError, AttributeError):
+    except (ValueError, AttributeError, TypeError):
         pass
     raise UsageError(f"{path}: this is not what a gate left", "Name a gate.json of harness gate run.")
 
@@ -291,12 +306,16 @@ def gate_power(  # noqa: PLR0913 - an argument an option
 ) -> None:
     """Measure how often the check of convergence is red: half an hour. What was trained is kept, and not done again."""
     from benchmarks import faults, power
+    from harness.gate import checks
+    from harness.gate.verdict import Verdict
 
     if unknown := set(names) - set(faults.FAULTS):
         raise UsageError(f"no fault is called {min(unknown)!r}", f"Faults: {', '.join(faults.FAULTS)}.")
     check_destinations(json_to)
     digits = console.load(data)
     reference = _load(path, digits)
+    if checks.data(digits, reference).verdict is not Verdict.PASS:
+        raise UsageError(f"the reference is of other images than {digits.name}", "Name one of these: --reference.")
     count = workers or default_count()
     found = []
     for name in names or faults.FAULTS:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache
 from importlib.metadata import entry_points
 from typing import Any
@@ -38,8 +38,9 @@ def _other(name: str) -> Callable[[Digits], Engine]:
         raise UsageError(f"no engine is called {name!r}", f"Engines: {', '.join((*NAMES, *_others()))}.")
     try:
         made: Callable[[Digits], Engine] = _others()[name].load()
-    except (ImportError, AttributeError) as error:
-        raise UsageError(f"engine {name} cannot be loaded: {error}", "Mend the package that it is from.") from error
+    except Exception as error:  # whatever another's module raises when it is loaded
+        cause = f"engine {name} cannot be loaded: {type(error).__name__}: {error}"
+        raise UsageError(cause, "Mend the package that it is from.") from error
     return made
 
 
@@ -54,8 +55,23 @@ def check(name: str) -> None:
 
 
 def width(name: str) -> int:
-    """How many trainings this engine is given at a time."""
-    return WIDTHS[name] if name in WIDTHS else int(getattr(_other(name), "width", 1))
+    """How many trainings this engine is given at a time.
+
+    Raises:
+        UsageError: another package's engine says something that is no such number.
+    """
+    if name in WIDTHS:
+        return WIDTHS[name]
+    found = getattr(_other(name), "width", 1)
+    if not isinstance(found, int) or found < 1:
+        raise UsageError(f"engine {name} has the width {found!r}", "Its package has to give a whole number from 1 on.")
+    return found
+
+
+def batches(name: str, variants: Sequence[Variant]) -> list[Sequence[Variant]]:
+    """Variants as this engine is given them, as many at a time as it takes."""
+    at_a_time = width(name)
+    return [variants[start : start + at_a_time] for start in range(0, len(variants), at_a_time)]
 
 
 def baseline(name: str) -> Variant:

@@ -34,7 +34,7 @@ BETA = 0.04
 MARGIN_MEAN, MARGIN_SHARE = 0.10, 0.20
 
 # A difference below this is no matter however sure it is.
-GAP_EPOCHS = 1.0
+GAP_EPOCHS = GAP_ERRORS = 1.0
 
 
 # Gates that are simulated to find out what can be noticed.
@@ -56,7 +56,7 @@ class Sample:
 
     Attributes:
         first_zero: ``(..., n)``, each training's first epoch without error; infinite where there was none.
-        errors: ``(..., n)``, its errors after :data:`ERRORS_EPOCH` epochs.
+        errors: ``(..., n)``, its errors after the early epoch at which these are compared.
         budget: epochs that each was trained.
     """
 
@@ -160,10 +160,11 @@ def look(now: Sample, reference: Sample, stage: int, stages: tuple[int, ...] = S
     reached, n_reached = np.isfinite(seeds.first_zero).sum(axis=-1), reference.n_reached
     p_share = hypergeom.cdf(reached, n + n_reference, reached + n_reached, n)
     is_slower = (mean > expected + reach) & (later <= CROSS_CHECK)
-    is_slower |= more <= share_of(ALPHA_ERRORS, stage, stages)
+    further = seeds.errors.mean(axis=-1) - float(reference.errors.mean())
+    is_slower |= (more <= share_of(ALPHA_ERRORS, stage, stages)) & (further >= GAP_ERRORS)
     is_slower |= p_share <= share_of(ALPHA_SHARE, stage, stages)
     is_faster = (mean < expected - reach) & (sooner <= CROSS_CHECK)
-    is_faster |= fewer <= share_of(ALPHA_ERRORS, stage, stages)
+    is_faster |= (fewer <= share_of(ALPHA_ERRORS, stage, stages)) & (further <= -GAP_ERRORS)
     beta = share_of(BETA, stage, stages)
     mean_bound = mean + _welch_half(epochs, theirs, beta)
     share_bound = _share_bound(reached, n, beta)
@@ -233,8 +234,12 @@ def sample(first_zero: Sequence[int | None], errors: ArrayLike, budget: int) -> 
 
 
 def slower(reference: Sample, by: float) -> Sample:
-    """The reference as if every seed had taken so much longer, relatively; its errors stay as they are."""
-    later = np.ceil(reference.first_zero * (1 + by))
+    """The reference as if every seed had taken so much longer, relatively; its errors stay as they are.
+
+    An epoch stands for any moment within it: else to round up would add half an epoch to all.
+    """
+    within = np.random.Generator(np.random.PCG64(4)).random(reference.first_zero.shape)
+    later = np.ceil((reference.first_zero - within) * (1 + by))
     return Sample(np.where(later > reference.budget, np.inf, later), reference.errors, reference.budget)
 
 

@@ -8,8 +8,6 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-import numpy as np
-
 from harness import engines, machine
 from harness.digits import Digits
 from harness.errors import StoppedError, UsageError
@@ -110,7 +108,7 @@ def _train(digits: Digits, seeds: int, workers: int, on_done: OnDone) -> _Traine
         def pool(name: str, count: int = 1, task: Callable[..., list[Training]] = train) -> _Pool:
             made = stack.enter_context(Workers(count, name, task, BASELINE.shape))
             made.load(digits)
-            return _Pool(made, engines.width(name))
+            return _Pool(made, name)
 
         pools = {name: pool(name, workers if name == ENGINE else 1) for name in engines.NAMES}
         asked_own = {name: pools[name].submit(variants) for name, variants in own.items()}
@@ -136,15 +134,14 @@ def _had(futures: Sequence[Future[Batch[Training]]]) -> list[Training]:
 
 @dataclass(frozen=True)
 class _Pool:
-    """An engine's workers, and how many variants each is given at a time."""
+    """An engine's workers."""
 
     workers: Workers[Training]
-    width: int
+    engine: str
 
     def submit(self, variants: Sequence[Variant]) -> list[Future[Batch[Training]]]:
         """Train these, batch by batch."""
-        starts = range(0, len(variants), self.width)
-        return [self.workers.submit(variants[start : start + self.width]) for start in starts]
+        return [self.workers.submit(batch) for batch in engines.batches(self.engine, variants)]
 
 
 def _seeds(n: int) -> list[int]:
@@ -196,16 +193,10 @@ def _repeats(trained: Sequence[Training]) -> Repeats:
         seeds=[training.variant.seed for training in trained],
         first_zero=[training.first_zero_epoch for training in trained],
         errors_at=ERRORS_EPOCH,
-        errors=[int(training.errors[ERRORS_EPOCH - 1]) for training in trained],
+        errors=[training.errors_at(ERRORS_EPOCH) for training in trained],
         final_errors=[int(training.errors[-1]) for training in trained],
-        returned=[_returned(training) for training in trained],
+        returned=[training.returned for training in trained],
     )
-
-
-def _returned(training: Training) -> int:
-    """Epochs after the first without error that had some again."""
-    first = training.first_zero_epoch
-    return 0 if first is None else int(np.count_nonzero(training.errors[first:]))
 
 
 def _trace(training: Training) -> Trace:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
@@ -13,6 +14,7 @@ from harness.gate import fingerprint
 from harness.gate.run import Result
 from harness.gate.verdict import Check, Verdict
 
+_UNWRITABLE = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _SIGNS = {
     Verdict.PASS: "✅",
     Verdict.CHANGED: "🔷",
@@ -54,13 +56,18 @@ def junit(result: Result, *, strict: bool) -> bytes:
 
 def _case(check: Check, *, strict: bool) -> TestCase:
     case = TestCase(check.name, "harness.gate", check.duration_s)
-    said = f"expected {check.expected}; seen {check.seen}"
+    said = _writable(f"expected {check.expected}; seen {check.seen}")
     if check.verdict is Verdict.FAIL or (strict and check.verdict is Verdict.CHANGED):
         case.result = [Failure(said, check.verdict)]
     elif check.verdict in {Verdict.INCONCLUSIVE, Verdict.NOT_RUN}:
         case.result = [Error(said, check.verdict)]
-    case.system_out = str(check)
+    case.system_out = _writable(str(check))
     return case
+
+
+def _writable(text: str) -> str:
+    """The text without the characters that XML cannot hold: an engine's message may have any."""
+    return _UNWRITABLE.sub("?", text)
 
 
 def markdown(result: Result) -> str:

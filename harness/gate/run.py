@@ -9,8 +9,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from functools import partial
 from threading import Lock
-from types import TracebackType
-from typing import Protocol, Self
+from typing import Protocol
 
 from harness import engines
 from harness.digits import Digits
@@ -112,6 +111,11 @@ class Result:
         }[self.verdict]
 
 
+def left_cores(engine: str, against: Sequence[str], cores: int) -> int:
+    """How many processes train the engine under test: as many as the others leave cores, one at least."""
+    return max(1, cores - sum(_WORKERS[name] for name in against if name != engine))
+
+
 class _FailedError(Exception):
     """A training that the gate needs and that was not had; with the verdict that it comes to."""
 
@@ -137,9 +141,7 @@ class _Trainer:
     def submit(self, variants: Sequence[Variant]) -> None:
         """Train these, in batches of the engine's width, without those that were given before."""
         new = [variant for variant in variants if self._longest(variant) is None]
-        width = engines.width(self._name)
-        for start in range(0, len(new), width):
-            batch = new[start : start + width]
+        for batch in engines.batches(self._name, new):
             future = self._workers.submit(batch)
             future.add_done_callback(partial(self._count, len(batch)))
             self._futures |= {variant: (future, place) for place, variant in enumerate(batch)}
@@ -184,13 +186,12 @@ def run(digits: Digits, reference: Reference, asked: Asked, told: Told) -> Resul
     told.check(found[0])
     gate = _Gate(digits, reference, asked, told)
     if found[0].verdict is Verdict.PASS:
-        with gate:
-            last_s = began_s
-            for check in gate.checks():
-                now_s = time.monotonic()
-                found.append(replace(check, duration_s=now_s - last_s))
-                told.check(found[-1])
-                last_s = now_s
+        last_s = began_s
+        for check in gate.checks():
+            now_s = time.monotonic()
+            found.append(replace(check, duration_s=now_s - last_s))
+            told.check(found[-1])
+            last_s = now_s
     return Result(
         checks=found,
         verdict=overall(found, strict=asked.strict),
@@ -198,7 +199,7 @@ def run(digits: Digits, reference: Reference, asked: Asked, told: Told) -> Resul
         dataset=digits.name,
         seeds=[training.variant.seed for training in gate.trained],
         first_zero=[training.first_zero_epoch for training in gate.trained],
-        errors=[_early_errors(training, reference) for training in gate.trained],
+        errors=[training.errors_at(reference.repeats.errors_at) for training in gate.trained],
         duration_s=time.monotonic() - began_s,
     )
 
@@ -210,38 +211,42 @@ def not_run(name: str, expected: str, error: HarnessError) -> Result:
 
 
 class _Gate:
-    """The trainings of one gate, as a context, and the checks that are made of them."""
+    """The trainings of one gate, and the checks that are made of them."""
 
     def __init__(self, digits: Digits, reference: Reference, asked: Asked, told: Told) -> None:
         self._digits, self._reference, self._asked, self._told = digits, reference, asked, told
-        self._stack, self._counting, self._done = ExitStack(), Lock(), 0
+        self._counting, self._done = Lock(), 0
+        self._trainers: dict[str, _Trainer] = {}
         self._engine = asked.engine
         self._others = [name for name in asked.against if name != self._engine]
         self._own = engines.baseline(self._engine)
         self._variants = [self._own.model_copy(update={"seed": seed}) for seed in asked.seeds]
         self.trained: list[Training] = []
 
-    def __enter__(self) -> Self:
+    def checks(self) -> Iterator[Check]:
+        """The checks, the cheapest first."""
+        with ExitStack() as stack:
+            try:
+                self._start(stack)
+            except StoppedError as error:
+                yield Check("workers", Verdict.NOT_RUN, "processes that train", error.cause, look=error.remedy)
+                return
+            yield from self._all()
+
+    def _start(self, stack: ExitStack) -> None:
+        """Start all processes, and give them what is trained in any case."""
         counts = {self._engine: self._asked.workers} | {name: _WORKERS[name] for name in self._others}
-        self._trainers = {name: self._trainer(name, count) for name, count in counts.items()}
+        for name, count in counts.items():
+            # A worker that dies is a finding, so that nothing is tried twice.
+            workers = stack.enter_context(Workers(count, name, train, BASELINE.shape, retries=0))
+            workers.load(self._digits)
+            self._trainers[name] = _Trainer(workers, name, self._count)
         subject = self._trainers[self._engine]
         subject.submit([self._own, *self._variants[: self._asked.stages[0]]])
         for name in self._others:
             self._trainers[name].submit([engines.baseline(name), *self._pairs(name)])
             subject.submit(self._pairs(name))
         subject.submit(self._early(self._own))
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._stack.close()
-
-    def _trainer(self, name: str, count: int) -> _Trainer:
-        # A worker that dies is a finding, so that nothing is tried twice.
-        workers = self._stack.enter_context(Workers(count, name, train, BASELINE.shape, retries=0))
-        workers.load(self._digits)
-        return _Trainer(workers, name, self._count)
 
     def _count(self, n: int) -> None:
         with self._counting:
@@ -258,11 +263,10 @@ class _Gate:
         early = self._early(BASELINE.model_copy(update={"adam": adam}))
         return [variant.with_epochs(epochs) for variant, epochs in zip(early, _PAIRS[other], strict=False)]
 
-    def checks(self) -> Iterator[Check]:
-        """The checks, the cheapest first."""
+    def _all(self) -> Iterator[Check]:
         subject = self._trainers[self._engine]
         if self._asked.conformance:
-            yield self._check("conformance", self._conformance)
+            yield self._check(f"conformance {self._engine}", self._conformance)
         yield self._check("softmax", lambda: checks.softmax(subject.result(self._own)))
         yield self._trace(self._engine, self._early(self._own))
         yield self._check("zero", self._zero)
@@ -279,12 +283,12 @@ class _Gate:
             return Check(name, error.verdict, "that it is trained", str(error), look=look)
 
     def _conformance(self) -> Check:
-        with Workers(1, self._engine, conform, retries=0) as workers:
-            workers.load(self._digits)
-            try:
+        try:
+            with Workers(1, self._engine, conform, retries=0) as workers:
+                workers.load(self._digits)
                 [broken] = workers.submit([]).result().outcomes
-            except (WorkerLostError, StoppedError, WorkerError) as error:
-                raise _failed(error) from error
+        except (WorkerLostError, StoppedError, WorkerError) as error:
+            raise _failed(error) from error
         return checks.conformance(self._engine, broken)
 
     def _trace(self, name: str, early: list[Variant]) -> Check:
@@ -323,7 +327,7 @@ class _Gate:
         return check
 
     def _sample(self) -> Sample:
-        errors = [_early_errors(training, self._reference) for training in self.trained]
+        errors = [training.errors_at(self._reference.repeats.errors_at) for training in self.trained]
         return sample([training.first_zero_epoch for training in self.trained], errors, BASELINE.epochs)
 
     def _agreement(self, name: str) -> Check:
@@ -331,7 +335,3 @@ class _Gate:
         pairs = [(mine.result(variant), theirs.result(variant)) for variant in self._pairs(name)]
         is_exact = self._is_exact(self._engine) and self._is_exact(name)
         return checks.agreement(self._engine, name, pairs, self._reference, is_exact=is_exact)
-
-
-def _early_errors(training: Training, reference: Reference) -> int:
-    return int(training.errors[reference.repeats.errors_at - 1])

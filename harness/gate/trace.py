@@ -10,16 +10,17 @@ from numpy.typing import NDArray
 from scipy.stats import binom
 
 from harness.gate import fingerprint
-from harness.gate.reference import Trace
+from harness.gate.reference import Early, Trace
 from harness.gate.training import Training
 from harness.lablog import LAB_LOG
+from harness.stats import wilson
 
 # So many epochs are compared where training does not repeat to the last bit.
 EARLY_EPOCHS = 10
 # A loss that is this far from the recorded one, relatively, has left it. Other engines and noise in the last bit moved
 # losses that had not left by 5e-7 at most in these epochs, and by 2e-4 and more once they had.
 TOLERANCE = 1e-5
-# At most so many of all right trainings leave within these epochs: each reference says how many of how many did.
+# At most so many of all right trainings leave within these epochs; see also :func:`leaves`.
 LEAVES = 0.15
 # So improbable is the number of seeds that leave, if nothing is wrong, where it is called wrong.
 ALPHA = 0.001
@@ -71,10 +72,14 @@ def elsewhere(trace: Trace) -> list[str]:
 
 
 def exactly(training: Training, trace: Trace) -> Difference:
-    """Compare weights after each epoch."""
-    same = [mine == theirs for mine, theirs in zip(training.weights, trace.weights, strict=True)]
+    """Compare weights, loss and errors after each epoch."""
+    mine, theirs = (
+        list(zip(side.weights, map(float, side.losses), map(int, side.errors), strict=True))
+        for side in (training, trace)
+    )
+    same = [ours == recorded for ours, recorded in zip(mine, theirs, strict=True)]
     if all(same):
-        return Difference(None, "the same weights to the last bit after every epoch")
+        return Difference(None, "the same weights, losses and errors to the last bit after every epoch")
     place = same.index(False)
     return Difference(
         place + 1,
@@ -83,7 +88,16 @@ def exactly(training: Training, trace: Trace) -> Difference:
     )
 
 
-def votes(trainings: Sequence[Training], recorded: Sequence[Sequence[float] | NDArray[np.float64]]) -> Votes:
+def leaves(early: Early) -> float:
+    """How many of all right trainings leave, at most: more than usual where a reference has seen more."""
+    return max(LEAVES, wilson(early.left, early.tried).high)
+
+
+def votes(
+    trainings: Sequence[Training],
+    recorded: Sequence[Sequence[float] | NDArray[np.float64]],
+    may_leave: float = LEAVES,
+) -> Votes:
     """Compare the early losses of several seeds with what they are to be; see :class:`harness.gate.reference.Early`."""
     left, worst = {}, 0.0
     for training, losses in zip(trainings, recorded, strict=True):
@@ -94,7 +108,7 @@ def votes(trainings: Sequence[Training], recorded: Sequence[Sequence[float] | ND
             left[training.variant.seed] = int(np.argmax(wrong)) + 1
         else:
             worst = max(worst, float(off.max()))
-    return Votes(left, len(trainings), worst, float(binom.sf(len(left) - 1, len(trainings), LEAVES)))
+    return Votes(left, len(trainings), worst, float(binom.sf(len(left) - 1, len(trainings), may_leave)))
 
 
 def printed_alike(mine: Training, theirs: Training) -> int:

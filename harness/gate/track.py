@@ -7,7 +7,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from mlflow.entities import Metric, Param
+from mlflow.entities import Metric, Param, Run
 from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 
 from harness.digits import Digits
@@ -45,20 +45,29 @@ def record(result: Result, digits: Digits | None, paths: Sequence[Path]) -> str:
         began_ms = int((time.time() - result.duration_s) * 1000)
         run = store.client.create_run(store.experiment_id, began_ms, tags)
         run_id = str(run.info.run_id)
-        details = {name: value for check in result.checks for name, value in check.details.items()}
-        found = {name: details[name] for name in _METRICS if name in details}
-        ended_ms = int(time.time() * 1000)
-        metrics = [Metric(name, float(value), ended_ms, 0) for name, value in found.items()]
-        metrics.append(Metric("duration_s", result.duration_s, ended_ms, 0))
-        params = {"engine": result.engine, "dataset": result.dataset, "seeds": json.dumps(result.seeds)}
-        store.client.log_batch(run_id, metrics=metrics, params=[Param(name, text) for name, text in params.items()])
-        if digits is not None:
-            store.client.log_inputs(run_id, [dataset_input(digits)])
-        repository = get_artifact_repository(str(run.info.artifact_uri))
-        for path in paths:
-            if path.is_dir():
-                repository.log_artifacts(str(path), path.name)
-            else:
-                repository.log_artifact(str(path))
-        store.client.set_terminated(run_id, "FAILED" if result.verdict is Verdict.NOT_RUN else "FINISHED", ended_ms)
+        try:
+            _fill(store, run, result, digits, paths)
+        except BaseException:
+            store.client.set_terminated(run_id, "FAILED")
+            raise
     return run_id
+
+
+def _fill(store: Store, run: Run, result: Result, digits: Digits | None, paths: Sequence[Path]) -> None:
+    run_id = str(run.info.run_id)
+    details = {name: value for check in result.checks for name, value in check.details.items()}
+    found = {name: details[name] for name in _METRICS if name in details}
+    ended_ms = int(time.time() * 1000)
+    metrics = [Metric(name, float(value), ended_ms, 0) for name, value in found.items()]
+    metrics.append(Metric("duration_s", result.duration_s, ended_ms, 0))
+    params = {"engine": result.engine, "dataset": result.dataset, "seeds": json.dumps(result.seeds)}
+    store.client.log_batch(run_id, metrics=metrics, params=[Param(name, text) for name, text in params.items()])
+    if digits is not None:
+        store.client.log_inputs(run_id, [dataset_input(digits)])
+    repository = get_artifact_repository(str(run.info.artifact_uri))
+    for path in paths:
+        if path.is_dir():
+            repository.log_artifacts(str(path), path.name)
+        else:
+            repository.log_artifact(str(path))
+    store.client.set_terminated(run_id, "FAILED" if result.verdict is Verdict.NOT_RUN else "FINISHED", ended_ms)

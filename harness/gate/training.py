@@ -14,14 +14,33 @@ from harness import engines
 from harness.digits import Digits
 from harness.engines import runtime
 from harness.engines.contract import Engine
-from harness.softmax import SoftmaxCheck, consistency
-from harness.trajectory import Trajectory
-from harness.variant import BASELINE, Variant
+from harness.softmax import WAYS, SoftmaxCheck, consistency, tensorflow_softmax
+from harness.trajectory import Trajectory, wrong_images
+from harness.variant import BASELINE, N_CLASSES, N_IMAGES, Variant
 
 # What the lab feeds its softmax, and rows that are harder: equal, far apart, and as large as float32 can stand.
 VECTORS = np.array(
     [[1, 2, 3, 4], [0, 0, 0, 0], [-4, -3, -2, -1], [5, 5, 4, 5], [40, 1, 0, -40], [80, 79, 78, 0]], np.float32
 )
+
+
+@dataclass(frozen=True)
+class SoftmaxLook:
+    """``my_softmax`` on some rows of logits.
+
+    Attributes:
+        rows: how many.
+        may_overflow: in how many the exponential of the largest logit is no normal number of ``float32``, so that the
+            forms that do not take it off first may overflow.
+        small_abs_diff: the largest difference from TensorFlow's, of any way, over entries of which one side at least
+            is no normal number: these have no ULPs to be counted.
+        checks: by way.
+    """
+
+    rows: int
+    may_overflow: int
+    small_abs_diff: float
+    checks: dict[str, SoftmaxCheck]
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,7 +52,7 @@ class Training:
         losses: ``(epochs,)``, ``float64``.
         errors: ``(epochs,)``, ``int64``.
         weights: the SHA-256 of the weights after each epoch, of the baseline's own seed; else empty.
-        softmax: each way of ``my_softmax`` against TensorFlow's: on the last logits of the baseline's own seed and on
+        softmax: ``my_softmax`` against TensorFlow's: on the last logits of the baseline's own seed and on
             :data:`VECTORS`; else empty.
         duration_s: of the training, its share where several trained together.
     """
@@ -42,7 +61,7 @@ class Training:
     losses: NDArray[np.float64]
     errors: NDArray[np.int64]
     weights: tuple[str, ...]
-    softmax: dict[str, dict[str, SoftmaxCheck]]
+    softmax: dict[str, SoftmaxLook]
     duration_s: float
 
     def prefix(self, epochs: int) -> Training:
@@ -56,20 +75,31 @@ class Training:
         zeros = np.flatnonzero(self.errors == 0)
         return int(zeros[0]) + 1 if len(zeros) else None
 
+    @property
+    def returned(self) -> int:
+        """Epochs after the first with no error that had some again."""
+        first = self.first_zero_epoch
+        return 0 if first is None else int(np.count_nonzero(self.errors[first:]))
+
+    def errors_at(self, epoch: int) -> int:
+        """Errors after an epoch (from 1)."""
+        return int(self.errors[epoch - 1])
+
 
 class UnfitError(Exception):
     """An engine that did not return what it was asked for."""
 
 
-def train(engine: Engine, _digits: Digits, variants: Sequence[Variant]) -> list[Training]:
+def train(engine: Engine, digits: Digits, variants: Sequence[Variant]) -> list[Training]:
     """Train a batch; in which the baseline's own seed is, of that every epoch's weights are kept.
 
     Raises:
-        UnfitError: the engine returned something else than a trajectory for each variant, in order.
+        UnfitError: the engine returned something else than a trajectory for each variant, in order, or counts errors
+            that its logits do not have.
     """
     own = [variant.epochs for variant in variants if variant.seed == BASELINE.seed]
     trained = engine.train(variants, snapshots=range(1, max(own, default=0) + 1))
-    _check(trained, variants)
+    _check(trained, variants, digits)
     return [_training(trajectory) for trajectory in trained]
 
 
@@ -110,7 +140,7 @@ def with_noise(digits: Digits, seed: int) -> Digits:
     return Digits(moved.astype(np.float64), digits.y, digits.name, digits.source, digits.sha256_x, digits.sha256_y)
 
 
-def _check(trained: object, variants: Sequence[Variant]) -> None:
+def _check(trained: object, variants: Sequence[Variant], digits: Digits) -> None:
     if not isinstance(trained, list) or len(trained) != len(variants):
         raise UnfitError(f"the engine was asked for {len(variants)} trainings and returned {_told(trained)}")
     for variant, trajectory in zip(variants, trained, strict=True):
@@ -119,8 +149,23 @@ def _check(trained: object, variants: Sequence[Variant]) -> None:
         shapes = np.shape(trajectory.losses), np.shape(trajectory.errors)
         if shapes != ((variant.epochs,), (variant.epochs,)):
             raise UnfitError(f"the engine returned losses and errors of shapes {shapes} for {variant.epochs} epochs")
+        errors = np.asarray(trajectory.errors)
+        if errors.dtype.kind not in "iu" or errors.min() < 0 or errors.max() > N_IMAGES:
+            raise UnfitError(f"the engine returned errors that are no counts of {N_IMAGES} images: {errors[:3]} ...")
         if variant.epochs not in trajectory.snapshots:
             raise UnfitError(f"the engine kept no weights and logits of the last epoch, {variant.epochs}")
+        _check_counts(trajectory, digits)
+
+
+def _check_counts(trajectory: Trajectory, digits: Digits) -> None:
+    """Errors are counted anew wherever logits were kept: of the baseline's own seed after every epoch."""
+    for epoch, snapshot in trajectory.snapshots.items():
+        logits = np.asarray(snapshot.logits)
+        if logits.shape != (N_IMAGES, N_CLASSES):
+            raise UnfitError(f"the engine returned logits of shape {logits.shape}, not {(N_IMAGES, N_CLASSES)}")
+        told, wrong = int(trajectory.errors[epoch - 1]), len(wrong_images(logits, digits.labels))
+        if told != wrong:
+            raise UnfitError(f"the engine counts {told} errors at epoch {epoch} where its logits have {wrong}")
 
 
 def _told(value: object) -> str:
@@ -132,14 +177,28 @@ def _told(value: object) -> str:
 def _training(trajectory: Trajectory) -> Training:
     is_own = trajectory.variant.seed == BASELINE.seed
     weights: tuple[str, ...] = ()
-    softmax: dict[str, dict[str, SoftmaxCheck]] = {}
+    softmax: dict[str, SoftmaxLook] = {}
     if is_own:
         if "tensorflow" not in sys.modules:  # another's engine may do without
             runtime.start(with_keras=False)
         weights = tuple(digest(trajectory.snapshots[epoch].weights) for epoch in sorted(trajectory.snapshots))
-        softmax = {"trained logits": consistency(trajectory.final.logits), "vectors": consistency(VECTORS)}
+        softmax = {"trained logits": _look(np.asarray(trajectory.final.logits)), "vectors": _look(VECTORS)}
     losses, errors = np.asarray(trajectory.losses, np.float64), np.asarray(trajectory.errors, np.int64)
     return Training(trajectory.variant, losses, errors, weights, softmax, trajectory.duration_s)
+
+
+def _look(logits: NDArray[np.float32]) -> SoftmaxLook:
+    smallest = np.finfo(np.float32).tiny
+    expected, small = tensorflow_softmax(logits), 0.0
+    with np.errstate(all="ignore"):  # overflow is what this looks for
+        largest = np.exp(logits.max(axis=1))
+        # The sum of ten such may overflow too.
+        plain = np.isfinite(largest * N_CLASSES) & (largest >= smallest)
+        for softmax in WAYS.values():
+            got = softmax(logits)
+            is_small = np.isfinite(got) & ~((got >= smallest) & (expected >= smallest))
+            small = max(small, float(np.abs(got - expected)[is_small].max(initial=0)))
+    return SoftmaxLook(len(logits), int(np.count_nonzero(~plain)), small, consistency(logits))
 
 
 def digest(weights: Sequence[NDArray[np.float32]]) -> str:

@@ -63,7 +63,7 @@ def recorded(digits: Digits) -> Reference:
 def made_up(name: str, recorded: Reference, later: int) -> Trained:
     repeats = recorded.repeats
     first_zero = [None if epoch is None or epoch + later > 100 else epoch + later for epoch in repeats.first_zero]
-    return Trained(name, first_zero, list(repeats.errors), 500.0, 2)
+    return Trained(name, first_zero, list(repeats.errors), 500.0, 2, {})
 
 
 def test_what_is_as_recorded_is_nearly_never_red_and_what_is_later_nearly_always(recorded: Reference) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -15,11 +16,12 @@ from scipy.stats import binom
 
 from harness.digits import Digits
 from harness.gate import checks, fingerprint
+from harness.gate import training as gate_training
 from harness.gate.convergence import STAGES, Found, sample
 from harness.gate.reference import Reference
-from harness.gate.training import VECTORS, Training
+from harness.gate.training import VECTORS, SoftmaxLook, Training
 from harness.gate.verdict import Verdict
-from harness.softmax import SoftmaxCheck, consistency
+from harness.softmax import WAYS, Floats, SoftmaxCheck, consistency, my_softmax
 from harness.variant import BASELINE
 from tests.gate.test_trace import early, training
 
@@ -56,12 +58,46 @@ def test_other_images_fail(name: str, digits: Digits, recorded: Reference) -> No
         replace(GOOD, argmax_differs=1),
         replace(GOOD, row_sum_error=2e-6),
         replace(GOOD, overflow_rows=1),
+        SoftmaxCheck(None, None, 0, None, 6),
     ],
 )
-def test_a_softmax_that_is_off_fails(bad: SoftmaxCheck, recorded: Reference) -> None:
-    own = replace(training(recorded.traces["xla"]), softmax={"vectors": {"loop": GOOD, "stable": GOOD}})
+@pytest.mark.parametrize("way", ["loop", "stable"])
+def test_a_softmax_that_is_off_fails(bad: SoftmaxCheck, way: str, recorded: Reference) -> None:
+    look = SoftmaxLook(6, 0, 0.0, {"loop": GOOD, "stable": GOOD})
+    own = replace(training(recorded.traces["xla"]), softmax={"vectors": look})
     assert checks.softmax(own).verdict is Verdict.PASS
-    assert checks.softmax(replace(own, softmax={"vectors": {"loop": GOOD, "stable": bad}})).verdict is Verdict.FAIL
+    off = replace(look, checks={**look.checks, way: bad})
+    assert checks.softmax(replace(own, softmax={"vectors": off})).verdict is Verdict.FAIL
+    assert (
+        checks.softmax(replace(own, softmax={"vectors": replace(look, small_abs_diff=1e-37)})).verdict is Verdict.FAIL
+    )
+
+
+def test_forms_that_have_to_overflow_may(recorded: Reference) -> None:
+    look = SoftmaxLook(6, 2, 0.0, {"loop": replace(GOOD, overflow_rows=2), "stable": GOOD})
+    own = replace(training(recorded.traces["xla"]), softmax={"vectors": look})
+    assert checks.softmax(own).verdict is Verdict.PASS
+    stable = replace(look, checks={"loop": GOOD, "stable": replace(GOOD, overflow_rows=2)})
+    assert checks.softmax(replace(own, softmax={"vectors": stable})).verdict is Verdict.FAIL
+
+
+@pytest.mark.usefixtures("tensorflow")
+@pytest.mark.parametrize("wrong", [lambda z: z * np.nan, np.zeros_like, lambda z: np.where(z < -80, 0, my_softmax(z))])
+def test_a_softmax_of_ours_that_is_wrong_is_found_out(
+    wrong: Callable[[Floats], Floats], recorded: Reference, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = replace(training(recorded.traces["xla"]), softmax={"vectors": gate_training._look(VECTORS)})
+    assert checks.softmax(own).verdict is Verdict.PASS
+    monkeypatch.setitem(WAYS, "vector", wrong)
+    hard = np.vstack([VECTORS, np.array([[0, -1, -2, -81]], np.float32)])
+    assert checks.softmax(replace(own, softmax={"vectors": gate_training._look(hard)})).verdict is Verdict.FAIL
+
+
+@pytest.mark.usefixtures("tensorflow")
+def test_rows_whose_exponentials_are_no_numbers_are_told_apart() -> None:
+    logits = np.array([[88, 0], [89, 0], [86, -80], [-90, -91], [0, 0]], np.float32)
+    look = gate_training._look(logits)
+    assert (look.rows, look.may_overflow) == (5, 3)
 
 
 def test_a_softmax_that_was_not_looked_at_fails(recorded: Reference) -> None:

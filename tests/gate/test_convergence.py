@@ -164,6 +164,14 @@ def test_many_gates_at_once_come_to_what_each_comes_to_alone() -> None:
         assert (alone[0][0], alone[1][0]) == (found[row], n[row])
 
 
+@pytest.mark.parametrize("by", [0.01, 0.07, 0.1, 0.5])
+def test_what_is_made_slower_is_slower_by_that_much(by: float) -> None:
+    seeds = Sample(np.tile(np.arange(40.0, 60), 2000), np.zeros(40_000), 1000)
+    # A moment within an epoch, later by so much, and rounded up: as long on average, but for the half that an epoch is.
+    expected = (seeds.first_zero.mean() - 0.5) * (1 + by) + 0.5
+    assert rule.slower(seeds, by).epochs.mean() == pytest.approx(expected, rel=1e-3)
+
+
 def test_few_seeds_find_less() -> None:
     reference = trainings((N_REFERENCE,), 1)
     few, many = rule.detectable(reference, rule.stages_of(16)), rule.detectable(reference, STAGES)

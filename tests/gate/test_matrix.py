@@ -61,10 +61,13 @@ def test_a_training_that_is_as_recorded_passes(gate: Gate, tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("engine", "verdict", "status", "reason"),
     [
-        ("late", "FAIL", 1, "the same seeds again: --first-seed 200000"),
-        ("raises", "FAIL", 1, "RuntimeError: the coffee is cold"),
+        ("late", "FAIL", 1, "the same again: --first-seed 200000"),
+        ("raises", "FAIL", 1, "the coffee is cold"),
+        ("leaves", "FAIL", 1, "SystemExit: 0"),
+        ("rates", "FAIL", 1, "no counts of 5000 images"),
         ("nothing", "FAIL", 1, "returned NoneType"),
         ("too-few", "FAIL", 1, "asked for 8 trainings and returned 7"),
+        ("lies", "FAIL", 1, "where its logits have 3"),
         ("nan", "FAIL", 1, "0 of 15 seeds"),
         ("dies", "NOT RUN", 4, "killed by signal 9"),
         ("unmade", "NOT RUN", 4, "ImportError: no module of the driver"),
@@ -187,11 +190,50 @@ def test_fresh_seeds_are_others_each_time_and_can_be_trained_again(gate: Gate) -
 
 
 @pytest.mark.usefixtures("subjects")
+def test_what_an_earlier_gate_left_is_not_taken_for_this_ones(
+    harness: Harness, chosen: Sequence[str], tmp_path: Path
+) -> None:
+    (tmp_path / FOLDER).mkdir(parents=True)
+    for name in ("gate.json", "junit.xml", "summary.md"):
+        (tmp_path / FOLDER / name).write_text("PASS")
+    done = harness("gate", "run", "--quiet", *ALONE, *chosen, "--engine", "replay", "--seeds", "64")
+    assert done.returncode == 2
+    assert list((tmp_path / FOLDER).iterdir()) == []
+
+
+def test_a_file_that_no_gate_left_is_in_no_table(harness: Harness, tmp_path: Path) -> None:
+    for content in ("", "[]", '{"verdict": "PASS"}'):
+        (tmp_path / "odd.json").write_text(content)
+        done = harness("gate", "table", "odd.json")
+        assert done.returncode == 2
+        assert "odd.json: this is not what a gate left" in done.stderr
+
+
+@pytest.mark.usefixtures("subjects")
 def test_a_summary_is_added_where_the_ci_asks_for_it(gate: Gate, tmp_path: Path) -> None:
     step = tmp_path / "step.md"
     step.write_text("before\n")
     gate("--engine", "replay", GITHUB_STEP_SUMMARY=str(step))
     assert step.read_text() == "before\n" + (tmp_path / FOLDER / "summary.md").read_text()
+
+
+@pytest.mark.usefixtures("subjects")
+@pytest.mark.parametrize(("engine", "status"), [("replay", 5), ("late", 1)])
+def test_what_cannot_be_written_is_said_and_is_not_green_and_the_rest_is_written(
+    engine: str, status: int, gate: Gate, tmp_path: Path
+) -> None:
+    found, written, said = gate("--engine", engine, "--json", "more.json", GITHUB_STEP_SUMMARY="/nonexistent/step.md")
+    assert found == status
+    assert "/nonexistent/step.md is not written" in said
+    assert json.loads((tmp_path / "more.json").read_text()) == written
+
+
+@pytest.mark.usefixtures("subjects")
+@pytest.mark.parametrize("engine", ["no-width", "unloaded"])
+def test_an_engine_whose_package_is_broken_is_wrong_usage(engine: str, harness: Harness, chosen: Sequence[str]) -> None:
+    done = harness("gate", "run", "--quiet", *ALONE, *chosen, "--engine", engine)
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
 
 
 @pytest.mark.usefixtures("subjects")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -43,6 +44,24 @@ def test_the_first_epoch_whose_weights_differ_is_named(recorded: Reference) -> N
     found = trace.exactly(changed, recorded.traces["xla"])
     assert found.epoch == 37
     assert "epoch 37 is the first that differs" in found.seen
+
+
+@pytest.mark.parametrize("what", ["losses", "errors"])
+def test_losses_and_errors_count_as_well_as_weights(what: str, recorded: Reference) -> None:
+    mine = training(recorded.traces["xla"])
+    changed = getattr(mine, what).copy()
+    changed[11] += 1
+    values: dict[str, Any] = {what: changed}
+    assert trace.exactly(replace(mine, **values), recorded.traces["xla"]).epoch == 12
+
+
+def test_where_more_leave_than_usual_more_may(recorded: Reference) -> None:
+    assert trace.leaves(recorded.early) == trace.LEAVES
+    restless = recorded.early.model_copy(update={"left": 40, "tried": 100})
+    assert trace.leaves(restless) > 0.4
+    losses = recorded.early.losses["tensorflow"]
+    many = early(recorded, dict.fromkeys(range(9), 0.1))
+    assert not trace.votes(many, losses, trace.leaves(restless)).is_wrong
 
 
 def test_a_trace_is_compared_to_the_last_bit_only_where_it_was_recorded(recorded: Reference) -> None:

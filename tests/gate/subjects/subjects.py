@@ -11,6 +11,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from harness.digits import Digits
 from harness.engines.contract import OnEpoch
@@ -28,8 +29,7 @@ class Replay:
 
     def __init__(self, digits: Digits) -> None:
         self._reference = reference.load(reference.path_of(digits.name))
-        self._logits = np.zeros((N_IMAGES, N_CLASSES), np.float32)
-        self._logits[np.arange(N_IMAGES), digits.labels] = 5
+        self._labels = digits.labels
 
     def train(
         self, variants: Sequence[Variant], *, snapshots: Collection[int] = (), on_epoch: OnEpoch | None = None
@@ -48,8 +48,14 @@ class Replay:
         place = variant.seed * 16 % len(repeats.seeds) + variant.seed // 64 % 16
         first_zero = (repeats.first_zero[place] or repeats.budget + 1) + self.later
         errors = np.where(np.arange(1, variant.epochs + 1) < first_zero, repeats.errors[place] + max(0, self.later), 0)
-        snapshot = Snapshot((np.zeros((400, 10), np.float32),), self._logits)
+        snapshot = Snapshot((np.zeros((400, 10), np.float32),), self._logits(int(errors[-1])))
         return Trajectory(variant, losses, errors, {variant.epochs: snapshot}, 0.001)
+
+    def _logits(self, wrong: int) -> NDArray[np.float32]:
+        logits = np.zeros((N_IMAGES, N_CLASSES), np.float32)
+        logits[np.arange(N_IMAGES), self._labels] = 5
+        logits[np.arange(wrong), (self._labels[:wrong] + 1) % N_CLASSES] = 9
+        return logits
 
 
 class Late(Replay):
@@ -69,7 +75,29 @@ class Raises(Replay):
 
     def train(self, *_: object, **__: object) -> list[Trajectory]:
         """Fail."""
-        raise RuntimeError("the coffee is cold")
+        raise RuntimeError("\x1b[31mthe coffee is cold\x00")  # as programs of a terminal write
+
+
+class Leaves(Replay):
+    """Leaves Python."""
+
+    def train(self, *_: object, **__: object) -> list[Trajectory]:
+        """End."""
+        raise SystemExit(0)
+
+
+class Rates(Replay):
+    """Returns the share of wrong images for their number."""
+
+    def _trajectory(self, variant: Variant) -> Trajectory:
+        whole = super()._trajectory(variant)
+        return replace(whole, errors=whole.errors / N_IMAGES)  # type: ignore[arg-type]  # what this is about
+
+
+class NoWidth(Replay):
+    """Is given nothing at a time."""
+
+    width = 0
 
 
 class Nothing(Replay):
@@ -99,6 +127,15 @@ class Nan(Replay):
         diverged = {variant.epochs: Snapshot(last.weights, np.full_like(last.logits, np.nan))}
         losses, errors = np.full(variant.epochs, np.nan), np.full(variant.epochs, N_IMAGES)
         return replace(whole, losses=losses, errors=errors, snapshots=diverged)
+
+
+class Lies(Replay):
+    """Counts no errors, whatever its logits say."""
+
+    def _trajectory(self, variant: Variant) -> Trajectory:
+        whole = super()._trajectory(variant)
+        snapshot = Snapshot(whole.final.weights, self._logits(3))
+        return replace(whole, snapshots={variant.epochs: snapshot}, errors=np.zeros(variant.epochs, np.int64))
 
 
 class Dies(Replay):

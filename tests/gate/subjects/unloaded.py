@@ -1,0 +1,4 @@
+"""A module that cannot be loaded."""
+
+msg = "the licence has run out"
+raise RuntimeError(msg)
