@@ -37,29 +37,30 @@ class EpochLines:
         self._stream.flush()
 
 
-class StudyProgress:
-    """Shows how many of a study's trials are done, how fast, and until when; use it as a context.
+class _Shown:
+    """A bar on a terminal, else lines some seconds apart; use it as a context.
 
     Args:
-        console: where it is shown; a bar on a terminal, else a line every ten seconds.
+        console: where it is shown.
+        what: is counted.
         quiet: show nothing.
+        begun: whether time runs from the start.
     """
 
-    def __init__(self, console: Console, *, quiet: bool = False) -> None:
+    def __init__(self, console: Console, what: str, *, quiet: bool, begun: bool) -> None:
         self._console, self._quiet = console, quiet
         self._live = console.is_terminal and not quiet
         self._bar = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
             MofNCompleteColumn(),
-            TextColumn("trials"),
+            TextColumn(what),
             TimeElapsedColumn(),
             TextColumn("{task.fields[forecast]}"),
             console=console,
             disable=not self._live,
         )
-        self._task = self._bar.add_task("training", total=None, forecast="", start=False)
-        self._before = self._done = self._total = self._failed = 0
+        self._task = self._bar.add_task("training", total=None, forecast="", start=begun)
         self._started_s = self._told_s = time.monotonic()
 
     def __enter__(self) -> Self:
@@ -70,6 +71,26 @@ class StudyProgress:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._bar.stop()
+
+    def _line(self, text: str, *, now: bool = False) -> None:
+        """Print a line where there is no bar, if the last one was long enough ago, or at once."""
+        now_s = time.monotonic()
+        if not self._live and not self._quiet and (now or now_s - self._told_s >= _LINE_EVERY_S):
+            self._told_s = now_s
+            self._console.print(text)
+
+
+class StudyProgress(_Shown):
+    """Shows how many of a study's trials are done, how fast, and until when; use it as a context.
+
+    Args:
+        console: where it is shown; a bar on a terminal, else a line every ten seconds.
+        quiet: show nothing.
+    """
+
+    def __init__(self, console: Console, *, quiet: bool = False) -> None:
+        super().__init__(console, "trials", quiet=quiet, begun=False)
+        self._before = self._done = self._total = self._failed = 0
 
     def settled(self, line: str) -> None:
         """Something that an interrupted run left was put right."""
@@ -104,14 +125,10 @@ class StudyProgress:
         self._done += 1
         self._failed += outcomes is None
         self._bar.update(self._task, completed=self._done, forecast=self._forecast())
-        now_s = time.monotonic()
-        last = self._done == self._total
-        if self._live or self._quiet or (now_s - self._told_s < _LINE_EVERY_S and not last):
-            return
-        self._told_s = now_s
         variant = variants[0]
         what = f"learning rate {variant.learning_rate:.3g}, {variant.epochs} epochs"
-        self._console.print(f"{self._done} of {self._total} trials ({what}); {self._forecast()}")
+        line = f"{self._done} of {self._total} trials ({what}); {self._forecast()}"
+        self._line(line, now=self._done == self._total)
 
     def _forecast(self) -> str:
         elapsed_s = time.monotonic() - self._started_s
@@ -122,8 +139,8 @@ class StudyProgress:
         return f"{rate:.1f} trials/s, until {until:%H:%M:%S}{failed}"
 
 
-class TrainingsProgress:
-    """Shows how many trainings are done, how fast, and until when at the latest; use it as a context.
+class TrainingsProgress(_Shown):
+    """Shows how many trainings are done, and until when all are at the latest; use it as a context.
 
     Args:
         console: where it is shown; a bar on a terminal, else a line every ten seconds.
@@ -131,38 +148,13 @@ class TrainingsProgress:
     """
 
     def __init__(self, console: Console, *, quiet: bool = False) -> None:
-        self._console, self._quiet = console, quiet
-        self._live = console.is_terminal and not quiet
-        self._bar = Progress(
-            TextColumn("training"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
-            TextColumn("{task.fields[forecast]}"),
-            console=console,
-            disable=not self._live,
-            transient=True,
-        )
-        self._task = self._bar.add_task("training", total=None, forecast="")
-        self._began_s = self._told_s = time.monotonic()
-
-    def __enter__(self) -> Self:
-        self._bar.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._bar.stop()
+        super().__init__(console, "trainings", quiet=quiet, begun=True)
 
     def trained(self, done: int, total: int) -> None:
         """So many trainings are done, of so many at most."""
-        now_s = time.monotonic()
         forecast = ""
         if done:
-            left_s = (now_s - self._began_s) / done * (total - done)
+            left_s = (time.monotonic() - self._started_s) / done * (total - done)
             forecast = f"until {datetime.now().astimezone() + timedelta(seconds=left_s):%H:%M:%S}"
         self._bar.update(self._task, completed=done, total=total, forecast=forecast)
-        if not self._live and not self._quiet and now_s - self._told_s >= _LINE_EVERY_S:
-            self._told_s = now_s
-            self._console.print(f"{done} of {total} trainings are done; {forecast}")
+        self._line(f"{done} of {total} trainings are done; {forecast}")

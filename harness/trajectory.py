@@ -46,8 +46,7 @@ class Trajectory:
     @property
     def first_zero_epoch(self) -> int | None:
         """The first epoch (from 1) after which no image was wrong; None if there is none."""
-        zeros = np.flatnonzero(self.errors == 0)
-        return int(zeros[0]) + 1 if len(zeros) else None
+        return first_zero(self.errors)
 
     @property
     def final(self) -> Snapshot:
@@ -70,6 +69,12 @@ class Trajectory:
             errors=self.errors[:epochs],
             snapshots=kept,
         )
+
+
+def first_zero(errors: NDArray[np.integer]) -> int | None:
+    """The first epoch (from 1) of ``(epochs,)`` error counts that is without error; None if there is none."""
+    zeros = np.flatnonzero(errors == 0)
+    return int(zeros[0]) + 1 if len(zeros) else None
 
 
 def wrong_images(logits: NDArray[np.floating], labels: NDArray[np.integer]) -> NDArray[np.intp]:

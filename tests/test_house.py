@@ -55,7 +55,13 @@ def test_imports_between_the_wings_run_one_way() -> None:
     ("package", "allowed"),
     [
         # The last two are processes of their own: one serves MLflow's pages, one writes models in its format.
-        ("mlflow", {f"harness.{name}" for name in ("store", "records", "tracking", "registry", "pages", "saver")}),
+        (
+            "mlflow",
+            {
+                f"harness.{name}"
+                for name in ("store", "records", "tracking", "registry", "pages", "saver", "gate.track")
+            },
+        ),
         ("uvicorn", {"harness.pages"}),
         ("optuna", {"harness.ledger", "harness.importance"}),
         ("optuna_dashboard", {"harness.dashboard"}),
@@ -67,7 +73,7 @@ def test_imports_between_the_wings_run_one_way() -> None:
         (
             "tensorflow",
             {
-                *("harness.streams", "harness.softmax"),
+                *("harness.streams", "harness.softmax", "benchmarks.faults"),
                 *("harness.engines.graph", "harness.engines.xla", "harness.engines.runtime"),
             },
         ),
@@ -90,7 +96,7 @@ def test_a_package_is_imported_in_one_wing_alone(package: str, wing: tuple[str, 
 
 def test_the_coordinator_does_not_load_tensorflow() -> None:
     code = "import sys, harness.cli, harness.cluster, harness.search, harness.registry, harness.progress, "
-    code += "harness.workers, reports.page; "
+    code += "harness.workers, harness.gate.run, harness.gate.record, harness.gate.track, reports.gate, reports.page; "
     code += "print([name for name in ('tensorflow', 'keras') if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"

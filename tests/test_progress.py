@@ -3,10 +3,12 @@ from __future__ import annotations
 import io
 import re
 
+import pytest
 from rich.console import Console
 
+from harness import progress as progress_module
 from harness.engines.contract import EpochReport
-from harness.progress import EpochLines, StudyProgress
+from harness.progress import EpochLines, StudyProgress, TrainingsProgress
 from harness.variant import Variant
 
 
@@ -43,3 +45,12 @@ def test_an_epoch_is_shown_as_keras_shows_it() -> None:
     EpochLines(stream)(EpochReport(Variant(epochs=40), 3, 0.44281, 473, 0.157))
     bar = "=" * 30
     assert stream.getvalue() == f"Epoch 3/40\n157/157 [{bar}] - 0.2s 1.00ms/step - loss: 0.4428 - errors: 473\n"
+
+
+def test_trainings_get_a_line_now_and_then_in_a_log_and_a_bar_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(progress_module, "_LINE_EVERY_S", 0)
+    for terminal, shown in ((False, r"3 of 12 trainings are done; until \d\d:\d\d:\d\d\n"), (True, r"(?s).*3/12.*")):
+        stream = io.StringIO()
+        with TrainingsProgress(Console(file=stream, force_terminal=terminal, width=100)) as progress:
+            progress.trained(3, 12)
+        assert re.fullmatch(shown, stream.getvalue())

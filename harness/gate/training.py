@@ -15,7 +15,7 @@ from harness.digits import Digits
 from harness.engines import runtime
 from harness.engines.contract import Engine
 from harness.softmax import WAYS, SoftmaxCheck, consistency, tensorflow_softmax
-from harness.trajectory import Trajectory, wrong_images
+from harness.trajectory import Trajectory, first_zero, wrong_images
 from harness.variant import BASELINE, N_CLASSES, N_IMAGES, Variant
 
 # What the lab feeds its softmax, and rows that are harder: equal, far apart, and as large as float32 can stand.
@@ -72,8 +72,7 @@ class Training:
     @property
     def first_zero_epoch(self) -> int | None:
         """The first epoch (from 1) with no error; None if there is none."""
-        zeros = np.flatnonzero(self.errors == 0)
-        return int(zeros[0]) + 1 if len(zeros) else None
+        return first_zero(self.errors)
 
     @property
     def returned(self) -> int:
