@@ -18,7 +18,7 @@ from harness.stats import wilson
 # So many epochs are compared where training does not repeat to the last bit.
 EARLY_EPOCHS = 10
 # A loss that is this far from the recorded one, relatively, has left it. Other engines and noise in the last bit moved
-# losses that had not left by 5e-7 at most in these epochs, and by 2e-4 and more once they had.
+# losses that had not left by 7e-7 at most in these epochs, and by 2e-4 and more once they had.
 TOLERANCE = 1e-5
 # At most so many of all right trainings leave within these epochs; see also :func:`leaves`.
 LEAVES = 0.15
