@@ -27,6 +27,7 @@ MNIST = "HARNESS_TEST_MNIST"
 LONGEST = (
     *("test_cluster.py", "test_lab_log.py", "test_torture.py", "test_many_machines.py", "test_search.py"),
     *("test_conformance.py", "test_cli.py", "test_faults.py", "test_overview.py", "test_xla.py", "test_workers.py"),
+    *("test_matrix.py", "test_convergence.py", "test_power.py", "test_record.py"),
     *("test_interrupts.py", "test_whole.py", "test_claims.py"),
 )
 
