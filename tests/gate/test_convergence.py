@@ -13,7 +13,7 @@ from harness.gate.convergence import STAGES, Found, Sample
 
 BUDGET = 100
 # Simulated gates. What is simulated is let off where a right rule would fail the test once in 10,000.
-GATES, SURE = 20_000, 1e-4
+GATES, SURE = 10_000, 1e-4
 N_REFERENCE = 1024
 
 

@@ -179,10 +179,9 @@ def test_wrong_usage_is_no_verdict(
 
 
 @pytest.mark.usefixtures("subjects")
-def test_fresh_seeds_are_others_each_time_and_can_be_trained_again(gate: Gate) -> None:
+def test_fresh_seeds_are_no_published_ones_and_can_be_trained_again(gate: Gate) -> None:
     _, first, _ = gate("--engine", "replay", "--fresh-seeds", "--seeds", "4")
-    _, second, _ = gate("--engine", "replay", "--fresh-seeds", "--seeds", "4")
-    assert not set(first["seeds"]) & set(second["seeds"])
+    assert min(first["seeds"]) >= 1_000_000
     _, again, said = gate("--engine", "replay", "--first-seed", str(first["seeds"][0]), "--seeds", "4")
     assert (again["seeds"], again["first_zero"]) == (first["seeds"], first["first_zero"])
     # The trace is looked at with the recorded seeds all the same.
