@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
-from concurrent.futures import as_completed
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -15,20 +13,18 @@ import numpy as np
 from benchmarks import faults
 from harness import engines, machine, stats
 from harness.digits import Digits
-from harness.errors import StoppedError
 from harness.gate import convergence as rule
 from harness.gate.convergence import Found, Sample
+from harness.gate.record import OnDone, had, wait
 from harness.gate.reference import ERRORS_EPOCH, Reference
 from harness.output import write_json
 from harness.variant import BASELINE, TRACE_VERSION
-from harness.workers import WorkerError, WorkerLostError, Workers
+from harness.workers import Workers
 
 # Far from the seeds of references and of gates.
 FIRST_SEED = 300_000
 ENGINE = "xla"
 CLEAN = "clean"
-
-OnDone = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
@@ -107,16 +103,11 @@ def train(digits: Digits, name: str, n: int, workers: int, folder: Path, on_done
         return before
     began_s = time.monotonic()
     variants = [BASELINE.model_copy(update={"seed": FIRST_SEED + number}) for number in range(n)]
-    trained, futures = [], []
     with Workers(workers, ENGINE, faults.task(name)) as pool:
         pool.load(digits)
         futures = [pool.submit(batch) for batch in engines.batches(ENGINE, variants)]
-        try:
-            for done, future in enumerate(as_completed(futures), start=1):
-                on_done(min(done * len(future.result().outcomes), n), n)
-            trained = [training for future in futures for training in future.result().outcomes]
-        except (WorkerError, WorkerLostError) as error:
-            raise StoppedError(f"{name}: a training failed: {error}", "Mend the cause and run again.") from error
+        wait(futures, on_done, n)
+    trained = had(futures)
     found = Trained(
         name,
         [training.first_zero_epoch for training in trained],

@@ -118,17 +118,18 @@ def _train(digits: Digits, seeds: int, workers: int, on_done: OnDone) -> _Traine
         asked_repeats = pools[ENGINE].submit(repeats)
         total = sum(len(variants) for variants in (*own.values(), *early.values(), alike, noisy, repeats))
         several = [*asked_own.values(), *asked_early.values(), asked_alike, asked_noisy, asked_repeats]
-        _wait([future for futures in several for future in futures], on_done, total)
+        wait([future for futures in several for future in futures], on_done, total)
     return _Trained(
-        own={name: _had(futures)[0] for name, futures in asked_own.items()},
-        repeats=_had(asked_repeats),
-        early={key: _had(futures) for key, futures in asked_early.items()},
-        noisy=_had(asked_noisy),
-        with_keras_adam=_had(asked_alike)[0],
+        own={name: had(futures)[0] for name, futures in asked_own.items()},
+        repeats=had(asked_repeats),
+        early={key: had(futures) for key, futures in asked_early.items()},
+        noisy=had(asked_noisy),
+        with_keras_adam=had(asked_alike)[0],
     )
 
 
-def _had(futures: Sequence[Future[Batch[Training]]]) -> list[Training]:
+def had(futures: Sequence[Future[Batch[Training]]]) -> list[Training]:
+    """The trainings that were waited for, in order."""
     return [training for future in futures for training in future.result().outcomes]
 
 
@@ -164,14 +165,19 @@ def gate_seeds(seeds: int) -> list[int]:
     return _seeds(most)
 
 
-def _wait(futures: Sequence[Future[Batch[Training]]], on_done: OnDone, total: int) -> None:
+def wait(futures: Sequence[Future[Batch[Training]]], on_done: OnDone, total: int) -> None:
+    """Wait for all, and tell after each how many trainings are done.
+
+    Raises:
+        StoppedError: one failed.
+    """
     done = 0
     on_done(done, total)
     for future in as_completed(futures):
         try:
             done += len(future.result().outcomes)
         except (WorkerError, WorkerLostError) as error:
-            raise StoppedError(f"a training failed: {error}", "Nothing was written; mend the cause.") from error
+            raise StoppedError(f"a training failed: {error}", "Mend the cause and run again.") from error
         on_done(done, total)
 
 

@@ -30,9 +30,6 @@ _PAIRS = {"xla": (40, 40, 40, 40), "graph": (40, 40, 40, 40), "keras": (40, 40, 
 # Processes of an engine that has to be agreed with: the slow one trains the baseline beside its other seeds.
 _WORKERS = {"xla": 1, "graph": 1, "keras": 2}
 
-# So many stages are trained without waiting for the one before: nearly no gate that is well ends at the first.
-_AHEAD = 1
-
 # With fewer there is no spread to compare with.
 FEWEST_SEEDS = 2
 
@@ -316,14 +313,12 @@ class _Gate:
         subject = self._trainers[self._engine]
         power = detectable(theirs, stages)
         for stage, n in enumerate(stages):
-            if stage + 1 < len(stages) and stage < _AHEAD:
-                subject.submit(self._variants[: stages[stage + 1]])
+            # None that is well ends at the first look, so nobody waits for it before the second's are trained.
+            subject.submit(self._variants[: stages[max(stage, min(1, len(stages) - 1))]])
             self.trained = [subject.result(variant) for variant in self._variants[:n]]
             check, found = checks.convergence(self._sample(), theirs, stage, stages, power)
             if found is not Found.UNCLEAR:
                 break
-            if stage + 1 < len(stages):
-                subject.submit(self._variants[: stages[stage + 1]])
         return check
 
     def _sample(self) -> Sample:

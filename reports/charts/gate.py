@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.ticker import PercentFormatter
 
 from harness import stats
 from reports.charts import style
@@ -23,19 +22,8 @@ def survival(now: Sequence[int | None], reference: Sequence[int | None], budget:
     for index, (name, epochs) in enumerate((("reference", reference), ("now", now))):
         observed = [budget if epoch is None else epoch for epoch in epochs]
         curve = stats.survival(observed, [epoch is not None for epoch in epochs])
-        colour, marker = style.style(index)
-        x, left, low, high = curve.steps()
-        axes.fill_between(x, low, high, step="post", color=colour, alpha=0.15, linewidth=0)
-        label = f"{name}: {curve.n_reached} of {curve.n} seeds reach zero"
-        axes.step(
-            x, left, where="post", color=colour, linewidth=1.8, marker=marker, markevery=[len(x) - 1], label=label
-        )
-    axes.set_xlim(0, budget * 1.02)
-    axes.set_ylim(-0.02, 1.02)
-    axes.yaxis.set_major_formatter(PercentFormatter(1))
-    axes.set_xlabel("epoch")
-    axes.set_ylabel("seeds with no zero epoch so far")
-    style.plain(axes, "y")
+        style.survival(axes, curve, index, f"{name}: {curve.n_reached} of {curve.n} seeds reach zero")
+    style.survivals(axes, budget, "seeds")
     figure.legend(loc="outside lower center", frameon=False, fontsize=9, ncols=2)
     return figure
 

@@ -9,9 +9,10 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, NullLocator
+from matplotlib.ticker import FuncFormatter, NullLocator, PercentFormatter
 from numpy.typing import NDArray
 
+from harness.stats import Survival
 from reports.pictures import FAINT
 
 # Okabe and Ito's palette, told apart by all common kinds of colour vision (https://jfly.uni-koeln.de/color/), in an
@@ -41,6 +42,32 @@ def plain(axes: Axes, grid: Literal["x", "y", "both"] | None = None) -> None:
     axes.set_axisbelow(True)
     if grid is not None:
         axes.grid(axis=grid, color=FAINT, linewidth=0.6)
+
+
+def survival(axes: Axes, curve: Survival, index: int, label: str, *, is_banded: bool = True) -> None:
+    """Draw the share of trainings that have had no zero epoch so far, with its interval or without."""
+    colour, marker = style(index)
+    x, left, low, high = curve.steps()
+    if is_banded:
+        axes.fill_between(x, low, high, step="post", color=colour, alpha=0.15, linewidth=0)
+    ends = [len(x) - 1]
+    axes.step(x, left, where="post", color=colour, linewidth=1.8, marker=marker, markevery=ends, label=label)
+
+
+def survivals(axes: Axes, longest: float, whose: str) -> None:
+    """Lay out the axes of such curves.
+
+    Args:
+        axes: that they are drawn in.
+        longest: the last epoch that is shown.
+        whose: shares these are, such as ``trainings``.
+    """
+    axes.set_xlim(0, longest * 1.02)
+    axes.set_ylim(-0.02, 1.02)
+    axes.yaxis.set_major_formatter(PercentFormatter(1))
+    axes.set_xlabel("epoch")
+    axes.set_ylabel(f"{whose} with no zero epoch so far")
+    plain(axes, "y")
 
 
 def panels(titles: Sequence[str], *, height: float = 2.5) -> tuple[Figure, list[Axes]]:
