@@ -122,6 +122,7 @@ class Tracker(Records):
             for twin in self._current(plan.name)[1:]:
                 self._put_aside(twin.run_id)
                 self._store.client.set_terminated(twin.run_id, "KILLED")
+            self._complete(study)
             self._go_on(study)
             return study
 
@@ -194,8 +195,14 @@ class Tracker(Records):
             DESCRIPTION: plan.description.strip(),
             _NOTE: notes.begun(plan, digits.name),
         }
-        run = client.create_run(self._store.experiment_id, tags=tags)
-        run_id = str(run.info.run_id)
+        client.create_run(self._store.experiment_id, tags=tags)
+
+    def _complete(self, study: StudyHandle) -> None:
+        """Leave with the study what it has from its beginning, unless all of it is there: the dataset comes last."""
+        client, plan, digits, run_id = self._store.client, study.plan, study.digits, study.run_id
+        run = client.get_run(run_id)
+        if run.inputs.dataset_inputs:
+            return
         self._store.patient(_log_images)(str(run.info.artifact_uri), digits)
         params = {"engine": plan.engine, "dataset": digits.name, "design": plan.design.kind}
         params |= {f"space.{name}": notes.brief(values) for name, values in plan.space.parameters().items()}

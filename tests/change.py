@@ -72,7 +72,8 @@ def be_killed(kind: str, count: int, when: str) -> None:
     elif kind == RECORDING:
         for name in ("create_run", "log_batch", "log_inputs", "set_terminated", "set_tag", "update_run", "delete_tag"):
             bomb.arm(MlflowClient, name)
-        bomb.arm(tracking, "_log_details")
+        for name in ("_log_images", "_log_details"):
+            bomb.arm(tracking, name)
     elif kind == TELLING:
         bomb.arm(ledger.Ledger, "tell")
     elif kind == REPORT:

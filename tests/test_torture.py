@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import random
+import signal
+from functools import partial
 from pathlib import Path
 
 import pytest
 
+from tests.change import RECORDING, be_killed
 from tests.torture import COORDINATOR, Doomed, Tally, torture, torture_cluster, torture_workers, whole
 
 KILLS = 4  # of each kind
@@ -38,6 +41,18 @@ def test_a_killed_study_loses_nothing_and_does_nothing_twice(
     tally = torture(tmp_path, references, COORDINATOR, KILLS)
     assert tally.kills.keys() == set(COORDINATOR)
     nothing_is_lost(tally, seed)
+
+
+@pytest.mark.slow
+def test_a_study_that_is_killed_while_it_is_begun_is_whole_in_the_end(
+    references: dict[str, Doomed], tmp_path: Path
+) -> None:
+    doomed = Doomed(tmp_path / "doomed", "grid", "standin")
+    # When its own run was made; then at every moment at which that is claimed and completed.
+    for moment in (2, *range(1, 8)):
+        assert doomed.start(partial(be_killed, RECORDING, moment, "before")).wait(300) == -signal.SIGKILL
+    doomed.run()
+    assert doomed.wrong(references["grid"]) == []
 
 
 @pytest.mark.slow
