@@ -12,7 +12,7 @@ import pytest
 from tests.change import RECORDING, be_killed
 from tests.torture import COORDINATOR, Doomed, Tally, torture, torture_cluster, torture_workers, whole
 
-KILLS = 4  # of each kind
+KILLS = 3  # of each kind
 
 
 @pytest.fixture(scope="module")

@@ -26,8 +26,8 @@ from harness import garbage
 from tests.support import COMMAND, ROOT
 
 _LOADED = (
-    *("harness.cli", "harness.lock", "harness.overview", "harness.progress", "harness.search", "harness.workers"),
-    *("mlflow.store.tracking.sqlalchemy_store", "reports.page", "studies.schema"),
+    *("harness.cli", "harness.gate.run", "harness.lock", "harness.overview", "harness.progress", "harness.search"),
+    *("harness.workers", "mlflow.store.tracking.sqlalchemy_store", "reports.gate", "reports.page", "studies.schema"),
 )
 
 

@@ -16,7 +16,8 @@ from harness.records import Records
 from tests.support import ROOT, Harness
 
 FOLDER = Path("out", "gate")
-ALONE = ("--against", "none", "--untracked")
+ONE = ("--against", "none", "--workers", "1")  # of few seconds: a second worker takes longer to start
+ALONE = (*ONE, "--untracked")
 
 Gate = Callable[..., tuple[int, dict[str, Any], str]]
 
@@ -239,7 +240,7 @@ def test_an_engine_whose_package_is_broken_is_wrong_usage(engine: str, harness: 
 def test_a_gate_is_recorded_in_mlflow(
     harness: Harness, chosen: Sequence[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    done = harness("gate", "run", "--quiet", "--engine", "late", "--against", "none", *chosen)
+    done = harness("gate", "run", "--quiet", "--engine", "late", *ONE, *chosen)
     assert done.returncode == 1
     monkeypatch.chdir(tmp_path)
     client = Records().client
@@ -262,7 +263,7 @@ def test_a_gate_that_cannot_be_recorded_says_so_and_is_not_green(
 ) -> None:
     (tmp_path / "mlflow.db").write_text("this is no database")
     for engine, status in (("replay", 5), ("late", 1)):
-        done = harness("gate", "run", "--quiet", "--engine", engine, "--against", "none", *chosen)
+        done = harness("gate", "run", "--quiet", "--engine", engine, *ONE, *chosen)
         assert done.returncode == status
         assert "the gate is not in MLflow" in done.stderr
         assert json.loads((tmp_path / FOLDER / "gate.json").read_text())["verdict"] in {"PASS", "FAIL"}

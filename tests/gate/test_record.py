@@ -29,7 +29,8 @@ def short(monkeypatch: pytest.MonkeyPatch) -> None:
     modules: tuple[ModuleType, ...] = (record, engines)
     for module in modules:
         monkeypatch.setattr(module, "BASELINE", brief)
-    for name, value in (("EARLY_EPOCHS", 2), ("ALIKE_EPOCHS", 2), ("ERRORS_EPOCH", 2), ("NOISY_SEEDS", 17)):
+    lengths = {"EARLY_EPOCHS": 2, "EARLY_SEEDS": 4, "ALIKE_EPOCHS": 2, "ERRORS_EPOCH": 2, "NOISY_SEEDS": 9}
+    for name, value in lengths.items():
         monkeypatch.setattr(record, name, value)
 
 
@@ -38,17 +39,17 @@ def short(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_all_that_a_reference_holds_is_trained_and_can_be_read_again(digits: Digits, tmp_path: Path) -> None:
     told: list[tuple[int, int]] = []
     before = [Record(date="2026-01-02", reason="older", commit="x", versions={}, processor="y")]
-    found = record.record(digits, 64, 2, "a test", before, lambda done, total: told.append((done, total)))
+    found = record.record(digits, 64, 1, "a test", before, lambda done, total: told.append((done, total)))
     reference.save(found, tmp_path / "made.json")
     assert reference.load(tmp_path / "made.json") == found
-    assert told[-1][0] == told[-1][1] == 64 + 17 + 17 + 3 * 16 + 4
+    assert told[-1][0] == told[-1][1] == 64 + 9 + 9 + 3 * 4 + 4
     assert [one.reason for one in found.records] == ["older", "a test"]
     assert found.repeats.seeds == list(range(FIRST_SEED, FIRST_SEED + 64))
     assert len(found.gate_seeds) == 16
     assert list(found.traces) == list(engines.NAMES)
     assert [len(set(one.weights)) for one in found.traces.values()] == [EPOCHS] * 3
-    assert found.early.seeds == [BASELINE.seed, *found.gate_seeds[:15]]
-    assert found.early.tried == 17 + 16 + 16
+    assert found.early.seeds == [BASELINE.seed, *found.gate_seeds[:3]]
+    assert found.early.tried == 9 + 4 + 4
     assert found.alike == {"graph": 2, "keras": 2}
     # The same training by the same engine, once for its trace and once for its early losses.
     assert found.early.losses["tensorflow"][0] == found.traces["xla"].losses[:2]
