@@ -183,7 +183,7 @@ def tests(session: nox.Session) -> None:
 
 @nox.session
 def torture(session: nox.Session) -> None:
-    """Kill studies some hundred times, see that nothing is lost or done twice, write docs/torture.md; an hour."""
+    """Kill studies some hundred times, see that nothing is lost or done twice, write docs/torture.md; half an hour."""
     _run(session, "python", "-m", "tests.torture", *session.posargs)
 
 

@@ -410,7 +410,7 @@ def _page(tallies: dict[str, Tally], seed: int, duration_s: float) -> str:
     for engine, tally in tallies.items():
         lines += [f"| {engine} | {kind} | {count} |" for kind, count in tally.kills.items()]
     kills = sum(tally.kills.total() for tally in tallies.values())
-    studies = sum(tally.studies for tally in tallies.values())
+    studies = sum(tally.studies for tally in tallies.values() if tally.kills)
     wrong = [what for tally in tallies.values() for what in tally.wrong]
     races = {name: tally.studies for name, tally in tallies.items() if not tally.kills}
     lines += [f"| {name} | the same instant | {count} starts |" for name, count in races.items()]
