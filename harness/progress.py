@@ -6,7 +6,7 @@ import time
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from types import TracebackType
-from typing import Self, TextIO
+from typing import ClassVar, Self, TextIO
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
@@ -41,26 +41,27 @@ class _Shown:
     """A bar on a terminal, else lines some seconds apart; use it as a context.
 
     Args:
-        console: where it is shown.
-        what: is counted.
+        console: where it is shown; a bar on a terminal, else a line every ten seconds.
         quiet: show nothing.
-        begun: whether time runs from the start.
     """
 
-    def __init__(self, console: Console, what: str, *, quiet: bool, begun: bool) -> None:
+    what: ClassVar[str]  # is counted
+    begun: ClassVar[bool]  # whether time runs from the start
+
+    def __init__(self, console: Console, *, quiet: bool = False) -> None:
         self._console, self._quiet = console, quiet
         self._live = console.is_terminal and not quiet
         self._bar = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
             MofNCompleteColumn(),
-            TextColumn(what),
+            TextColumn(self.what),
             TimeElapsedColumn(),
             TextColumn("{task.fields[forecast]}"),
             console=console,
             disable=not self._live,
         )
-        self._task = self._bar.add_task("training", total=None, forecast="", start=begun)
+        self._task = self._bar.add_task("training", total=None, forecast="", start=self.begun)
         self._started_s = self._told_s = time.monotonic()
 
     def __enter__(self) -> Self:
@@ -81,15 +82,12 @@ class _Shown:
 
 
 class StudyProgress(_Shown):
-    """Shows how many of a study's trials are done, how fast, and until when; use it as a context.
+    """Shows how many of a study's trials are done, how fast, and until when."""
 
-    Args:
-        console: where it is shown; a bar on a terminal, else a line every ten seconds.
-        quiet: show nothing.
-    """
+    what, begun = "trials", False
 
     def __init__(self, console: Console, *, quiet: bool = False) -> None:
-        super().__init__(console, "trials", quiet=quiet, begun=False)
+        super().__init__(console, quiet=quiet)
         self._before = self._done = self._total = self._failed = 0
 
     def settled(self, line: str) -> None:
@@ -134,27 +132,25 @@ class StudyProgress(_Shown):
         elapsed_s = time.monotonic() - self._started_s
         rate = (self._done - self._before) / elapsed_s
         left_s = (self._total - self._done) / rate
-        until = datetime.now().astimezone() + timedelta(seconds=left_s)
         failed = f", {self._failed} failed" if self._failed else ""
-        return f"{rate:.1f} trials/s, until {until:%H:%M:%S}{failed}"
+        return f"{rate:.1f} trials/s, {_until(left_s)}{failed}"
 
 
 class TrainingsProgress(_Shown):
-    """Shows how many trainings are done, and until when all are at the latest; use it as a context.
+    """Shows how many trainings are done, and until when all are at the latest."""
 
-    Args:
-        console: where it is shown; a bar on a terminal, else a line every ten seconds.
-        quiet: show nothing.
-    """
-
-    def __init__(self, console: Console, *, quiet: bool = False) -> None:
-        super().__init__(console, "trainings", quiet=quiet, begun=True)
+    what, begun = "trainings", True
 
     def trained(self, done: int, total: int) -> None:
         """So many trainings are done, of so many at most."""
         forecast = ""
         if done:
             left_s = (time.monotonic() - self._started_s) / done * (total - done)
-            forecast = f"until {datetime.now().astimezone() + timedelta(seconds=left_s):%H:%M:%S}"
+            forecast = _until(left_s)
         self._bar.update(self._task, completed=done, total=total, forecast=forecast)
         self._line(f"{done} of {total} trainings are done; {forecast}")
+
+
+def _until(left_s: float) -> str:
+    """The time of day at which so many seconds are over."""
+    return f"until {datetime.now().astimezone() + timedelta(seconds=left_s):%H:%M:%S}"
