@@ -45,6 +45,12 @@ def batch_orders(*variants: Variant) -> Iterator[NDArray[np.int32]]:
         for each epoch of the longest variant in turn ``(variants, 5000)``, ``int32``, permutations of the image
         indices.
     """
+    drawn: Iterator[NDArray[np.int32]] = order_dataset(*variants).as_numpy_iterator()
+    return drawn
+
+
+def order_dataset(*variants: Variant) -> tf.data.Dataset:
+    """The orders of :func:`batch_orders` as a dataset. Each pass over it starts again at the first epoch."""
     seeds = [variant.seed for variant in variants]
 
     def shuffled(_: tf.Tensor) -> tf.Tensor:
@@ -57,9 +63,7 @@ def batch_orders(*variants: Variant) -> Iterator[NDArray[np.int32]]:
     # There is nothing to tune, and an iterator that is let go of would wait seconds for the thread that does it.
     options = tf.data.Options()
     options.autotune.enabled = False
-    orders = orders.with_options(options)
-    drawn: Iterator[NDArray[np.int32]] = orders.as_numpy_iterator()
-    return drawn
+    return orders.with_options(options)
 
 
 def _operation_seeds(seed: int) -> dict[str, int]:

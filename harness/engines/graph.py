@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 
 from harness.digits import Digits
 from harness.engines.constants import CLIP, Adam, adam
-from harness.engines.stepwise import StepwiseEngine
-from harness.streams import initial_weights
+from harness.engines.stepwise import Recorder, StepwiseEngine
+from harness.streams import batch_orders, initial_weights
 from harness.variant import N_FEATURES, N_IMAGES, Variant
 
 _Moments = tuple[tf.Variable, tf.Variable, tf.Variable]  # a weight, the mean of its gradients and of their squares
@@ -127,10 +127,12 @@ class GraphEngine(StepwiseEngine):
         self._tensors = tf.constant(digits.features), tf.constant(digits.labels)
         self._networks: dict[tuple[object, ...], _Network] = {}
 
-    def _begin(self, variant: Variant) -> _Network:
+    def _train(self, recorder: Recorder) -> None:
+        variant = recorder.variant
         alike = (variant.layers, variant.batch_size, variant.softmax, variant.adam)
         if alike not in self._networks:
             self._networks[alike] = _Network(variant, *self._tensors)
         network = self._networks[alike]
         network.reset(variant)
-        return network
+        for [order] in batch_orders(variant):
+            recorder.add(network.train_epoch(order), network)

@@ -1,4 +1,4 @@
-"""Engines that train one variant at a time, an epoch at a time: the loop that they share."""
+"""Engines that train one variant at a time: the record of a training that they share."""
 
 from __future__ import annotations
 
@@ -12,17 +12,12 @@ from numpy.typing import NDArray
 
 from harness.digits import Digits
 from harness.engines.contract import EpochReport, OnEpoch, wanted_epochs
-from harness.streams import batch_orders
 from harness.trajectory import Snapshot, Trajectory, wrong_images
 from harness.variant import Variant
 
 
 class Network(Protocol):
     """A network in training."""
-
-    def train_epoch(self, order: NDArray[np.int32]) -> float:
-        """Train on every image once, in this order, ``(5000,)``; return the mean loss of the epoch's examples."""
-        ...
 
     def logits(self) -> NDArray[np.float32]:
         """The logits of every image at the present weights, ``(5000, 10)``."""
@@ -33,8 +28,41 @@ class Network(Protocol):
         ...
 
 
+class Recorder:
+    """Collects the trajectory of one training, epoch by epoch."""
+
+    def __init__(
+        self, variant: Variant, labels: NDArray[np.int64], snapshots: Collection[int], on_epoch: OnEpoch | None
+    ) -> None:
+        self.variant = variant
+        self._labels, self._on_epoch = labels, on_epoch
+        self._wanted = wanted_epochs(variant, snapshots)
+        self._losses: list[float] = []
+        self._errors: list[int] = []
+        self._snapshots: dict[int, Snapshot] = {}
+        self._started_s = self._epoch_started_s = time.perf_counter()
+
+    def add(self, loss: float, network: Network) -> None:
+        """Record the epoch that has just ended: its mean loss, and the errors of the network as it is now."""
+        self._losses.append(loss)
+        epoch, logits = len(self._losses), network.logits()
+        self._errors.append(len(wrong_images(logits, self._labels)))
+        if epoch in self._wanted:
+            self._snapshots[epoch] = Snapshot(network.weights(), logits)
+        now_s = time.perf_counter()
+        if self._on_epoch is not None:
+            duration_s = now_s - self._epoch_started_s
+            self._on_epoch(EpochReport(self.variant, epoch, loss, self._errors[-1], duration_s))
+        self._epoch_started_s = now_s
+
+    def trajectory(self) -> Trajectory:
+        """The training so far."""
+        duration_s = time.perf_counter() - self._started_s
+        return Trajectory(self.variant, np.array(self._losses), np.array(self._errors), self._snapshots, duration_s)
+
+
 class StepwiseEngine(ABC):
-    """Trains variants one after another; a subclass says what a network is."""
+    """Trains variants one after another. A subclass implements :meth:`_train`."""
 
     name: str
 
@@ -42,29 +70,16 @@ class StepwiseEngine(ABC):
         self._digits = digits
 
     @abstractmethod
-    def _begin(self, variant: Variant) -> Network:
-        """A network with the variant's initial weights that has not been trained yet."""
+    def _train(self, recorder: Recorder) -> None:
+        """Train the recorder's variant from its initial weights, and record each of its epochs."""
 
     def train(
         self, variants: Sequence[Variant], *, snapshots: Collection[int] = (), on_epoch: OnEpoch | None = None
     ) -> list[Trajectory]:
         """Train each variant; see :class:`harness.engines.contract.Engine`."""
-        return [self._train(variant, wanted_epochs(variant, snapshots), on_epoch) for variant in variants]
-
-    def _train(self, variant: Variant, wanted: frozenset[int], on_epoch: OnEpoch | None) -> Trajectory:
-        started = time.perf_counter()
-        network = self._begin(variant)
-        losses: list[float] = []
-        errors: list[int] = []
-        snapshots: dict[int, Snapshot] = {}
-        for epoch, [order] in enumerate(batch_orders(variant), start=1):
-            epoch_started = time.perf_counter()
-            losses.append(network.train_epoch(order))
-            logits = network.logits()
-            errors.append(len(wrong_images(logits, self._digits.labels)))
-            if epoch in wanted:
-                snapshots[epoch] = Snapshot(network.weights(), logits)
-            if on_epoch is not None:
-                on_epoch(EpochReport(variant, epoch, losses[-1], errors[-1], time.perf_counter() - epoch_started))
-        duration_s = time.perf_counter() - started
-        return Trajectory(variant, np.array(losses), np.array(errors), snapshots, duration_s)
+        trained = []
+        for variant in variants:
+            recorder = Recorder(variant, self._digits.labels, snapshots, on_epoch)
+            self._train(recorder)
+            trained.append(recorder.trajectory())
+        return trained

@@ -12,7 +12,7 @@ from harness import engines, machine
 from harness.digits import Digits
 from harness.errors import StoppedError, UsageError
 from harness.gate import fingerprint
-from harness.gate.convergence import STAGES
+from harness.gate.convergence import STAGES, detectable, stages_of
 from harness.gate.reference import (
     ERRORS_EPOCH,
     FIRST_GATE_SEED,
@@ -78,16 +78,18 @@ def record(
     fast = trained.own[ENGINE]
     others = [name for name in engines.NAMES if name != ENGINE]
     theirs = {name: trained.with_keras_adam if name == "keras" else fast for name in others}
+    repeats, chosen = _repeats(trained.repeats), gate_seeds(seeds)
     return Reference(
         schema_=SCHEMA,
         trace=TRACE_VERSION,
         dataset={"name": digits.name, "sha256_x": digits.sha256_x, "sha256_y": digits.sha256_y},
         records=[*before, _recorded(reason)],
-        gate_seeds=gate_seeds(seeds),
-        repeats=_repeats(trained.repeats),
+        gate_seeds=chosen,
+        repeats=repeats,
         traces={name: _trace(training) for name, training in trained.own.items()},
         early=_early(trained),
         alike={name: printed_alike(trained.own[name].prefix(ALIKE_EPOCHS), theirs[name]) for name in others},
+        detectable=detectable(repeats.sample(), stages_of(len(chosen))),
     )
 
 

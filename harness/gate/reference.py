@@ -132,6 +132,8 @@ class Reference(Part):
         early: first epochs of several seeds.
         alike: by engine, in how many epochs of the baseline it printed what the engine of the repeats does: losses to
             four decimals, and error counts.
+        detectable: the smallest slowdown, relative, that a gate of all its seeds finds 9 times in 10; None if it finds
+            none of those tried, or if the reference was recorded before this was. To simulate it takes seconds.
     """
 
     schema_: Annotated[int, Field(alias="schema")]
@@ -143,6 +145,7 @@ class Reference(Part):
     traces: dict[str, Trace]
     early: Early
     alike: dict[str, int]
+    detectable: _Finite | None = None
 
 
 def path_of(dataset: str) -> Path:
