@@ -177,7 +177,13 @@ def rivals(session: nox.Session) -> None:
 
 @nox.session
 def tests(session: nox.Session) -> None:
-    """Run the tests; -- -m 'not slow' leaves the slow ones out."""
+    """Run the tests that every change runs, in minutes: all but those marked slow."""
+    _run(session, "pytest", "-m", "not slow", *session.posargs)
+
+
+@nox.session(name="tests-all")
+def tests_all(session: nox.Session) -> None:
+    """Run every test; -- -m slow runs those that nox -s tests leaves out."""
     _run(session, "pytest", *session.posargs)
 
 

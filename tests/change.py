@@ -3,13 +3,34 @@
 from __future__ import annotations
 
 import os
-import random
 import signal
 import threading
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import Any
 
 ASKING, TRAINING, RECORDING, TELLING, REPORT = "asking", "training", "recording", "telling", "report"
+
+
+@dataclass(frozen=True)
+class Moment:
+    """When a process is killed.
+
+    Attributes:
+        kind: of the calls that are counted, or of the phase.
+        call: the call of that kind at which it dies, from 1; of start-up and of the report there is one.
+        when: ``before`` or ``after`` what that call does.
+        delay_s: from the start of the process, or of the report.
+    """
+
+    kind: str
+    call: int = 1
+    when: str = "before"
+    delay_s: float = 0.0
+
+    def sooner(self) -> Moment:
+        """A moment of the same kind that a study reaches sooner."""
+        return replace(self, call=(self.call + 1) // 2, delay_s=self.delay_s / 2)
 
 
 def _die() -> None:
@@ -39,11 +60,11 @@ class _Bomb:
         setattr(owner, name, moment)
 
 
-def _in_a_moment(original: Callable[..., Any]) -> Callable[..., Any]:
-    """The function, during which the process is killed at a random time."""
+def _in_a_moment(original: Callable[..., Any], delay_s: float) -> Callable[..., Any]:
+    """The function, during which the process is killed."""
 
     def doomed(*arguments: Any, **named: Any) -> Any:
-        threading.Timer(random.uniform(0, 2), _die).start()
+        threading.Timer(delay_s, _die).start()
         return original(*arguments, **named)
 
     return doomed
@@ -56,14 +77,14 @@ def be_impatient(seconds: float) -> None:
     patience.PATIENCE_S = seconds
 
 
-def be_killed(kind: str, count: int, when: str) -> None:
-    """Die as by ``kill -9`` at the ``count``-th moment of a kind, ``before`` or ``after`` what is done there."""
+def be_killed(moment: Moment) -> None:
+    """Die as by ``kill -9`` at this moment."""
     from mlflow.tracking import MlflowClient
 
     from harness import ledger, search, tracking
     from reports import page
 
-    bomb = _Bomb(count, when)
+    kind, bomb = moment.kind, _Bomb(moment.call, moment.when)
     if kind == ASKING:
         for name in ("_create", "propose", "enter", "take_up"):
             bomb.arm(ledger.Ledger, name)
@@ -77,6 +98,6 @@ def be_killed(kind: str, count: int, when: str) -> None:
     elif kind == TELLING:
         bomb.arm(ledger.Ledger, "tell")
     elif kind == REPORT:
-        page.write = _in_a_moment(page.write)
+        page.write = _in_a_moment(page.write, moment.delay_s)
     else:
         raise ValueError(kind)

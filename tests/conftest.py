@@ -19,29 +19,17 @@ from harness.engines.contract import Engine
 from tests import warm
 from tests.browser import chromium
 from tests.services import mlflow_server
-from tests.support import STANDIN, STANDIN_PATH, Harness
+from tests.shared import Shared, run_folder
+from tests.support import SMALL_STUDY, STANDIN, STANDIN_PATH, Harness, Started
+from tests.torture import Doomed
 
 MNIST = "HARNESS_TEST_MNIST"
-
-# The files that take longest. They begin first: one that begins last leaves the other cores with nothing to do.
-LONGEST = (
-    *("test_cluster.py", "test_lab_log.py", "test_torture.py", "test_many_machines.py", "test_search.py"),
-    *("test_conformance.py", "test_cli.py", "test_faults.py", "test_overview.py", "test_xla.py", "test_workers.py"),
-    *("test_matrix.py", "test_convergence.py", "test_power.py", "test_record.py"),
-    *("test_interrupts.py", "test_whole.py", "test_claims.py"),
-)
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Let the files that take longest begin first."""
-    places = {name: place for place, name in enumerate(LONGEST)}
-    items.sort(key=lambda item: places.get(item.path.name, len(places)))
 
 
 @pytest.fixture(scope="session", autouse=True)
 def _own_machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """No cache, setting or network of this machine: every test starts as a new user without a network does."""
-    shared = tmp_path_factory.getbasetemp().parent
+    shared = run_folder(tmp_path_factory)
     patch = pytest.MonkeyPatch()
     for name in ("HARNESS_DATA", "MLFLOW_TRACKING_URI", "PYTHONDONTWRITEBYTECODE"):
         patch.delenv(name, raising=False)
@@ -120,12 +108,51 @@ def tracking_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield address
 
 
+@pytest.fixture(scope="session")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Shared:
+    """Makes a folder once for all processes of this run."""
+    return Shared(run_folder(tmp_path_factory))
+
+
+@pytest.fixture(scope="session")
+def whole_grid(shared: Shared) -> Doomed:
+    """A grid that was run to its end by the stand-in engine. Read it, or copy it."""
+    return shared.doomed("grid")
+
+
+@pytest.fixture(scope="session")
+def whole_search(shared: Shared) -> Doomed:
+    """A search that was run to its end by the stand-in engine. Read it, or copy it."""
+    return shared.doomed("sampled")
+
+
+@pytest.fixture(scope="session")
+def whole_study(shared: Shared) -> Path:
+    """A folder in which the small study was run to its end by real workers. Read it, or copy it."""
+
+    def make(folder: Path) -> None:
+        (folder / "small.toml").write_text(SMALL_STUDY)
+        arguments = ["study", "run", "small.toml", "--workers", "2", "--data", "optdigits"]
+        done = warm.run(arguments, folder, os.environ, folder)
+        assert done.returncode == 0, done.stderr
+
+    return shared.folder("study", make)
+
+
 @pytest.fixture
 def standin(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let processes that the test starts find the engine that stands in for a real one."""
     monkeypatch.setenv("PYTHONPATH", STANDIN_PATH)
     # Workers that this process starts take its path; last, so that its TensorFlow is the real one all the same.
     monkeypatch.setattr(sys, "path", [*sys.path, str(STANDIN)])
+
+
+@pytest.fixture
+def started(standin: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Started:  # noqa: ARG001 - its engine
+    """Knows which processes have begun a training with the stand-in engine."""
+    path = tmp_path / "started"
+    monkeypatch.setenv("STANDIN_STARTED", str(path))
+    return Started(path)
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -47,6 +48,33 @@ sampler_seed = 7
 trials = 3
 seeds = [1, 2]
 """
+
+
+def wait_until(condition: Callable[[], object], seconds: float = 60) -> None:
+    """Return when a condition holds; fail if it does not within this time."""
+    deadline_s = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline_s, f"not within {seconds} s"
+        time.sleep(0.05)
+
+
+@dataclass(frozen=True)
+class Started:
+    """The processes that have begun a training with the stand-in engine.
+
+    Attributes:
+        path: the file that they add their numbers to.
+    """
+
+    path: Path
+
+    def pids(self, count: int) -> list[int]:
+        """The process of each training that has begun, in order, when there are at least this many."""
+        wait_until(lambda: len(self._lines()) >= count)
+        return [int(line) for line in self._lines()]
+
+    def _lines(self) -> list[str]:
+        return self.path.read_text().splitlines() if self.path.exists() else []
 
 
 def page(address: str, seconds: float) -> str:

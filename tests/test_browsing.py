@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -20,7 +21,7 @@ from playwright.sync_api import Browser, Page, expect
 from harness import ui, views
 from harness.records import RunRecord, StudyRecord
 from tests.browser import Watched, watch
-from tests.support import COMMAND, SMALL_STUDY
+from tests.support import COMMAND
 from tests.test_search import recorded
 
 pytestmark = pytest.mark.slow
@@ -84,14 +85,12 @@ class Served:
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder in which a small study was run, and beside it a run that the project knows nothing of."""
-    folder = tmp_path_factory.mktemp("browsed")
-    (folder / "small.toml").write_text(SMALL_STUDY)
-    command = [COMMAND, "study", "run", "small.toml", "--workers", "2", "--data", "optdigits", "--quiet"]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=300, check=False)
-    assert done.returncode == 0, done.stderr
-    assert "model zero-errors, version 1: baseline (lr 0.001, 2 epochs, seed 1234" in done.stderr
+def folder(whole_study: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of a small study, and beside it a run that the project knows nothing of."""
+    folder = tmp_path_factory.mktemp("browsed") / "copy"
+    shutil.copytree(whole_study, folder)
+    told = (folder / "stderr").read_text()
+    assert "model zero-errors, version 1: baseline (lr 0.001, 2 epochs, seed 1234" in told
     client = MlflowClient(f"sqlite:///{folder}/mlflow.db")
     experiment = client.create_experiment(_ORDINARY, artifact_location=(folder / "other").as_uri())
     run = client.create_run(experiment)

@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -25,7 +25,7 @@ from harness.variant import Variant
 from harness.workers import RETRIES, WorkerError, WorkerLostError
 from tests import warm
 from tests.services import LOOPBACK, free_port, own_cluster, running, wait_for_port
-from tests.support import COMMAND, SMALL_STUDY, Harness
+from tests.support import COMMAND, SMALL_STUDY, Harness, Started, wait_until
 from tests.test_search import DATA, MADE_UP_STUDY, numbers, optuna_trials, recorded, write_study
 
 pytest.importorskip("distributed", reason="needs the extra called cluster")
@@ -53,14 +53,6 @@ def trainers(workers: Cluster) -> set[int]:
     return set(workers._client.run(os.getpid, workers=busy, on_error="ignore").values()) if busy else set()
 
 
-def soon(condition: Callable[[], object], seconds: float = 60) -> None:
-    """Return when a condition holds."""
-    deadline_s = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline_s
-        time.sleep(0.1)
-
-
 @contextmanager
 def scheduler(folder: Path, port: int, *options: str) -> Iterator[subprocess.Popen[bytes]]:
     """A scheduler alone."""
@@ -79,7 +71,7 @@ def worker(folder: Path, address: str, *options: str) -> Iterator[subprocess.Pop
 
 
 @pytest.fixture(scope="module")
-def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, int]]:
+def two_workers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, int]]:
     """A cluster of two workers, for tests that leave it as they find it."""
     with own_cluster(tmp_path_factory.mktemp("cluster"), 2) as running_cluster:
         yield running_cluster
@@ -102,9 +94,10 @@ def same(outcomes: Sequence[Outcome], expected: Sequence[Outcome]) -> bool:
     )
 
 
-def test_a_cluster_gives_what_this_process_gives(shared: tuple[str, int], graph: Engine, digits: Digits) -> None:
+@pytest.mark.slow
+def test_a_cluster_gives_what_this_process_gives(two_workers: tuple[str, int], graph: Engine, digits: Digits) -> None:
     variants = [Variant(epochs=1), Variant(epochs=2, seed=3)]
-    with Cluster(shared[0], "graph") as workers:
+    with Cluster(two_workers[0], "graph") as workers:
         assert workers.count == 2
         workers.load(digits)
         futures = [workers.submit([variant]) for variant in variants]
@@ -115,11 +108,12 @@ def test_a_cluster_gives_what_this_process_gives(shared: tuple[str, int], graph:
     assert [outcome.softmax for outcome in outcomes] == [outcome.softmax for outcome in expected]
 
 
+@pytest.mark.slow
 def test_a_study_on_a_cluster_records_what_it_records_here(
-    shared: tuple[str, int], harness: Harness, tmp_path: Path
+    two_workers: tuple[str, int], harness: Harness, tmp_path: Path
 ) -> None:
     folders = [tmp_path / "here", tmp_path / "there"]
-    for folder, options in zip(folders, (("--workers", "1"), ("--cluster", shared[0])), strict=True):
+    for folder, options in zip(folders, (("--workers", "1"), ("--cluster", two_workers[0])), strict=True):
         folder.mkdir()
         write_study(folder, SMALL_STUDY.replace('"xla"', '"graph"'))  # which the cluster's workers have loaded
         done = harness("study", "run", "small.toml", *options, *DATA, cwd=folder)
@@ -130,20 +124,18 @@ def test_a_study_on_a_cluster_records_what_it_records_here(
     assert len(here) == 8
 
 
-@pytest.mark.usefixtures("standin")
-def test_a_worker_that_is_killed_costs_a_retry_and_no_record(tmp_path: Path) -> None:
+@pytest.mark.slow
+def test_a_worker_that_is_killed_costs_a_retry_and_no_record(started: Started, tmp_path: Path) -> None:
     write_study(tmp_path, MADE_UP_STUDY)
     log = tmp_path / "log"
     log.touch()
     with own_cluster(tmp_path, 2, {"STANDIN_PAUSE_S": "4"}) as (address, pid):
         command = ["study", "run", "small.toml", "--cluster", address, *DATA]
         study = warm.start(command, tmp_path, os.environ, (log, log))
-        started = {process.pid for process in trains(pid)}
-        soon(lambda: "trials are done; training" in log.read_text())
-        time.sleep(2)  # so that both have a batch
-        trains(pid)[0].kill()
+        before = {process.pid for process in trains(pid)}
+        os.kill(started.pids(1)[0], signal.SIGKILL)
         assert study.wait(300) == 0, log.read_text()
-        assert {process.pid for process in trains(pid)} != started
+        assert {process.pid for process in trains(pid)} != before
     told = log.read_text()
     assert "8 trials done, 0 failed" in told
     assert "Traceback" not in told
@@ -153,6 +145,7 @@ def test_a_worker_that_is_killed_costs_a_retry_and_no_record(tmp_path: Path) -> 
     assert [trial.state.name for trial in optuna_trials(tmp_path)] == ["COMPLETE"] * 8
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("endless")
 def test_images_that_were_lost_with_all_workers_are_sent_again(digits: Digits, tmp_path: Path) -> None:
     variant = Variant(epochs=5)
@@ -165,6 +158,7 @@ def test_images_that_were_lost_with_all_workers_are_sent_again(digits: Digits, t
         assert all(same(future.result(timeout=120).outcomes, expected) for future in futures)
 
 
+@pytest.mark.slow
 def test_a_batch_that_takes_worker_after_worker_with_it_fails(digits: Digits, endless: Variant, tmp_path: Path) -> None:
     with own_cluster(tmp_path, 1) as (address, pid), Cluster(address, "standin") as workers:
         workers.load(digits)
@@ -180,7 +174,7 @@ def test_a_batch_that_takes_worker_after_worker_with_it_fails(digits: Digits, en
         with pytest.raises(WorkerLostError, match="died, one after another"):
             deadly.result()
         assert len(seen) >= RETRIES + 1
-        soon(lambda: trains(pid) != [])
+        wait_until(lambda: trains(pid) != [])
         assert workers.submit([Variant(epochs=1)]).result(timeout=120).outcomes[0].final_errors > 0
 
 
@@ -188,24 +182,27 @@ def other_versions() -> dict[str, str]:
     return {**dict.fromkeys(("zero-errors", "tensorflow", "keras", "numpy"), "0.1"), "python": "3.11.7"}
 
 
-def test_workers_of_other_versions_are_refused(shared: tuple[str, int], monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.slow
+def test_workers_of_other_versions_are_refused(two_workers: tuple[str, int], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(machine, "versions", other_versions)
     with pytest.raises(StoppedError, match=r"not made as this machine is: tcp://.* tensorflow \S+ \(here 0\.1\)"):
-        Cluster(shared[0], "graph")
+        Cluster(two_workers[0], "graph")
 
 
+@pytest.mark.slow
 def test_a_worker_of_other_versions_that_comes_later_trains_nothing(
-    shared: tuple[str, int], digits: Digits, monkeypatch: pytest.MonkeyPatch
+    two_workers: tuple[str, int], digits: Digits, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with Cluster(shared[0], "graph") as workers:
+    with Cluster(two_workers[0], "graph") as workers:
         workers.load(digits)
         monkeypatch.setattr(machine, "versions", other_versions)
         with pytest.raises(StoppedError, match=rf"worker of {socket.gethostname()} is not made as .*tensorflow 0\.1"):
             workers.submit([Variant(epochs=1)]).result(timeout=120)
 
 
-def test_an_engine_that_cannot_be_made_is_told(shared: tuple[str, int], digits: Digits) -> None:
-    with Cluster(shared[0], "abacus") as workers:
+@pytest.mark.slow
+def test_an_engine_that_cannot_be_made_is_told(two_workers: tuple[str, int], digits: Digits) -> None:
+    with Cluster(two_workers[0], "abacus") as workers:
         workers.load(digits)
         with pytest.raises(WorkerError, match=r"engine abacus cannot be made on .*no engine is called"):
             workers.submit([Variant(epochs=1)]).result(timeout=120)
@@ -266,6 +263,7 @@ def test_what_is_no_scheduler_is_told_from_one(monkeypatch: pytest.MonkeyPatch) 
             Cluster(f"tcp://{LOOPBACK}:{silent.getsockname()[1]}", "graph")
 
 
+@pytest.mark.slow
 def test_a_scheduler_without_workers_is_waited_for_and_then_said(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -283,6 +281,7 @@ def test_the_extra_that_is_not_installed_is_named() -> None:
     assert "pip install 'zero-errors[cluster]'" in done.stdout
 
 
+@pytest.mark.slow
 def test_a_scheduler_that_is_away_for_a_moment_is_waited_for(digits: Digits, endless: Variant, tmp_path: Path) -> None:
     port = free_port()
     address = f"tcp://{LOOPBACK}:{port}"
@@ -291,7 +290,7 @@ def test_a_scheduler_that_is_away_for_a_moment_is_waited_for(digits: Digits, end
         lost = workers.submit([endless])
         short = Variant(epochs=1)
         behind = workers.submit([short])
-        soon(workers._client.processing)
+        wait_until(workers._client.processing)
         first.kill()
         first.wait()
         with scheduler(tmp_path, port), worker(tmp_path, address), worker(tmp_path, address):
@@ -300,6 +299,7 @@ def test_a_scheduler_that_is_away_for_a_moment_is_waited_for(digits: Digits, end
     assert lost.done()
 
 
+@pytest.mark.slow
 def test_a_scheduler_that_is_gone_stops_the_study(
     digits: Digits, endless: Variant, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -309,7 +309,7 @@ def test_a_scheduler_that_is_gone_stops_the_study(
     with scheduler(tmp_path, port) as process, worker(tmp_path, address), Cluster(address, "standin") as workers:
         workers.load(digits)
         running_one = workers.submit([endless])
-        soon(workers._client.processing)
+        wait_until(workers._client.processing)
         process.kill()
         with pytest.raises(StoppedError, match="is gone"):
             running_one.result(timeout=60)
@@ -336,6 +336,7 @@ def signed(folder: Path) -> tuple[Path, Path]:
     return folder / "own.pem", folder / "own.key"
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("standin")
 def test_with_tls_only_those_of_the_authority_are_let_in(
     certificates: Tls, digits: Digits, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -357,6 +358,7 @@ def test_with_tls_only_those_of_the_authority_are_let_in(
             Cluster(address, "graph", tls=stranger)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 0), (signal.SIGTERM, 143)])
 def test_a_cluster_of_this_machine_ends_in_order(number: int, status: int, tmp_path: Path) -> None:
     port = free_port()
@@ -376,8 +378,9 @@ def test_a_cluster_of_this_machine_ends_in_order(number: int, status: int, tmp_p
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_port_that_is_taken_is_one_clear_error(shared: tuple[str, int], harness: Harness) -> None:
-    done = harness("cluster", "--workers", "1", "--port", shared[0].rsplit(":", maxsplit=1)[1])
+@pytest.mark.slow
+def test_a_port_that_is_taken_is_one_clear_error(two_workers: tuple[str, int], harness: Harness) -> None:
+    done = harness("cluster", "--workers", "1", "--port", two_workers[0].rsplit(":", maxsplit=1)[1])
     assert done.returncode == 5
     assert "a cluster cannot be started at" in done.stderr
     assert "Traceback" not in done.stderr

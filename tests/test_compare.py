@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -12,22 +10,22 @@ import pytest
 from harness.commands.compare import compare
 from harness.errors import StoppedError, UsageError
 from harness.records import Records
-from tests.support import COMMAND, STANDIN_PATH, Harness
+from tests.shared import Shared
+from tests.support import Harness
 from tests.torture import NAME, Doomed
 
 FILE = f"{NAME}.toml"
 
 
-@pytest.fixture(scope="module")
-def recorded(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder in which a study was run, put aside, and run again."""
-    doomed = Doomed(tmp_path_factory.mktemp("compared"), "grid", "standin", pause_s=0)
-    doomed.run()
-    command = [COMMAND, "study", "run", FILE, "--fresh", "--data", "optdigits"]
-    subprocess.run(
-        command, cwd=doomed.folder, env={**os.environ, "PYTHONPATH": STANDIN_PATH}, capture_output=True, check=True
-    )
-    return doomed.folder
+@pytest.fixture(scope="session")
+def recorded(shared: Shared) -> Path:
+    """A folder in which a study was run, archived, and run again."""
+
+    def make(folder: Path) -> None:
+        Doomed(folder, "grid", "standin", pause_s=0).run()
+        Doomed(folder, "grid", "standin", on=("--fresh",), pause_s=0).run()
+
+    return shared.folder("compared", make)
 
 
 @pytest.fixture

@@ -29,18 +29,10 @@ pytestmark = pytest.mark.usefixtures("standin")
 RUN = ("study", "run", f"{NAME}.toml", "--data", "optdigits", "--workers", "1")
 
 
-@pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> Doomed:
-    """A study that was run to its end, to be copied."""
-    doomed = Doomed(tmp_path_factory.mktemp("whole"), "grid", "standin")
-    doomed.run()
-    return doomed
-
-
 @pytest.fixture
-def finished(whole: Doomed, tmp_path: Path) -> Doomed:
+def finished(whole_grid: Doomed, tmp_path: Path) -> Doomed:
     """A study that was run to its end, to be worked with."""
-    shutil.copytree(whole.folder, tmp_path, dirs_exist_ok=True)
+    shutil.copytree(whole_grid.folder, tmp_path, dirs_exist_ok=True)
     return Doomed(tmp_path, "grid", "standin")
 
 

@@ -14,7 +14,7 @@ import psutil
 import pytest
 
 from harness.interrupts import Stop, TerminatedError
-from tests.support import ROOT
+from tests.support import ROOT, wait_until
 from tests.torture import NAME, Doomed
 from tests.warm import Command
 
@@ -80,7 +80,7 @@ def test_the_second_signal_stops_at_once(tmp_path: Path) -> None:
     process = at_it(doomed, doomed.typed())
     children = psutil.Process(process.pid).children(recursive=True)
     process.send_signal(signal.SIGINT)
-    time.sleep(1)
+    wait_until(lambda: "recording the 1 batch that is being trained" in told(doomed))
     assert process.poll() is None
     process.send_signal(signal.SIGINT)
     assert process.wait(30) == 130
@@ -113,6 +113,7 @@ def test_nox_waits_until_the_study_has_ended_well(number: signal.Signals, tmp_pa
     assert statuses(tmp_path) == {"FINISHED": 8}
 
 
+@pytest.mark.slow
 def test_what_is_trained_again_may_be_interrupted_too(tmp_path: Path) -> None:
     doomed = Doomed(tmp_path, "grid", "standin")
     doomed.run()
@@ -125,6 +126,7 @@ def test_what_is_trained_again_may_be_interrupted_too(tmp_path: Path) -> None:
     assert statuses(tmp_path) == {"FINISHED": 8}
 
 
+@pytest.mark.slow
 def test_the_way_to_go_on_does_not_put_aside_again_what_was_begun(tmp_path: Path) -> None:
     Doomed(tmp_path, "grid", "standin").run()
     doomed = begun(tmp_path, 3, "--fresh")

@@ -122,10 +122,7 @@ def served(terminal: Terminal, name: str) -> StudyRecord:
         return replace(study, trainings=tuple(records.with_histories(run) for run in study.trainings))
 
 
-@pytest.mark.slow
-def test_many_machines_record_what_one_machine_records(
-    local: Path, terminal: Terminal, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def records_what_one_machine_records(local: Path, terminal: Terminal, monkeypatch: pytest.MonkeyPatch) -> None:
     with terminal.keep("exec dask scheduler --host", "SCHEDULER_PORT"), terminal.keep('dask worker "tcp:'):
         assert "report.html" in terminal.run('--cluster "tcp:', STUDY="few.toml")
     there, here = records(served(terminal, "few")), records(recorded(local, "few"))
@@ -143,8 +140,7 @@ def test_many_machines_record_what_one_machine_records(
         storage.engine.dispose()
 
 
-@pytest.mark.slow
-def test_what_is_recorded_can_be_reported_and_kept(terminal: Terminal) -> None:
+def can_be_reported_and_kept(terminal: Terminal) -> None:
     assert "report.html" in terminal.run("harness report")
     terminal.run("pg_dump")
     kept = {path.name: path.stat().st_size for path in (terminal.folder / "zero-errors-backup").iterdir()}
@@ -152,8 +148,7 @@ def test_what_is_recorded_can_be_reported_and_kept(terminal: Terminal) -> None:
     assert min(kept.values()) > 1000
 
 
-@pytest.mark.slow
-def test_with_tls_the_same_is_done(terminal: Terminal) -> None:
+def does_the_same_with_tls(terminal: Terminal) -> None:
     terminal.run("openssl")
     (terminal.folder / "small.toml").write_text(MADE_UP_STUDY)
     engine = STANDIN_PATH  # what is trained is not what this is about
@@ -166,5 +161,12 @@ def test_with_tls_the_same_is_done(terminal: Terminal) -> None:
 
 
 @pytest.mark.slow
-def test_every_block_of_the_page_was_typed(terminal: Terminal) -> None:
+def test_the_page_typed_from_top_to_bottom_does_what_it_says(
+    local: Path, terminal: Terminal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # One test: each part of the page needs what the parts before it have started and recorded.
+    records_what_one_machine_records(local, terminal, monkeypatch)
+    can_be_reported_and_kept(terminal)
+    does_the_same_with_tls(terminal)
+    # Every block of the page was typed.
     assert sorted(set(terminal.typed)) == sorted(STEPS)

@@ -20,34 +20,24 @@ FILE = f"{NAME}.toml"
 DATA = ("--data", "optdigits")
 
 
-@pytest.fixture(scope="module")
-def grid(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder in which a grid was run to its end, to be looked at."""
-    doomed = Doomed(tmp_path_factory.mktemp("grid"), "grid", "standin")
-    doomed.run()
-    return doomed.folder
-
-
-@pytest.fixture(scope="module")
-def searched(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder in which a search was run to its end, to be copied."""
-    doomed = Doomed(tmp_path_factory.mktemp("searched"), "sampled", "standin")
-    doomed.run()
-    return doomed.folder
+@pytest.fixture
+def grid(whole_grid: Doomed, tmp_path: Path) -> Path:
+    """A folder in which a grid was run to its end, to be worked with."""
+    shutil.copytree(whole_grid.folder, tmp_path, dirs_exist_ok=True)
+    return tmp_path
 
 
 @pytest.fixture
-def sampled(searched: Path, tmp_path: Path) -> Doomed:
+def sampled(whole_search: Doomed, tmp_path: Path) -> Doomed:
     """A search that was run to its end, to be worked with."""
-    shutil.copytree(searched, tmp_path, dirs_exist_ok=True)
+    shutil.copytree(whole_search.folder, tmp_path, dirs_exist_ok=True)
     return Doomed(tmp_path, "sampled", "standin")
 
 
 @pytest.fixture
-def gridded(grid: Path, tmp_path: Path) -> Doomed:
+def gridded(grid: Path) -> Doomed:
     """A grid that was run to its end, to be worked with."""
-    shutil.copytree(grid, tmp_path, dirs_exist_ok=True)
-    return Doomed(tmp_path, "grid", "standin")
+    return Doomed(grid, "grid", "standin")
 
 
 def content(folder: Path) -> dict[str, bytes]:
@@ -81,12 +71,11 @@ def test_looking_makes_nothing(harness: Harness, tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_list_has_every_study_and_how_it_stands(grid: Path, harness: Harness) -> None:
-    done = harness("study", "list", "--json", "list.json", cwd=grid)
+def test_a_list_has_every_study_and_how_it_stands(grid: Path, harness: Harness, tmp_path: Path) -> None:
+    done = harness("study", "list", "--json", str(tmp_path / "list.json"), cwd=grid)
     assert done.stdout.splitlines()[1].split()[:6] == [NAME, "complete", "20", "of", "20", "0"]
-    [listed] = json.loads((grid / "list.json").read_text())["studies"]
+    [listed] = json.loads((tmp_path / "list.json").read_text())["studies"]
     assert (listed["name"], listed["state"], listed["finished"], listed["total"]) == (NAME, "complete", 20, 20)
-    (grid / "list.json").unlink()
 
 
 def test_a_study_is_shown_with_what_failed_and_where_its_report_is(sampled: Doomed, harness: Harness) -> None:

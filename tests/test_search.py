@@ -23,6 +23,7 @@ from harness.records import Records, RunRecord, StudyRecord
 from harness.runner import Runner
 from harness.variant import Variant
 from tests import warm
+from tests.shared import Shared
 from tests.support import COMMAND, SMALL_SEARCH, SMALL_STUDY, STANDIN_PATH, Harness
 
 DATA = ("--data", "optdigits")
@@ -61,28 +62,23 @@ def optuna_trials(folder: Path, name: str = "small") -> list[optuna.trial.Frozen
     return optuna.load_study(study_name=summary.study_name, storage=storage).trials
 
 
-@pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+@pytest.fixture
+def whole(whole_study: Path) -> Path:
     """A folder in which the small study was run from end to end."""
-    folder = tmp_path_factory.mktemp("whole")
-    write_study(folder)
-    command = [COMMAND, "study", "run", "small.toml", "--workers", "2", *DATA]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=300, check=False)
-    assert done.returncode == 0, done.stderr
-    assert str(folder / "out" / "small" / "report.html") in done.stdout
-    assert not list(folder.glob("mlflow.db-*"))  # the write-ahead log is in the database, which is one file again
-    return folder
+    return whole_study
 
 
-@pytest.fixture(scope="module")
-def made_up(tmp_path_factory: pytest.TempPathFactory) -> Path:
+@pytest.fixture(scope="session")
+def made_up(shared: Shared) -> Path:
     """A folder in which the small study was run with the engine that trains nothing, to be copied."""
-    folder = tmp_path_factory.mktemp("made-up")
-    write_study(folder, MADE_UP_STUDY)
-    environment = {**os.environ, "PYTHONPATH": STANDIN_PATH}
-    done = warm.run(["study", "run", "small.toml", "--workers", "1", *DATA], folder, environment, folder)
-    assert done.returncode == 0, done.stderr
-    return folder
+
+    def make(folder: Path) -> None:
+        write_study(folder, MADE_UP_STUDY)
+        environment = {**os.environ, "PYTHONPATH": STANDIN_PATH}
+        done = warm.run(["study", "run", "small.toml", "--workers", "1", *DATA], folder, environment, folder)
+        assert done.returncode == 0, done.stderr
+
+    return shared.folder("made-up", make)
 
 
 @pytest.fixture
@@ -90,6 +86,11 @@ def copied(made_up: Path, tmp_path: Path, standin: None) -> Path:  # noqa: ARG00
     """A copy of it, to be worked with."""
     shutil.copytree(made_up, tmp_path, dirs_exist_ok=True)
     return tmp_path
+
+
+def test_a_study_names_its_report_and_leaves_one_database(whole: Path) -> None:
+    assert str(whole / "out" / "small" / "report.html") in (whole / "stdout").read_text()
+    assert not list(whole.glob("mlflow.db-*"))  # the write-ahead log is in the database, which is one file again
 
 
 def test_every_trial_is_a_finished_run_under_one_parent(whole: Path) -> None:

@@ -1,4 +1,4 @@
-"""The store that runs go to: a real server, and databases that are none, locked, or of another age."""
+"""The store that runs go to: a real server. For databases that are locked, damaged or newer see ``test_faults``."""
 
 from __future__ import annotations
 

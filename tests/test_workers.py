@@ -17,6 +17,7 @@ from harness.digits import Digits
 from harness.engines.contract import Engine
 from harness.variant import Variant
 from harness.workers import RETRIES, WorkerLostError, Workers, default_count
+from tests.support import Started, wait_until
 
 
 def test_there_is_a_worker_for_every_core_that_may_be_used() -> None:
@@ -35,27 +36,19 @@ def test_workers_give_what_this_process_gives(graph: Engine, digits: Digits) -> 
         assert np.array_equal(outcome.logits_1015, expected.logits_1015)
 
 
-def kill_the_worker() -> None:
-    """Kill the one worker that there is, once it is alive."""
-    while not (workers := multiprocessing.active_children()):
-        time.sleep(0.05)
-    assert workers[0].pid is not None
-    os.kill(workers[0].pid, signal.SIGKILL)
-
-
+@pytest.mark.slow
 @pytest.mark.usefixtures("standin")
 def test_a_batch_whose_worker_is_killed_is_tried_twice_more_and_then_fails_alone(
-    optdigits: Digits, monkeypatch: pytest.MonkeyPatch
+    optdigits: Digits, started: Started, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("STANDIN_PAUSE_S", "3")
     with Workers(1, "standin", trials.run) as workers:
         workers.load(optdigits)
         doomed = workers.submit([Variant(epochs=1)])
         next_one = workers.submit([Variant(epochs=1, seed=7)])
-        for _ in range(1 + RETRIES):
-            time.sleep(2)  # it takes one to be there, and is at it for three
+        for attempt in range(1 + RETRIES):
             assert not doomed.done()
-            kill_the_worker()
+            os.kill(started.pids(attempt + 1)[-1], signal.SIGKILL)
         error = doomed.exception(timeout=60)
         assert isinstance(error, WorkerLostError)
         assert str(error).startswith("a worker ")
@@ -65,14 +58,13 @@ def test_a_batch_whose_worker_is_killed_is_tried_twice_more_and_then_fails_alone
 
 @pytest.mark.usefixtures("standin")
 def test_a_batch_whose_worker_is_killed_once_is_trained_by_the_next_one(
-    optdigits: Digits, monkeypatch: pytest.MonkeyPatch
+    optdigits: Digits, started: Started, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("STANDIN_PAUSE_S", "2")
     with Workers(1, "standin", trials.run) as workers:
         workers.load(optdigits)
         doomed = workers.submit([Variant(epochs=3)])
-        time.sleep(1.5)
-        kill_the_worker()
+        os.kill(started.pids(1)[-1], signal.SIGKILL)
         assert len(doomed.result(timeout=60).outcomes[0].errors) == 3
 
 
@@ -91,38 +83,42 @@ def test_a_batch_that_no_worker_has_begun_can_be_taken_back(optdigits: Digits, m
 
 
 @pytest.mark.usefixtures("standin")
-def test_a_worker_does_not_train_for_a_coordinator_that_was_killed(tmp_path: Path) -> None:
+def test_a_worker_does_not_train_for_a_coordinator_that_was_killed(started: Started, tmp_path: Path) -> None:
     code = (
-        "import os, signal, time; from harness import digits; from harness.variant import Variant; "
-        "from harness.workers import Workers; from harness import trials; import multiprocessing\n"
+        "import os, pathlib, signal, time; from harness import digits; from harness.variant import Variant; "
+        "from harness.workers import Workers; from harness import trials\n"
         "if __name__ == '__main__':\n"
         " workers = Workers(1, 'standin', trials.run); workers.load(digits.load('optdigits'))\n"
-        " workers.submit([Variant(epochs=1)]); time.sleep(2)\n"
-        " print(multiprocessing.active_children()[0].pid, flush=True); os.kill(os.getpid(), signal.SIGKILL)"
+        " workers.submit([Variant(epochs=1)])\n"
+        " while not pathlib.Path(os.environ['STANDIN_STARTED']).exists(): time.sleep(0.05)\n"
+        " os.kill(os.getpid(), signal.SIGKILL)"
     )
     environment = {**os.environ, "STANDIN_PAUSE_S": "60"}
     (tmp_path / "main.py").write_text(code)
     command = [sys.executable, "main.py"]
-    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
-    worker = int(done.stdout)
+    subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, check=False)
+    [worker] = started.pids(1)
     deadline_s = time.monotonic() + 20
     while psutil.pid_exists(worker) and psutil.Process(worker).status() != psutil.STATUS_ZOMBIE:
         assert time.monotonic() < deadline_s, "the worker trains on"
         time.sleep(0.05)
 
 
+@pytest.mark.slow
 def test_a_worker_that_is_killed_while_it_loads_costs_nothing(digits: Digits) -> None:
     with Workers(1, "xla", trials.run, Variant().shape) as workers:
         workers.load(digits)
         waiting = workers.submit([Variant(epochs=1)])
         while not (loading := multiprocessing.active_children()):
             time.sleep(0.05)
-        time.sleep(1.5)  # it takes four at least to load TensorFlow and compile
-        assert loading[0].pid is not None
-        os.kill(loading[0].pid, signal.SIGKILL)
+        worker = psutil.Process(loading[0].pid)
+        # It still has to start TensorFlow and to compile when it has opened TensorFlow's library.
+        wait_until(lambda: any("libtensorflow" in part.path for part in worker.memory_maps()))
+        worker.kill()
         assert waiting.result(timeout=120).outcomes[0].final_errors > 0
 
 
+@pytest.mark.slow
 def test_ctrl_c_is_not_a_workers_to_handle(digits: Digits) -> None:
     with Workers(1, "graph", trials.run) as workers:
         workers.load(digits)
@@ -134,12 +130,13 @@ def test_ctrl_c_is_not_a_workers_to_handle(digits: Digits) -> None:
         assert len(running.result(timeout=120).outcomes[0].errors) == 20
 
 
+@pytest.mark.slow
 def test_leaving_by_an_error_stops_the_workers(digits: Digits) -> None:
     def interrupted() -> None:
         with Workers(1, "graph", trials.run) as workers:
             workers.load(digits)
-            workers.submit([Variant(epochs=1_000_000)])
-            time.sleep(1)
+            endless = workers.submit([Variant(epochs=1_000_000)])
+            wait_until(endless.running)
             raise KeyboardInterrupt
 
     started_s = time.monotonic()

@@ -1,7 +1,10 @@
-"""Kills studies at random moments, goes on with them, and looks whether anything was lost or done twice.
+"""Kills studies at moments drawn from a seed, resumes them, and checks that nothing was lost or done twice.
 
 ``python -m tests.torture`` (or ``nox -s torture``) does so some hundred times and writes down what it found. What is
-right is read from MLflow's database and Optuna's journal themselves, and compared with a study that nobody interrupted.
+right is read from MLflow's database and Optuna's journal themselves, and compared with an uninterrupted study.
+
+A moment is a call that the process is killed at, or a time. The same seed gives the same moments in the same order;
+which trial is hit at a moment that is a time depends on the machine.
 """
 
 from __future__ import annotations
@@ -10,14 +13,13 @@ import argparse
 import json
 import os
 import platform
-import random
 import signal
 import sqlite3
 import subprocess
 import sys
 import tempfile
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -25,6 +27,7 @@ from datetime import UTC, datetime
 from functools import partial
 from itertools import cycle
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import optuna
@@ -33,7 +36,7 @@ import psutil
 from optuna.storages.journal import JournalFileBackend
 
 from harness import machine
-from tests.change import ASKING, RECORDING, REPORT, TELLING, TRAINING, be_killed
+from tests.change import ASKING, RECORDING, REPORT, TELLING, TRAINING, Moment, be_killed
 from tests.services import own_cluster
 from tests.support import COMMAND, ROOT, STANDIN_PATH
 from tests.warm import Command, start
@@ -133,29 +136,28 @@ class Doomed:
         if status != 0:
             raise AssertionError(f"status {status}: {(self.folder / 'log').read_text()[-2000:]}")
 
-    def killed(self, kind: str, start_up_s: float) -> bool:
-        """Go on until the moment of this kind; False if the study was done before."""
-        if kind == START_UP:
+    def killed(self, moment: Moment) -> bool:
+        """Resume until this moment; False if the study ended before it."""
+        if moment.kind == START_UP:
             process: Command | subprocess.Popen[bytes] = self.typed()
             try:
-                process.wait(random.uniform(0, start_up_s))
+                process.wait(moment.delay_s)
             except subprocess.TimeoutExpired:
                 process.kill()
         else:
-            most = {ASKING: 6, TRAINING: 3, RECORDING: 15, TELLING: 6, REPORT: 1}[kind]
-            moment = (kind, random.randint(1, most), random.choice(("before", "after")))
-            process = self.start(partial(be_killed, *moment))
+            process = self.start(partial(be_killed, moment))
         status = process.wait(300)
         if status not in {0, -signal.SIGKILL}:
-            raise AssertionError(f"{kind}: status {status}: {(self.folder / 'log').read_text()[-2000:]}")
+            raise AssertionError(f"{moment}: status {status}: {(self.folder / 'log').read_text()[-2000:]}")
         return status == -signal.SIGKILL
 
-    def workers_killed(self, kills: int, cluster: int | None = None) -> int:
-        """Go on, killing workers at random moments, so many at most; return how many were.
+    def workers_killed(self, kills: int, random: Random, cluster: int | None = None) -> int:
+        """Resume, and kill workers at moments drawn from ``random``; return the number of kills, at most ``kills``.
 
         Args:
             kills: at most.
-            cluster: the process whose grandchildren train, where it is not the study's own children that do.
+            random: draws the moments and the workers.
+            cluster: the process whose grandchildren train, where the study's own children do not.
         """
         process, done = self.start(), 0
         deadline_s = time.monotonic() + random.uniform(0.1, 4)
@@ -164,7 +166,7 @@ class Doomed:
             if time.monotonic() < deadline_s or done == kills:
                 continue
             deadline_s = time.monotonic() + random.uniform(0.5, 2.5)
-            done += _kill_one_of(cluster or process.pid)
+            done += _kill_one_of(cluster or process.pid, random)
         assert process.returncode in {0, 1}, (self.folder / "log").read_text()[-2000:]
         return done
 
@@ -273,8 +275,8 @@ class Doomed:
         return [line for line in text.splitlines() if not any(part in line for part in left_out)]
 
 
-def _kill_one_of(pid: int) -> int:
-    """Kill one of a process' workers; return how many were."""
+def _kill_one_of(pid: int, random: Random) -> int:
+    """Kill one of a process' workers; return the number of workers killed."""
     try:
         every = psutil.Process(pid).children(recursive=True)
         workers = [child for child in every if "spawn_main" in " ".join(child.cmdline())]
@@ -294,33 +296,55 @@ def whole(folder: Path, engine: str) -> dict[str, Doomed]:
     return references
 
 
-def _in_turn() -> Iterator[str]:
-    """Every design again and again, in an order by chance."""
+def _in_turn(random: Random) -> Iterator[str]:
+    """Every design again and again, in an order drawn from ``random``."""
     return cycle(random.sample(list(DESIGNS), len(DESIGNS)))
+
+
+# The last call of each kind that a study is killed at.
+_LAST_CALL = {ASKING: 6, TRAINING: 3, RECORDING: 15, TELLING: 6}
+_REPORT_S = 2.0
+
+
+def schedule(random: Random, kinds: Sequence[str], kills: int, start_up_s: float) -> list[Moment]:
+    """The moments of a torture in their order, ``kills`` of each kind."""
+    drawn = []
+    for kind in [kind for kind in kinds for _ in range(kills)]:
+        longest_s = {START_UP: start_up_s, REPORT: _REPORT_S}.get(kind, 0.0)
+        call, when = random.randint(1, _LAST_CALL.get(kind, 1)), random.choice(("before", "after"))
+        drawn.append(Moment(kind, call, when, random.uniform(0, longest_s)))
+    random.shuffle(drawn)
+    return drawn
 
 
 def torture(
     folder: Path,
     references: Mapping[str, Doomed],
-    kinds: Sequence[str],
-    kills: int,
+    moments: Sequence[Moment],
+    random: Random,
     say: Callable[[str], None] = lambda _line: None,
 ) -> Tally:
-    """Kill coordinators so many times at moments of each kind; bring every study to its end and look at it."""
+    """Kill coordinators at these moments, one after another; complete every study and check it.
+
+    A moment that a study does not reach before its end comes again, sooner, in a later study.
+    """
     tally, engine = Tally(), references["grid"].engine
-    start_up_s = 12.0 if engine != "standin" else 4.0
-    designs = _in_turn()
-    while min(tally.kills[kind] for kind in kinds) < kills:
+    designs = _in_turn(random)
+    left = deque(moments)
+    while left:
         design = next(designs)
         doomed = Doomed(folder / f"doomed-{tally.studies}", design, engine)
-        is_done = False
-        while not is_done:
-            left = [kind for kind in kinds if tally.kills[kind] < kills] or list(kinds)
-            kind = random.choice(left)
-            was_killed = doomed.killed(kind, start_up_s)
-            tally.kills[kind] += was_killed
+        while left:
+            moment = left.popleft()
+            was_killed = doomed.killed(moment)
+            say(f"study {tally.studies} ({design}): {moment}{'' if was_killed else ', not reached'}")
             tally.wrong += doomed.lost()
-            is_done = not was_killed
+            if not was_killed:
+                left.append(moment.sooner())
+                break
+            tally.kills[moment.kind] += 1
+        else:
+            doomed.run()
         tally.studies += 1
         tally.wrong += doomed.wrong(references[design])
         say(f"{tally.studies} studies, {tally.kills.total()} kills, wrong: {tally.wrong}; {dict(tally.kills)}")
@@ -331,28 +355,30 @@ def torture_workers(
     folder: Path,
     references: Mapping[str, Doomed],
     kills: int,
+    random: Random,
     say: Callable[[str], None] = lambda _line: None,
     *,
     on: Sequence[str] = TWO_HERE,
     cluster: int | None = None,
 ) -> Tally:
-    """Kill so many workers while studies go on; bring every study to its end and look at it.
+    """Kill this number of workers while studies run; complete every study and check it.
 
     Args:
         folder: for the studies.
         references: a whole one of each design, with the same engine.
-        kills: how many.
-        say: is told how far it is.
-        on: what trains, as the command is told.
+        kills: the number of kills.
+        random: draws the moments and the workers.
+        say: receives a line of progress.
+        on: what trains, as options of the command.
         cluster: the process whose workers are killed, where the study's are not its own.
     """
     what = WORKER if cluster is None else ON_A_CLUSTER
     tally, engine = Tally(), references["grid"].engine
-    designs = _in_turn()
+    designs = _in_turn(random)
     while tally.kills[what] < kills:
         design = next(designs)
         doomed = Doomed(folder / f"doomed-{tally.studies}", design, engine, on=on, pause_s=0.3)
-        tally.kills[what] += doomed.workers_killed(kills - tally.kills[what], cluster)
+        tally.kills[what] += doomed.workers_killed(kills - tally.kills[what], random, cluster)
         doomed.run()
         tally.studies += 1
         tally.wrong += doomed.wrong(references[design])
@@ -361,13 +387,17 @@ def torture_workers(
 
 
 def torture_cluster(
-    folder: Path, references: Mapping[str, Doomed], kills: int, say: Callable[[str], None] = lambda _line: None
+    folder: Path,
+    references: Mapping[str, Doomed],
+    kills: int,
+    random: Random,
+    say: Callable[[str], None] = lambda _line: None,
 ) -> Tally:
-    """Kill so many workers of a Dask cluster of three, with the stand-in engine."""
+    """Kill this number of workers of a Dask cluster of three, with the stand-in engine."""
     folder.mkdir(parents=True)
     environment = {"PYTHONPATH": STANDIN_PATH, "STANDIN_PAUSE_S": "0.3"}
     with own_cluster(folder, 3, environment) as (address, pid):
-        return torture_workers(folder, references, kills, say, on=("--cluster", address), cluster=pid)
+        return torture_workers(folder, references, kills, random, say, on=("--cluster", address), cluster=pid)
 
 
 def race(
@@ -396,8 +426,8 @@ def _page(tallies: dict[str, Tally], seed: int, duration_s: float) -> str:
     lines = [
         "# Torture",
         "",
-        "Studies were killed with SIGKILL at random moments and gone on with until they were complete. Then MLflow's",
-        "database and Optuna's journal were read: every trial is recorded once, no metric step is doubled, no run is",
+        "Studies were killed with SIGKILL at moments drawn from a seed and resumed until they were complete. Then",
+        "MLflow's database and Optuna's journal were read: every trial is recorded once, no step is doubled, no run is",
         "left RUNNING, no trial unfinished, whatever was finished at any moment is still there, and of the grids every",
         "recorded number, `runs.csv` and `report.md` equal those of a study that nobody interrupted.",
         "",
@@ -429,20 +459,21 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0, help="of the random moments")
     parser.add_argument("--page", type=Path, default=ROOT / "docs" / "torture.md")
     asked = parser.parse_args()
-    random.seed(asked.seed)
+    random = Random(asked.seed)
     started_s = time.monotonic()
 
     def say(line: str) -> None:
         print(f"{time.monotonic() - started_s:6.0f} s  {line}", flush=True)
 
+    moments = partial(schedule, random, COORDINATOR)
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder)
         of_standin, of_xla = (whole(place / engine, engine) for engine in ("standin", "xla"))
         tallies = {
-            "stand-in, the coordinator": torture(place / "a", of_standin, COORDINATOR, asked.kills, say),
-            "xla, the coordinator": torture(place / "b", of_xla, COORDINATOR, asked.real_kills, say),
-            "stand-in, a worker": torture_workers(place / "c", of_standin, asked.worker_kills, say),
-            "stand-in, a cluster": torture_cluster(place / "d", of_standin, asked.cluster_kills, say),
+            "stand-in, the coordinator": torture(place / "a", of_standin, moments(asked.kills, 4.0), random, say),
+            "xla, the coordinator": torture(place / "b", of_xla, moments(asked.real_kills, 12.0), random, say),
+            "stand-in, a worker": torture_workers(place / "c", of_standin, asked.worker_kills, random, say),
+            "stand-in, a cluster": torture_cluster(place / "d", of_standin, asked.cluster_kills, random, say),
             "two at once, on new records": race(place / "e", of_standin["grid"], asked.races, is_fresh=True, say=say),
             "two at once, on old records": race(place / "f", of_standin["grid"], asked.races, is_fresh=False, say=say),
         }

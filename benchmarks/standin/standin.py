@@ -10,6 +10,7 @@ import os
 import time
 from collections.abc import Collection, Sequence
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 
@@ -20,6 +21,9 @@ from harness.variant import N_CLASSES, N_FEATURES, N_IMAGES, Variant
 
 # How long a training pretends to take, so that it can be interrupted, whatever its epochs and for each of them.
 PAUSE, EPOCH = "STANDIN_PAUSE_S", "STANDIN_EPOCH_S"
+
+# A file to which each process adds its number when a training begins, for those who wait for that.
+STARTED = "STANDIN_STARTED"
 
 
 class Standin:
@@ -35,6 +39,9 @@ class Standin:
         self, variants: Sequence[Variant], *, snapshots: Collection[int] = (), on_epoch: OnEpoch | None = None
     ) -> list[Trajectory]:
         """Make a trajectory up for every variant."""
+        if path := os.environ.get(STARTED):
+            with Path(path).open("a") as file:
+                file.write(f"{os.getpid()}\n")
         n_epochs = sum(variant.epochs for variant in variants)
         time.sleep(float(os.environ.get(PAUSE, "0")) + n_epochs * float(os.environ.get(EPOCH, "0")))
         trained = [self._trajectory(variant, snapshots) for variant in variants]

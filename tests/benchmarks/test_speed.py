@@ -34,10 +34,9 @@ def test_the_work_is_the_weights_and_orders_of_the_widest_calls_seeds(work: Path
 def test_a_contender_answers_with_its_time_and_one_that_is_not_installed_is_told(work: Path) -> None:
     with speed._child(sys.executable, work) as child:
         product_s, graph_s, sklearn_s = (child.measure(name) for name in ("sgemm", "graph", "sklearn"))
-        assert product_s is not None
-        assert graph_s is not None
-        assert sklearn_s is not None
-        assert product_s < graph_s < sklearn_s * 5  # a matrix product, and two trainings
+        for taken_s in (product_s, graph_s, sklearn_s):
+            assert taken_s is not None
+            assert taken_s > 0
         for rival in ("jax", "torch"):
             assert (child.measure(rival) is None) == (find_spec(rival) is None) == (rival in child.missing)
 

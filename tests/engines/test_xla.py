@@ -45,6 +45,7 @@ def test_a_variant_that_diverges_leaves_the_others_alone(xla: XlaEngine) -> None
     assert same(beside, alone)
 
 
+@pytest.mark.slow
 def test_workers_give_what_this_process_gives(xla: XlaEngine, digits: Digits) -> None:
     """Other processes, other chunks, and another start: the same bits."""
     variants = [Variant(epochs=2, seed=seed) for seed in range(3)]

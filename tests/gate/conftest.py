@@ -11,7 +11,7 @@ import pytest
 from harness.digits import Digits
 from harness.gate import reference
 from harness.gate.reference import Reference
-from tests.support import ROOT
+from tests.support import ROOT, STANDIN
 
 SUBJECTS = Path(__file__).with_name("subjects")
 
@@ -24,6 +24,16 @@ def recorded(digits: Digits) -> Reference:
 
 @pytest.fixture
 def subjects(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let processes that the test starts find the engines of :mod:`subjects`."""
-    monkeypatch.setenv("PYTHONPATH", f"{SUBJECTS}{os.pathsep}{ROOT}")
+    """Let processes that the test starts find the engines of :mod:`subjects`, and the stand-in for TensorFlow."""
+    _find(monkeypatch, SUBJECTS, STANDIN, ROOT)
+
+
+@pytest.fixture
+def subjects_of_tensorflow(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same with the real TensorFlow, which takes seconds to load."""
+    _find(monkeypatch, SUBJECTS, ROOT)
+
+
+def _find(monkeypatch: pytest.MonkeyPatch, *folders: Path) -> None:
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(map(str, folders)))
     monkeypatch.setattr(sys, "path", [*sys.path, str(SUBJECTS)])

@@ -52,6 +52,7 @@ def looked(missing: float, stage: int, later: float = 0.0) -> list[tuple[rule.St
     return found
 
 
+@pytest.mark.slow
 def test_no_statistic_is_wrong_more_often_than_it_may_be(missing: float) -> None:
     wrong = dict.fromkeys(("later", "sooner", "errors", "share"), 0)
     for stage in range(len(STAGES)):
@@ -67,6 +68,7 @@ def test_no_statistic_is_wrong_more_often_than_it_may_be(missing: float) -> None
     assert wrong["share"] <= most(rule.ALPHA_SHARE)
 
 
+@pytest.mark.slow
 def test_the_whole_rule_is_red_no_more_often_than_its_parts_together(missing: float) -> None:
     red = 0
     for number in range(50):

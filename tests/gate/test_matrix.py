@@ -46,7 +46,7 @@ def suite(folder: Path) -> list[tuple[str, type | None]]:
     return [(case.name, type(case.result[0]) if case.result else None) for case in found]
 
 
-@pytest.mark.usefixtures("subjects")
+@pytest.mark.usefixtures("subjects_of_tensorflow")
 def test_a_training_that_is_as_recorded_passes(gate: Gate, tmp_path: Path) -> None:
     status, written, said = gate("--engine", "replay")
     assert status == 0
@@ -270,7 +270,7 @@ def test_a_gate_that_cannot_be_recorded_says_so_and_is_not_green(
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("subjects")
+@pytest.mark.usefixtures("subjects_of_tensorflow")
 def test_half_of_the_learning_rate_is_noticed_by_trace_and_seeds(gate: Gate) -> None:
     status, written, said = gate("--engine", "halved", "--conformance")
     assert status == 1

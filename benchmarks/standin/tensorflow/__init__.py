@@ -1,4 +1,4 @@
-"""As much of TensorFlow as the softmax check asks for, without the seconds that the real one takes to load."""
+"""As much of TensorFlow as its start and the softmax check ask for, without the seconds that it takes to load."""
 
 from __future__ import annotations
 
@@ -15,3 +15,14 @@ def _softmax(z: NDArray[np.float32]) -> SimpleNamespace:
 
 nn = SimpleNamespace(softmax=_softmax)
 constant = np.asarray
+
+
+def _set_threads(_count: int) -> None:
+    """Nothing: it has no threads of its own."""
+
+
+config = SimpleNamespace(
+    threading=SimpleNamespace(
+        set_intra_op_parallelism_threads=_set_threads, set_inter_op_parallelism_threads=_set_threads
+    )
+)
