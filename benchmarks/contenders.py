@@ -43,6 +43,40 @@ def engine(name: str, width: int, work: Arrays) -> Call:
     return lambda: trained.train(variants)
 
 
+def fit(work: Arrays) -> Call:
+    """Keras as its guides write it: ``fit`` on arrays with its defaults, and a callback that counts errors."""
+    from harness.engines import runtime
+
+    runtime.start()
+    import keras
+
+    features, labels = work["features"], work["labels"]
+
+    class Count(keras.callbacks.Callback):  # type: ignore[misc] # Keras has no types
+        """Counts errors after each epoch."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.errors: list[int] = []
+
+        def on_epoch_end(self, epoch: int, logs: object) -> None:
+            """Count; the signature is Keras' own."""
+            del epoch, logs
+            logits = self.model.predict(features, batch_size=len(features), verbose=0)
+            self.errors.append(int((logits.argmax(axis=1) != labels).sum()))
+
+    def call() -> list[int]:
+        hidden = [keras.layers.Dense(units, activation="relu") for units in (25, 15)]
+        model = keras.Sequential([keras.Input((400,)), *hidden, keras.layers.Dense(10)])
+        loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+        model.compile(loss=loss, optimizer=keras.optimizers.Adam(0.001))
+        count, epochs = Count(), work["orders"].shape[1]
+        model.fit(features, labels, batch_size=32, epochs=epochs, verbose=0, callbacks=[count])
+        return count.errors
+
+    return call
+
+
 def sklearn(work: Arrays) -> Call:
     """``MLPClassifier`` with the lab's settings; it cannot count errors after an epoch, and does not."""
     from sklearn.neural_network import MLPClassifier
@@ -140,7 +174,13 @@ def sgemm(_work: Arrays) -> Call:
     return lambda: matrix @ matrix
 
 
-PREPARE: Mapping[str, Callable[[Arrays], Call]] = {"sklearn": sklearn, "torch": torch, "jax": jax, "sgemm": sgemm}
+PREPARE: Mapping[str, Callable[[Arrays], Call]] = {
+    "fit": fit,
+    "sklearn": sklearn,
+    "torch": torch,
+    "jax": jax,
+    "sgemm": sgemm,
+}
 
 
 def prepare(name: str, work: Arrays) -> Call:

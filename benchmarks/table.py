@@ -86,9 +86,9 @@ def _table(title: str, *columns: str) -> Table:
 
 def _show_speed(measured: dict[str, Any], rounds: int, console: Console) -> None:
     title = f"training on one core, {speed.EPOCHS} epochs, median of {rounds} rounds"
-    table = _table(title, "", "a call", "s a variant", "us per step", "best us", "times keras")
+    table = _table(title, "", "a call", "s a variant", "us per step", "best us", "times Keras' fit")
     for of in sorted(measured["speeds"], key=lambda of: -of["variant_s"]):
-        numbers = f"{of['variant_s']:.3f}", f"{of['step_us']:.1f}", f"{of['least_us']:.1f}", f"{of['times_keras']:.1f}"
+        numbers = f"{of['variant_s']:.3f}", f"{of['step_us']:.1f}", f"{of['least_us']:.1f}", f"{of['times_fit']:.1f}"
         table.add_row(of["name"].split()[0], str(of["variants"]), *numbers)
     console.print(table)
     console.print(f"meanwhile NumPy multiplied matrices of 1024 x 1024 at {measured['sgemm_gflop_per_s']:.0f} GFLOP/s")

@@ -74,7 +74,7 @@ def test_imports_between_the_wings_run_one_way() -> None:
             "tensorflow",
             {
                 *("harness.streams", "harness.softmax", "benchmarks.faults"),
-                *("harness.engines.graph", "harness.engines.xla", "harness.engines.runtime"),
+                *("harness.engines.graph", "harness.engines.keras", "harness.engines.xla", "harness.engines.runtime"),
             },
         ),
         ("keras", {"harness.model", "harness.saver", "harness.engines.keras"}),

@@ -51,4 +51,4 @@ def test_a_speed_is_a_median_and_its_ratio_is_taken_within_each_round() -> None:
     assert found.variant_s == 8.0 / 8
     assert found.step_us == pytest.approx(8.0 / (8 * 40 * 157) * 1e6)
     assert found.least_us == pytest.approx(4.0 / (8 * 40 * 157) * 1e6)
-    assert found.times_keras == 100.0  # of 100, 200 and 20
+    assert found.times_fit == 100.0  # of 100, 200 and 20

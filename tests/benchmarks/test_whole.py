@@ -59,7 +59,7 @@ def test_everything_that_was_measured_is_shown(capsys: pytest.CaptureFixture[str
 
     summary = {"mlflow_s": 0.32, "optuna_s": 0.016, "busy_share": 0.97}
     run = whole.StudyRun(16, 12.5, 345.0, 789.0, summary).as_json()
-    of = {"name": "xla 8", "variants": 8, "variant_s": 0.4, "step_us": 64.0, "least_us": 60.0, "times_keras": 48.5}
+    of = {"name": "xla 8", "variants": 8, "variant_s": 0.4, "step_us": 64.0, "least_us": 60.0, "times_fit": 48.5}
     results = {
         "machine": {"processor": "Abacus", "cores": 2},
         "versions": {"python": "3.11"},
