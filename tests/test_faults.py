@@ -126,6 +126,7 @@ def test_a_database_of_a_newer_schema_is_one_error(finished: Doomed, harness: Ha
     assert "nothing to train" in harness(*RUN, cwd=finished.folder).stderr
 
 
+@pytest.mark.slow
 def test_a_database_that_another_holds_for_a_while_is_waited_for(finished: Doomed, harness: Harness) -> None:
     holder = sqlite3.connect(finished.folder / "mlflow.db", isolation_level=None, check_same_thread=False)
     holder.execute("begin immediate")

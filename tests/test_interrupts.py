@@ -51,7 +51,8 @@ def statuses(folder: Path) -> Counter[str]:
 
 
 @pytest.mark.parametrize(
-    ("number", "status", "said"), [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "terminated")]
+    ("number", "status", "said"),
+    [(signal.SIGINT, 130, "interrupted"), pytest.param(signal.SIGTERM, 143, "terminated", marks=pytest.mark.slow)],
 )
 def test_the_first_signal_records_what_is_being_trained_and_stops(
     number: signal.Signals, status: int, said: str, tmp_path: Path

@@ -107,6 +107,7 @@ def test_a_check_says_what_would_be_trained_and_run_trains_that(harness: Harness
     assert "nothing to train" in harness("study", "check", FILE, *DATA).stdout
 
 
+@pytest.mark.slow
 def test_a_search_grows_to_a_number_of_trials_in_all(sampled: Doomed, harness: Harness) -> None:
     before = sampled.trainings()
     grown = harness("study", "run", FILE, *DATA, "--trials", "13", cwd=sampled.folder)
@@ -133,6 +134,7 @@ def test_what_is_no_name_is_refused(grid: Path, harness: Harness, name: str) -> 
     assert "is not a name for a study" in refused.stderr
 
 
+@pytest.mark.slow
 def test_a_changed_study_is_refused_and_goes_on_under_a_new_name_or_afresh(
     gridded: Doomed, harness: Harness, tmp_path: Path
 ) -> None:
@@ -164,6 +166,7 @@ def test_other_images_are_refused(grid: Path, harness: Harness, mnist: Path) -> 
     assert "images: optdigits-5000 (1df638f67c09) before, lab-5000 (" in refused.stderr
 
 
+@pytest.mark.slow
 def test_two_trials_at_one_point_are_trained_once(harness: Harness, tmp_path: Path) -> None:
     doomed = Doomed(tmp_path, "sampled", "standin")
     file = tmp_path / FILE
@@ -176,6 +179,7 @@ def test_two_trials_at_one_point_are_trained_once(harness: Harness, tmp_path: Pa
     assert "nothing to train: all 12 trials are done" in harness("study", "run", FILE, *DATA).stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("lost", ["mlflow.db", "out"])
 def test_a_search_whose_one_store_is_lost_is_mended_from_the_other(
     sampled: Doomed, harness: Harness, lost: str

@@ -184,6 +184,7 @@ def test_a_complete_study_trains_nothing_and_still_reports(copied: Path, harness
     assert [numbers(run) for run in recorded(copied).trainings] == before
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("standin")
 def test_a_study_may_vary_where_the_softmax_is(harness: Harness, tmp_path: Path) -> None:
     write_study(tmp_path, MADE_UP_STUDY.replace("seed = [1234, 1]", 'softmax = ["output", "logits"]'))
@@ -196,6 +197,7 @@ def test_a_study_may_vary_where_the_softmax_is(harness: Harness, tmp_path: Path)
     assert "nothing to train" in harness("study", "run", "small.toml", "--workers", "1", *DATA).stderr
 
 
+@pytest.mark.slow
 def test_the_number_of_workers_changes_no_number(whole: Path, harness: Harness, tmp_path: Path) -> None:
     write_study(tmp_path)
     arguments = ("study", "run", "small.toml", "--workers", "1", "--quiet", "--json", "-", *DATA)
@@ -277,6 +279,7 @@ def wait_for_runs(database: Path, status: str, role: str, count: int) -> None:
         time.sleep(0.02)
 
 
+@pytest.mark.slow
 def test_studies_of_one_folder_are_kept_apart(copied: Path, harness: Harness) -> None:
     write_study(copied, MADE_UP_STUDY.replace("[1, 2]", "[1]"), "other")
     done = harness("study", "run", "other.toml", "--workers", "1", *DATA)
@@ -323,6 +326,7 @@ def test_a_worker_that_cannot_make_its_engine_fails_its_trials_with_the_reason(
     assert {trial.state.name for trial in optuna_trials(tmp_path)} == {"FAIL"}
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("standin")
 def test_a_search_that_grows_proposes_new_points(tmp_path: Path, harness: Harness) -> None:
     text = MADE_UP_SEARCH.replace("trials = 3", "trials = 2").replace("seeds = [1, 2]", "seeds = [1]")

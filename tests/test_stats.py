@@ -308,6 +308,7 @@ def test_mcnemars_test_is_statsmodels(only_a: int, only_b: int) -> None:
     assert stats.mcnemar(only_a, only_b) == pytest.approx(1 if only_a == only_b == 0 else theirs)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("n", [1, 2, 3, 6])
 def test_holms_rule_is_statsmodels(n: int) -> None:
     for p_values in np.random.default_rng(n).beta(0.3, 1, (4, n)):

@@ -24,6 +24,7 @@ def test_there_is_a_worker_for_every_core_that_may_be_used() -> None:
     assert 1 <= default_count() <= (os.cpu_count() or 1)
 
 
+@pytest.mark.slow
 def test_workers_give_what_this_process_gives(graph: Engine, digits: Digits) -> None:
     variants = [Variant(epochs=1), Variant(epochs=2, seed=3)]
     with Workers(2, "graph", trials.run) as workers:

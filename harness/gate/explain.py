@@ -41,7 +41,8 @@ def about(reference: Reference) -> list[str]:
     lines.append(f"  the gate's own seeds: {reference.gate_seeds[0]} to {reference.gate_seeds[-1]}")
     for record in reference.records:
         where = f"{record.processor}, TensorFlow {record.versions['tensorflow']}, commit {record.commit[:12]}"
-        lines.append(f"  recorded {record.date}: {record.reason} ({where})")
+        recorded = f"  recorded {record.date}: {record.reason} ({where})"
+        lines.append(textwrap.fill(recorded, _WIDTH, subsequent_indent="    "))
     return lines
 
 

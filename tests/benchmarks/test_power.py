@@ -38,6 +38,7 @@ def clean(digits: Digits) -> list[list[float]]:
         return [one.losses.tolist() for one in workers.submit(VARIANTS).result().outcomes]
 
 
+@pytest.mark.slow
 def test_without_a_fault_training_is_as_ever(digits: Digits, clean: list[list[float]]) -> None:
     assert trained("clean", digits) == clean
 
@@ -67,6 +68,7 @@ def test_every_fault_that_is_planted_changes_training(
     assert all(np.abs(np.array(mine) - theirs).max() > 1e-4 for mine, theirs in zip(found, clean, strict=True))
 
 
+@pytest.mark.slow
 def test_variants_come_back_without_what_was_changed(digits: Digits) -> None:
     with Workers(1, power.ENGINE, faults.task("rate-0.5")) as workers:
         workers.load(digits)

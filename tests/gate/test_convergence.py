@@ -106,6 +106,7 @@ def test_more_errors_alone_are_red_95_times_in_100(missing: float) -> None:
     assert (found == Found.SLOWER).mean() >= 0.95
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stage", range(len(STAGES)))
 @pytest.mark.parametrize("later", [0.0, 0.1])
 def test_the_bound_of_the_mean_covers(stage: int, later: float, missing: float) -> None:

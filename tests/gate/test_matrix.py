@@ -179,6 +179,7 @@ def test_wrong_usage_is_no_verdict(
     assert not (tmp_path / FOLDER / "gate.json").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("subjects")
 def test_fresh_seeds_are_no_published_ones_and_can_be_trained_again(gate: Gate) -> None:
     _, first, _ = gate("--engine", "replay", "--fresh-seeds", "--seeds", "4")

@@ -59,6 +59,7 @@ def broken(_engine: Engine, _digits: Digits, _variants: Sequence[Variant]) -> li
     raise RuntimeError("the disk is made of cheese")
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("short")
 def test_a_recording_that_fails_leaves_nothing(digits: Digits, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(record, "train", broken)

@@ -352,6 +352,7 @@ RUN = st.tuples(st.integers(0, 9), st.sampled_from([1, 5, 9]), st.integers(0, 3)
 MIRRORED = {Verdict.WORSE: Verdict.BETTER, Verdict.BETTER: Verdict.WORSE}
 
 
+@pytest.mark.slow
 @settings(max_examples=25, deadline=None)  # tables take their time
 @given(*[st.lists(RUN, min_size=1, max_size=30, unique_by=lambda drawn: drawn[:2])] * 2)
 def test_whatever_runs_two_studies_have_the_one_is_to_the_other_as_the_other_to_the_one(
