@@ -213,7 +213,8 @@ def _welch_half(now: Floats, reference: Floats, level: float) -> Floats:
     """Half the width of a one-sided interval of the difference of two means."""
     parts = now.var(axis=-1, ddof=1) / now.shape[-1], reference.var(ddof=1) / len(reference)
     whole = parts[0] + parts[1]
-    freedom = whole**2 / (parts[0] ** 2 / (now.shape[-1] - 1) + parts[1] ** 2 / (len(reference) - 1))
+    with np.errstate(invalid="ignore"):  # values that are all the same have no interval: NaN, which excludes nothing
+        freedom = whole**2 / (parts[0] ** 2 / (now.shape[-1] - 1) + parts[1] ** 2 / (len(reference) - 1))
     return np.asarray(stdtrit(freedom, 1 - level) * np.sqrt(whole))
 
 
