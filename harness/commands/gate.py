@@ -103,8 +103,9 @@ def gate_run(  # noqa: PLR0913 - an argument an option
         else:
             chosen = _seeds(reference, seeds, first_seed, fresh=fresh_seeds)
             others = tuple(name for name in against or engines.NAMES if name != _NONE)
-            count = workers or run.left_cores(engine, others, default_count())
-            asked = run.Asked(engine, chosen, count, others, strict=strict, conformance=conformance)
+            asked = run.Asked(
+                engine, chosen, workers or default_count(), others, strict=strict, conformance=conformance
+            )
             result = run.run(digits, reference, asked, told)
     kept = [
         _kept(f"{name} is not written", write) for name, write in _writers(result, reference, folder, strict=strict)

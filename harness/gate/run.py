@@ -27,9 +27,6 @@ from harness.workers import Batch, UnmadeError, WorkerError, WorkerLostError, Wo
 # by the slow one.
 _PAIRS = {"xla": (40, 40, 40, 40), "graph": (40, 40, 40, 40), "keras": (40, 40, 10, 10)}
 
-# Processes of an engine that has to be agreed with: the slow one trains the baseline beside its other seeds.
-_WORKERS = {"xla": 1, "graph": 1, "keras": 2}
-
 # With fewer there is no spread to compare with.
 FEWEST_SEEDS = 2
 
@@ -106,11 +103,6 @@ class Result:
             Verdict.INCONCLUSIVE: f"what was seen is too little to tell: {bad}",
             Verdict.NOT_RUN: f"nothing can be said, for want of: {bad}",
         }[self.verdict]
-
-
-def left_cores(engine: str, against: Sequence[str], cores: int) -> int:
-    """How many processes train the engine under test: as many as the others leave cores, one at least."""
-    return max(1, cores - sum(_WORKERS[name] for name in against if name != engine))
 
 
 class _FailedError(Exception):
@@ -232,7 +224,8 @@ class _Gate:
 
     def _start(self, stack: ExitStack) -> None:
         """Start all processes, and give them what is trained in any case."""
-        counts = {self._engine: self._asked.workers} | {name: _WORKERS[name] for name in self._others}
+        # One process for each other engine: it is done long before the engine under test, which has far more seeds.
+        counts = {self._engine: self._asked.workers} | dict.fromkeys(self._others, 1)
         for name, count in counts.items():
             # A worker that dies is a finding, so that nothing is tried twice.
             workers = stack.enter_context(Workers(count, name, train, BASELINE.shape, retries=0))
