@@ -7,7 +7,6 @@ just-in-time compilation of a step, which costs such a small network more than i
 
 from __future__ import annotations
 
-from math import ceil
 from typing import Any
 
 import keras
@@ -51,7 +50,7 @@ class _Network:
         self.model.compile(
             loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True) if in_loss else _OnProbabilities(),
             optimizer=_optimizer(variant),
-            steps_per_execution=_steps(variant),
+            steps_per_execution=variant.steps_per_epoch,
             jit_compile=False,
         )
         self.model.optimizer.build(self.model.trainable_variables)
@@ -86,11 +85,6 @@ class _Record(keras.callbacks.Callback):  # type: ignore[misc] # Keras has no ty
         self._recorder.add(float(logs["loss"]), self._network)
 
 
-def _steps(variant: Variant) -> int:
-    """Batches an epoch; the last may be smaller."""
-    return ceil(N_IMAGES / variant.batch_size)
-
-
 class KerasEngine(StepwiseEngine):
     """Trains with ``compile`` and ``fit``."""
 
@@ -111,7 +105,7 @@ class KerasEngine(StepwiseEngine):
         network.model.fit(
             self._batches(variant),
             epochs=variant.epochs,
-            steps_per_epoch=_steps(variant),
+            steps_per_epoch=variant.steps_per_epoch,
             shuffle=False,  # the dataset has the seed's order
             verbose=0,
             callbacks=[_Record(recorder, network)],

@@ -51,7 +51,7 @@ def thresholds(reference: Reference) -> dict[str, str]:
     early, repeats = reference.early, reference.repeats
     stages = rule.stages_of(len(reference.gate_seeds))
     left = stats.wilson(early.left, early.tried)
-    noticed = reference.detectable or rule.detectable(repeats.sample(), stages)
+    noticed = reference.detectable_in(stages)
     alphas = ", ".join(f"{rule.share_of(rule.ALPHA_MEAN, stage, stages):.3%}" for stage in range(len(stages)))
     alike = ", ".join(f"{name} {epochs}" for name, epochs in reference.alike.items())
     return {

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from harness.errors import DataError
-from harness.gate.convergence import Sample, sample
+from harness.gate.convergence import Sample, detectable, sample, stages_of
 from harness.output import write_text
 from harness.variant import TRACE_VERSION, describe
 
@@ -146,6 +146,11 @@ class Reference(Part):
     early: Early
     alike: dict[str, int]
     detectable: _Finite | None = None
+
+    def detectable_in(self, stages: tuple[int, ...]) -> float | None:
+        """The slowdown that a gate with these stages finds 9 times in 10: the recorded one, or else simulated."""
+        is_whole = stages == stages_of(len(self.gate_seeds))
+        return (self.detectable if is_whole else None) or detectable(self.repeats.sample(), stages)
 
 
 def path_of(dataset: str) -> Path:

@@ -16,7 +16,7 @@ from harness.digits import Digits
 from harness.errors import HarnessError, StoppedError
 from harness.gate import checks
 from harness.gate import trace as traces
-from harness.gate.convergence import Found, Sample, detectable, sample, stages_of
+from harness.gate.convergence import Found, Sample, sample, stages_of
 from harness.gate.reference import Reference
 from harness.gate.training import Training, conform, train
 from harness.gate.verdict import Check, Verdict, overall
@@ -304,8 +304,7 @@ class _Gate:
             return Check("convergence", Verdict.NOT_RUN, f"at least {FEWEST_SEEDS} seeds", seen, look="--seeds")
         theirs = self._reference.repeats.sample()
         subject = self._trainers[self._engine]
-        power = self._reference.detectable if stages == stages_of(len(self._reference.gate_seeds)) else None
-        power = power or detectable(theirs, stages)
+        power = self._reference.detectable_in(stages)
         for stage, n in enumerate(stages):
             # None that is well ends at the first look, so nobody waits for it before the second's are trained.
             subject.submit(self._variants[: stages[max(stage, min(1, len(stages) - 1))]])
