@@ -1,4 +1,4 @@
-"""What tests change in the process of a command before it begins: when it is killed, and how long it waits."""
+"""What tests change in a command's process before it begins: when it dies, how long it waits, what it draws."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
+
+import pytest
 
 ASKING, TRAINING, RECORDING, TELLING, REPORT = "asking", "training", "recording", "telling", "report"
 
@@ -70,6 +72,19 @@ def _in_a_moment(original: Callable[..., Any], delay_s: float) -> Callable[..., 
     return doomed
 
 
+def draw_nothing() -> None:
+    """Write empty figures. Drawing those of a report takes a second of a core, and few tests look at them."""
+    from matplotlib.figure import Figure
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
+
+    def savefig(_figure: Figure, stream: Any, *, format: str, **_settings: Any) -> None:  # noqa: A002 - its name
+        stream.write(b"" if format == "png" else '<svg width="1pt" height="1pt"></svg>')
+
+    patch = pytest.MonkeyPatch()
+    patch.setattr(Figure, "savefig", savefig)
+    patch.setattr(ConstrainedLayoutEngine, "execute", lambda _engine, _figure: None)
+
+
 def be_impatient(seconds: float) -> None:
     """Wait no longer for what is away."""
     from harness import patience
@@ -85,6 +100,8 @@ def be_killed(moment: Moment) -> None:
     from reports import page
 
     kind, bomb = moment.kind, _Bomb(moment.call, moment.when)
+    if kind != REPORT:
+        draw_nothing()
     if kind == ASKING:
         for name in ("_create", "propose", "enter", "take_up"):
             bomb.arm(ledger.Ledger, name)

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 from playwright.sync_api import Browser
 
@@ -18,6 +19,7 @@ from harness.engines import runtime
 from harness.engines.contract import Engine
 from tests import warm
 from tests.browser import chromium
+from tests.change import draw_nothing
 from tests.services import mlflow_server
 from tests.shared import Shared, run_folder
 from tests.support import SMALL_STUDY, STANDIN, STANDIN_PATH, Harness, Started
@@ -77,9 +79,14 @@ def digits() -> Digits:
 
 
 @pytest.fixture(scope="session")
-def chosen() -> tuple[str, str]:
-    """The option that asks for the images of the fixture ``digits``."""
-    return "--data", os.environ.get(MNIST) or "optdigits"
+def chosen(digits: Digits, shared: Shared) -> tuple[str, str]:
+    """The option that asks for the images of the fixture ``digits``, from files that are read in no time."""
+
+    def make(folder: Path) -> None:
+        np.save(folder / "X.npy", digits.x)
+        np.save(folder / "y.npy", digits.y)
+
+    return "--data", str(shared.folder("images", make))
 
 
 @pytest.fixture(scope="session", params=engines.NAMES)
@@ -157,9 +164,12 @@ def started(standin: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> S
 
 @pytest.fixture
 def harness(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Harness:
-    """Run the command ``harness`` in a folder of the test's own, as a user does."""
+    """Run the command ``harness`` in a folder of the test's own, as a user does. Its figures are empty by default."""
 
-    def run(*arguments: str, cwd: Path = tmp_path, **environment: str) -> subprocess.CompletedProcess[str]:
-        return warm.run(arguments, cwd, {**os.environ, **environment}, tmp_path_factory.mktemp("printed"))
+    def run(
+        *arguments: str, cwd: Path = tmp_path, draws: bool = False, **environment: str
+    ) -> subprocess.CompletedProcess[str]:
+        change = None if draws else draw_nothing
+        return warm.run(arguments, cwd, {**os.environ, **environment}, tmp_path_factory.mktemp("printed"), change)
 
     return run

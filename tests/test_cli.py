@@ -52,7 +52,7 @@ def test_the_environment_may_name_the_images(harness: Harness) -> None:
 
 
 def test_data_draws_the_labs_grid(harness: Harness, tmp_path: Path) -> None:
-    assert harness("data", *OPTDIGITS, "--figure", "grid.png").returncode == 0
+    assert harness("data", *OPTDIGITS, "--figure", "grid.png", draws=True).returncode == 0
     assert (tmp_path / "grid.png").read_bytes().startswith(b"\x89PNG")
 
 

@@ -55,7 +55,7 @@ def statuses(folder: Path) -> Counter[str]:
     [(signal.SIGINT, 130, "interrupted"), pytest.param(signal.SIGTERM, 143, "terminated", marks=pytest.mark.slow)],
 )
 def test_the_first_signal_records_what_is_being_trained_and_stops(
-    number: signal.Signals, status: int, said: str, tmp_path: Path
+    number: signal.Signals, status: int, said: str, whole_grid: Doomed, tmp_path: Path
 ) -> None:
     doomed = begun(tmp_path, pause_s=3)
     process = at_it(doomed, doomed.start())
@@ -68,11 +68,10 @@ def test_the_first_signal_records_what_is_being_trained_and_stops(
     assert last.startswith(f"{said}. What was recorded is kept; go on with: harness study run ")
     assert last.endswith(f"{NAME}.toml --data optdigits --workers 1")
     assert statuses(tmp_path) == {"FINISHED": 8}
-    doomed, whole = Doomed(tmp_path, "grid", "standin"), Doomed(tmp_path / "whole", "grid", "standin")
+    doomed = Doomed(tmp_path, "grid", "standin")
     doomed.run()
-    whole.run()
     assert "8 trials asked for but not trained: trained now" in told(doomed)
-    assert doomed.wrong(whole) == []
+    assert doomed.wrong(whole_grid) == []
     assert statuses(tmp_path) == {"FINISHED": 20}
 
 

@@ -23,6 +23,7 @@ from harness.records import Records, RunRecord, StudyRecord
 from harness.runner import Runner
 from harness.variant import Variant
 from tests import warm
+from tests.change import draw_nothing
 from tests.shared import Shared
 from tests.support import COMMAND, SMALL_SEARCH, SMALL_STUDY, STANDIN_PATH, Harness
 
@@ -75,7 +76,8 @@ def made_up(shared: Shared) -> Path:
     def make(folder: Path) -> None:
         write_study(folder, MADE_UP_STUDY)
         environment = {**os.environ, "PYTHONPATH": STANDIN_PATH}
-        done = warm.run(["study", "run", "small.toml", "--workers", "1", *DATA], folder, environment, folder)
+        command = ["study", "run", "small.toml", "--workers", "1", *DATA]
+        done = warm.run(command, folder, environment, folder, draw_nothing)
         assert done.returncode == 0, done.stderr
 
     return shared.folder("made-up", make)

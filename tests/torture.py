@@ -36,7 +36,7 @@ import psutil
 from optuna.storages.journal import JournalFileBackend
 
 from harness import machine
-from tests.change import ASKING, RECORDING, REPORT, TELLING, TRAINING, Moment, be_killed
+from tests.change import ASKING, RECORDING, REPORT, TELLING, TRAINING, Moment, be_killed, draw_nothing
 from tests.services import own_cluster
 from tests.support import COMMAND, ROOT, STANDIN_PATH
 from tests.warm import Command, start
@@ -113,7 +113,7 @@ class Doomed:
             self.environment["PYTHONPATH"] = STANDIN_PATH
         self._kept: set[str] = set()
 
-    def start(self, change: Callable[[], None] | None = None) -> Command:
+    def start(self, change: Callable[[], None] = draw_nothing) -> Command:
         """Begin or go on, in a process in which something may be changed before."""
         log = self.folder / "log"
         log.touch()

@@ -138,13 +138,17 @@ def start(
 
 
 def run(
-    arguments: Sequence[str], cwd: Path, environment: Mapping[str, str], logs: Path
+    arguments: Sequence[str],
+    cwd: Path,
+    environment: Mapping[str, str],
+    logs: Path,
+    change: Callable[[], None] | None = None,
 ) -> subprocess.CompletedProcess[str]:
     """Run the command to its end; what it prints goes through files in a folder, and comes back."""
     outputs = logs / "stdout", logs / "stderr"
     for path in outputs:
         path.write_text("")
-    command = start(arguments, cwd, environment, outputs)
+    command = start(arguments, cwd, environment, outputs, change)
     try:
         status = command.wait(300)
     finally:

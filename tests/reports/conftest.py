@@ -3,28 +3,32 @@
 from __future__ import annotations
 
 import os
-import subprocess
 from pathlib import Path
 
 import pytest
 
+from tests import warm
 from tests.reports import rows
-from tests.support import COMMAND, STANDIN_PATH
+from tests.shared import Shared
+from tests.support import STANDIN_PATH
 
 
-def _studied(folder: Path, name: str, text: str) -> Path:
-    """A study with the engine that stands in, run in a folder of its own as a user runs it."""
-    (folder / f"{name}.toml").write_text(text)
-    command = [COMMAND, "study", "run", f"{name}.toml", "--data", "optdigits", "--workers", "1", "--quiet"]
-    environment = {**os.environ, "PYTHONPATH": STANDIN_PATH}
-    subprocess.run(command, cwd=folder, env=environment, check=True, capture_output=True, timeout=300)
-    return folder
+def _studied(shared: Shared, name: str, text: str) -> Path:
+    """A folder in which a study with the engine that stands in was run as a user runs it. Read it, or copy it."""
+
+    def make(folder: Path) -> None:
+        (folder / f"{name}.toml").write_text(text)
+        command = ["study", "run", f"{name}.toml", "--data", "optdigits", "--workers", "1", "--quiet"]
+        done = warm.run(command, folder, {**os.environ, "PYTHONPATH": STANDIN_PATH}, folder)
+        assert done.returncode == 0, done.stderr
+
+    return shared.folder(name, make)
 
 
 @pytest.fixture(scope="session")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def folder(shared: Shared) -> Path:
     """A study some of whose trainings reach zero and some of which do not stay."""
-    return _studied(tmp_path_factory.mktemp("numbers"), "many", rows.STUDY)
+    return _studied(shared, "many", rows.STUDY)
 
 
 @pytest.fixture(scope="session")
@@ -36,6 +40,6 @@ def runs(folder: Path) -> list[rows.Row]:
 
 
 @pytest.fixture(scope="session")
-def searched(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def searched(shared: Shared) -> Path:
     """A search of 16 trials over three seeds."""
-    return _studied(tmp_path_factory.mktemp("searched"), "found", rows.SEARCH)
+    return _studied(shared, "found", rows.SEARCH)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,9 +15,10 @@ from playwright.sync_api import Browser
 
 from harness.digits import OPTDIGITS
 from harness.softmax import my_softmax
+from tests import warm
 from tests.browser import Watched, watch
 from tests.conftest import MNIST
-from tests.support import COMMAND
+from tests.shared import Shared
 
 LOSSES = {1: "1.7094", 2: "0.7480", 3: "0.4428", 38: "0.0344", 39: "0.0312", 40: "0.0294"}
 
@@ -28,7 +28,7 @@ class Run:
     """What the command left behind."""
 
     folder: Path
-    done: subprocess.CompletedProcess[str]
+    printed: str
     json: dict[str, Any]
 
     @property
@@ -36,14 +36,18 @@ class Run:
         return (self.folder / "out" / "lab" / "lab.html").as_uri()
 
 
-@pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+@pytest.fixture(scope="session")
+def run(shared: Shared) -> Run:
     """The command, run once for all tests."""
-    folder = tmp_path_factory.mktemp("lab")
-    data = os.environ.get(MNIST)
-    command = [COMMAND, "lab", "--data", str(Path(data).resolve()) if data else OPTDIGITS, "--json", "lab.json"]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=300, check=True)
-    return Run(folder, done, json.loads((folder / "lab.json").read_text()))
+
+    def make(folder: Path) -> None:
+        data = os.environ.get(MNIST)
+        command = ["lab", "--data", str(Path(data).resolve()) if data else OPTDIGITS, "--json", "lab.json"]
+        done = warm.run(command, folder, os.environ, folder)
+        assert done.returncode == 0, done.stderr
+
+    folder = shared.folder("lab", make)
+    return Run(folder, (folder / "stdout").read_text(), json.loads((folder / "lab.json").read_text()))
 
 
 @pytest.fixture
@@ -57,7 +61,7 @@ def opened(browser: Browser, run: Run) -> Iterator[Watched]:
 
 
 def test_the_command_says_what_came_out_and_where_the_page_is(run: Run) -> None:
-    lines = run.done.stdout.splitlines()
+    lines = run.printed.splitlines()
     assert sum(line.startswith("157/157 ") for line in lines) == 100
     for state in run.json["states"]:
         assert f"{state['errors']} errors out of 5000 images after {state['epochs']} epochs" in lines
@@ -69,7 +73,7 @@ def test_the_command_says_what_came_out_and_where_the_page_is(run: Run) -> None:
 
 @pytest.mark.usefixtures("mnist")
 def test_the_labs_six_losses_are_ticked(run: Run, opened: Watched) -> None:
-    assert "6 of the 6 losses of the lab's log are the same" in run.done.stdout
+    assert "6 of the 6 losses of the lab's log are the same" in run.printed
     for epoch, loss in LOSSES.items():
         row = opened.page.locator(".beside tr", has=opened.page.get_by_text(f"loss of epoch {epoch}", exact=True))
         assert row.inner_text().split("\t") == [f"loss of epoch {epoch}", "✓ the same", loss, loss]
