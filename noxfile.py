@@ -74,13 +74,13 @@ def _interrupted(number: int, _frame: FrameType | None) -> None:
         raise KeyboardInterrupt
 
 
-def _run(session: nox.Session, *command: str) -> None:
+def _run(session: nox.Session, *command: str, **environment: str) -> None:
     """Run a command of the environment, and wait for it however long it takes to end well when it is interrupted."""
     _prepare(session)
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _interrupted)
     # nox passes an interrupt on by SIGTERM, at once, and then waits without a limit.
-    session.run(_bin(command[0]), *command[1:], interrupt_timeout=0, terminate_timeout=None)
+    session.run(_bin(command[0]), *command[1:], env=environment, interrupt_timeout=0, terminate_timeout=None)
 
 
 @nox.session
@@ -178,13 +178,18 @@ def rivals(session: nox.Session) -> None:
 @nox.session
 def tests(session: nox.Session) -> None:
     """Run the tests that every change runs, in minutes: all but those marked slow."""
-    _run(session, "pytest", "-m", "not slow", *session.posargs)
+    _pytest(session, "-m", "not slow")
 
 
 @nox.session(name="tests-all")
 def tests_all(session: nox.Session) -> None:
     """Run every test; -- -m slow runs those that nox -s tests leaves out."""
-    _run(session, "pytest", *session.posargs)
+    _pytest(session)
+
+
+def _pytest(session: nox.Session, *options: str) -> None:
+    # Where Python may not write bytecode, each process of pytest compiles all tests again.
+    _run(session, "pytest", *options, *session.posargs, PYTHONDONTWRITEBYTECODE="")
 
 
 @nox.session
