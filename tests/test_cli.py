@@ -95,6 +95,7 @@ def test_train_takes_the_softmax_and_the_optimizer_from_its_arguments(harness: H
     assert (variant["beta_1"], variant["beta_2"], variant["epsilon"]) == (0.8, 0.99, 1e-5)
 
 
+@pytest.mark.slow
 def test_an_engine_has_its_own_adam_unless_it_is_told(harness: Harness) -> None:
     arguments = ("--engine", "keras", "--epochs", "1", "--batch-size", "5000", "--json", "-")
     # That of the others is TensorFlow's, which the lab's log needs to the last digit: see below.

@@ -77,7 +77,7 @@ def test_the_first_signal_records_what_is_being_trained_and_stops(
 
 def test_the_second_signal_stops_at_once(tmp_path: Path) -> None:
     doomed = begun(tmp_path, pause_s=300)
-    process = at_it(doomed, doomed.typed())
+    process = at_it(doomed, doomed.start())
     children = psutil.Process(process.pid).children(recursive=True)
     process.send_signal(signal.SIGINT)
     wait_until(lambda: "recording the 1 batch that is being trained" in told(doomed))

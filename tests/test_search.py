@@ -63,12 +63,6 @@ def optuna_trials(folder: Path, name: str = "small") -> list[optuna.trial.Frozen
     return optuna.load_study(study_name=summary.study_name, storage=storage).trials
 
 
-@pytest.fixture
-def whole(whole_study: Path) -> Path:
-    """A folder in which the small study was run from end to end."""
-    return whole_study
-
-
 @pytest.fixture(scope="session")
 def made_up(shared: Shared) -> Path:
     """A folder in which the small study was run with the engine that trains nothing, to be copied."""
@@ -81,6 +75,13 @@ def made_up(shared: Shared) -> Path:
         assert done.returncode == 0, done.stderr
 
     return shared.folder("made-up", make)
+
+
+@pytest.fixture(params=["made_up", pytest.param("whole_study", marks=pytest.mark.slow)])
+def whole(request: pytest.FixtureRequest) -> Path:
+    """A folder in which the small study was run from end to end, by the engine that trains nothing or by a real one."""
+    folder: Path = request.getfixturevalue(request.param)
+    return folder
 
 
 @pytest.fixture
@@ -200,7 +201,7 @@ def test_a_study_may_vary_where_the_softmax_is(harness: Harness, tmp_path: Path)
 
 
 @pytest.mark.slow
-def test_the_number_of_workers_changes_no_number(whole: Path, harness: Harness, tmp_path: Path) -> None:
+def test_the_number_of_workers_changes_no_number(whole_study: Path, harness: Harness, tmp_path: Path) -> None:
     write_study(tmp_path)
     arguments = ("study", "run", "small.toml", "--workers", "1", "--quiet", "--json", "-", *DATA)
     told = json.loads(harness(*arguments).stdout)
@@ -209,11 +210,11 @@ def test_the_number_of_workers_changes_no_number(whole: Path, harness: Harness, 
     assert told["optuna_s"] > 0
     assert 0 < told["busy_share"] <= 1
     assert Path(told["report"]).is_file()
-    of_one, of_two = recorded(tmp_path).trainings, recorded(whole).trainings
+    of_one, of_two = recorded(tmp_path).trainings, recorded(whole_study).trainings
     assert [(str(numbers(run)), run.tags["harness.trial"]) for run in of_one] == [
         (str(numbers(run)), run.tags["harness.trial"]) for run in of_two
     ]
-    assert without_names_and_times(tmp_path) == without_names_and_times(whole)
+    assert without_names_and_times(tmp_path) == without_names_and_times(whole_study)
 
 
 def without_names_and_times(folder: Path) -> list[str]:
@@ -240,7 +241,7 @@ def test_a_study_whose_one_store_is_lost_is_mended_from_the_other(copied: Path, 
 
 @pytest.mark.slow
 def test_a_study_that_was_killed_goes_on_and_records_nothing_twice(
-    harness: Harness, whole: Path, tmp_path: Path
+    harness: Harness, whole_study: Path, tmp_path: Path
 ) -> None:
     write_study(tmp_path)
     command = [COMMAND, "study", "run", "small.toml", "--workers", "1", *DATA]
@@ -257,7 +258,7 @@ def test_a_study_that_was_killed_goes_on_and_records_nothing_twice(
     study = recorded(tmp_path)
     finished = [run for run in study.trainings if run.status == "FINISHED"]
     assert Counter(run.status for run in study.trainings).keys() <= {"FINISHED", "KILLED"}
-    assert sorted(map(str, map(numbers, finished))) == sorted(map(str, map(numbers, recorded(whole).trainings)))
+    assert sorted(map(str, map(numbers, finished))) == sorted(map(str, map(numbers, recorded(whole_study).trainings)))
     assert not [trial for trial in optuna_trials(tmp_path) if not trial.state.is_finished()]
 
 

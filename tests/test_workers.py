@@ -17,7 +17,14 @@ from harness.digits import Digits
 from harness.engines.contract import Engine
 from harness.variant import Variant
 from harness.workers import RETRIES, WorkerLostError, Workers, default_count
-from tests.support import Started, wait_until
+from tests.support import STANDIN, Started, wait_until
+
+
+@pytest.fixture
+def light(started: Started, monkeypatch: pytest.MonkeyPatch) -> Started:
+    """Workers with the stand-in for TensorFlow, which takes seconds to load; says which of them have begun."""
+    monkeypatch.setattr(sys, "path", [str(STANDIN), *sys.path])
+    return started
 
 
 def test_there_is_a_worker_for_every_core_that_may_be_used() -> None:
@@ -38,9 +45,8 @@ def test_workers_give_what_this_process_gives(graph: Engine, digits: Digits) -> 
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("standin")
 def test_a_batch_whose_worker_is_killed_is_tried_twice_more_and_then_fails_alone(
-    optdigits: Digits, started: Started, monkeypatch: pytest.MonkeyPatch
+    optdigits: Digits, light: Started, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("STANDIN_PAUSE_S", "3")
     with Workers(1, "standin", trials.run) as workers:
@@ -49,7 +55,7 @@ def test_a_batch_whose_worker_is_killed_is_tried_twice_more_and_then_fails_alone
         next_one = workers.submit([Variant(epochs=1, seed=7)])
         for attempt in range(1 + RETRIES):
             assert not doomed.done()
-            os.kill(started.pids(attempt + 1)[-1], signal.SIGKILL)
+            os.kill(light.pids(attempt + 1)[-1], signal.SIGKILL)
         error = doomed.exception(timeout=60)
         assert isinstance(error, WorkerLostError)
         assert str(error).startswith("a worker ")
@@ -57,19 +63,18 @@ def test_a_batch_whose_worker_is_killed_is_tried_twice_more_and_then_fails_alone
         assert next_one.result(timeout=120).outcomes[0].variant.seed == 7
 
 
-@pytest.mark.usefixtures("standin")
 def test_a_batch_whose_worker_is_killed_once_is_trained_by_the_next_one(
-    optdigits: Digits, started: Started, monkeypatch: pytest.MonkeyPatch
+    optdigits: Digits, light: Started, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("STANDIN_PAUSE_S", "2")
     with Workers(1, "standin", trials.run) as workers:
         workers.load(optdigits)
         doomed = workers.submit([Variant(epochs=3)])
-        os.kill(started.pids(1)[-1], signal.SIGKILL)
+        os.kill(light.pids(1)[-1], signal.SIGKILL)
         assert len(doomed.result(timeout=60).outcomes[0].errors) == 3
 
 
-@pytest.mark.usefixtures("standin")
+@pytest.mark.usefixtures("light")
 def test_a_batch_that_no_worker_has_begun_can_be_taken_back(optdigits: Digits, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("STANDIN_PAUSE_S", "1")
     with Workers(1, "standin", trials.run) as workers:

@@ -22,7 +22,13 @@ def xla(digits: Digits) -> XlaEngine:
 
 @pytest.mark.parametrize(
     "settings",
-    [{}, {"softmax": "output"}, {"batch_size": 77}, {"batch_size": 500}, {"layers": (64, 33, 10)}, {"layers": (10,)}],
+    [
+        {},
+        {"softmax": "output"},
+        {"batch_size": 77},
+        *(pytest.param(more, marks=pytest.mark.slow) for more in ({"batch_size": 500}, {"layers": (64, 33, 10)})),
+        {"layers": (10,)},
+    ],
     ids=str,
 )
 def test_a_variant_is_the_same_whatever_else_is_in_the_call(xla: XlaEngine, settings: dict[str, object]) -> None:
