@@ -37,6 +37,10 @@ _LOADED = (
 )
 
 
+# Pytest gives a test 600 s. A gate with all engines takes most of it where four processes run tests on two cores.
+_PATIENCE_S = 580
+
+
 @dataclass(frozen=True)
 class _Asked:
     """A command to be started: see :func:`start`."""
@@ -156,7 +160,7 @@ def run(
         path.write_text("")
     command = start(arguments, cwd, environment, outputs, change)
     try:
-        status = command.wait(300)
+        status = command.wait(_PATIENCE_S)
     finally:
         command.kill()
     return subprocess.CompletedProcess(list(arguments), status, *(path.read_text() for path in outputs))
