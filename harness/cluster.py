@@ -367,13 +367,18 @@ class Cluster:
                 return
 
     def _idlest(self) -> str:
-        """The worker that was given least and is meant to begin with a batch; another may still take it over.
+        """The worker with the fewest batches, which is asked to train the next one. Another may still take it over.
 
         Left alone, Dask would give all batches to the few workers that it leaves the images on.
+
+        Raises:
+            RuntimeError: the last worker left after this had waited for one.
         """
         self._wait_for_workers()
         given = Counter(sent.worker for sent in list(self._outstanding))
         present: list[str] = list(self._client.nthreads())
+        if not present:
+            raise RuntimeError("the last worker has just left")
         return min(present, key=lambda worker: given[worker])
 
     def _be_ready(self) -> None:

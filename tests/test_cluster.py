@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -106,6 +106,20 @@ def test_a_cluster_gives_what_this_process_gives(two_workers: tuple[str, int], g
     expected = trials.run(graph, digits, variants)
     assert same(outcomes, expected)
     assert [outcome.softmax for outcome in outcomes] == [outcome.softmax for outcome in expected]
+
+
+@pytest.mark.slow
+def test_a_batch_waits_for_a_worker_when_the_last_one_has_just_left(
+    two_workers: tuple[str, int], digits: Digits, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Cluster(two_workers[0], "graph") as workers:
+        workers.load(digits)
+        present: Callable[[], dict[str, int]] = workers._client.nthreads
+        empty: list[dict[str, int]] = [{}]
+        monkeypatch.setattr(workers._client, "nthreads", lambda: empty.pop() if empty else present())
+        [outcome] = workers.submit([Variant(epochs=1)]).result(timeout=120).outcomes
+    assert len(outcome.errors) == 1
+    assert empty == []
 
 
 @pytest.mark.slow

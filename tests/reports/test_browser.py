@@ -10,6 +10,8 @@ from playwright.sync_api import Browser, Page
 
 from tests.browser import Watched, watch
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def opened(browser: Browser, folder: Path) -> Watched:

@@ -20,6 +20,8 @@ from tests.browser import Watched, watch
 from tests.conftest import MNIST
 from tests.shared import Shared
 
+pytestmark = pytest.mark.slow
+
 LOSSES = {1: "1.7094", 2: "0.7480", 3: "0.4428", 38: "0.0344", 39: "0.0312", 40: "0.0294"}
 
 
