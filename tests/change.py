@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
+from base64 import b64decode
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -72,13 +73,17 @@ def _in_a_moment(original: Callable[..., Any], delay_s: float) -> Callable[..., 
     return doomed
 
 
+# The smallest PNG, of one pixel. An artifact of no bytes is uploaded in chunks, unlike any figure.
+_PIXEL = b64decode("iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR42mNgAAAAAgAB5Sfe/AAAAABJRU5ErkJggg==")
+
+
 def draw_nothing() -> None:
-    """Write empty figures. Drawing those of a report takes a second of a core, and few tests look at them."""
+    """Write figures of one pixel. Drawing those of a report takes a second of a core; few tests look at them."""
     from matplotlib.figure import Figure
     from matplotlib.layout_engine import ConstrainedLayoutEngine
 
     def savefig(_figure: Figure, stream: Any, *, format: str, **_settings: Any) -> None:  # noqa: A002 - its name
-        stream.write(b"" if format == "png" else '<svg width="1pt" height="1pt"></svg>')
+        stream.write(_PIXEL if format == "png" else '<svg width="1pt" height="1pt"></svg>')
 
     patch = pytest.MonkeyPatch()
     patch.setattr(Figure, "savefig", savefig)
