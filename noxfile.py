@@ -104,7 +104,7 @@ def regression(session: nox.Session) -> None:
 @nox.session(name="gate-power")
 def gate_power(session: nox.Session) -> None:
     """Measure how often the regression gate is red when nothing is wrong, and for planted faults; half an hour."""
-    _run(session, "harness", "gate", "power", *session.posargs)
+    _run(session, "python", "-m", "benchmarks.gate_power", *session.posargs)
 
 
 @nox.session(name="regression-matrix")
@@ -163,7 +163,7 @@ def bench(session: nox.Session) -> None:
     """Measure speed and memory against what a user would do instead; ten minutes and more."""
     python = _bin("python", RIVALS)
     rivals = ["--rivals", python] if Path(python).exists() else []
-    _run(session, "harness", "bench", *rivals, *session.posargs)
+    _run(session, "python", "-m", "benchmarks.bench", *rivals, *session.posargs)
 
 
 @nox.session

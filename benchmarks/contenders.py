@@ -24,30 +24,30 @@ Call = Callable[[], object]
 
 def engine(name: str, width: int, work: Arrays) -> Call:
     """An engine of this project, given as many variants as it has lanes."""
-    from harness import engines
-    from harness.digits import Digits
+    from harness.data.digits import Digits
+    from harness.engines import registry
     from harness.engines.contract import Engine
-    from harness.variant import Variant
+    from harness.network.variant import Variant
 
     digits = Digits(work["x"], work["y"], "benchmark", "benchmark", "", "")
     trained: Engine
     if name == "xla":
-        engines.start(name)
+        registry.start(name)
         from harness.engines.xla import XlaEngine
 
         trained = XlaEngine(digits, width)
     else:
-        trained = engines.make(name, digits)
+        trained = registry.make(name, digits)
     epochs = work["orders"].shape[1]
-    variants = [Variant(epochs=epochs, seed=seed, adam=engines.baseline(name).adam) for seed in range(width)]
+    variants = [Variant(epochs=epochs, seed=seed, adam=registry.baseline(name).adam) for seed in range(width)]
     return lambda: trained.train(variants)
 
 
 def fit(work: Arrays) -> Call:
     """Keras as its guides write it: ``fit`` on arrays with its defaults, and a callback that counts errors."""
-    from harness.engines import runtime
+    from harness.engines import tensorflow_setup
 
-    runtime.start()
+    tensorflow_setup.start()
     import keras
 
     features, labels = work["features"], work["labels"]

@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from harness import engines
-from harness.digits import Digits
+from harness.data.digits import Digits
+from harness.engines import registry
 from harness.engines.contract import Engine
 from harness.gate.training import Training, train
-from harness.variant import N_IMAGES, Variant
+from harness.network.variant import N_IMAGES, Variant
 
 _SCALE = 255.0  # what pixels are divided by before they are learned from
 
@@ -62,7 +62,7 @@ def _train(name: str, engine: Engine, digits: Digits, variants: Sequence[Variant
         _planted.add(name)
     if fault.spoil is not None:
         digits = fault.spoil(digits)
-        engine = engines.make(engine.name, digits)
+        engine = registry.make(engine.name, digits)
     changed = [variant.model_copy(update=fault.changes) for variant in variants]
     trained = train(engine, digits, changed)
     return [replace(training, variant=variant) for training, variant in zip(trained, variants, strict=True)]

@@ -11,15 +11,16 @@ from typing import Any
 import numpy as np
 
 from benchmarks import faults
-from harness import engines, machine, stats
-from harness.digits import Digits
+from harness import provenance, statistics
+from harness.data.digits import Digits
+from harness.engines import registry
+from harness.files import write_json
 from harness.gate import convergence as rule
 from harness.gate.convergence import Found, Sample
 from harness.gate.record import OnDone, had, wait
 from harness.gate.reference import ERRORS_EPOCH, Reference
-from harness.output import write_json
-from harness.variant import BASELINE, TRACE_VERSION
-from harness.workers import Workers
+from harness.network.variant import BASELINE, TRACE_VERSION
+from harness.workers.local import Workers
 
 # Far from the seeds of references and of gates.
 FIRST_SEED = 300_000
@@ -83,9 +84,9 @@ class Power:
     slower: float
     share: float
     errors: float
-    red: stats.Estimate
-    better: stats.Estimate
-    passed: stats.Estimate
+    red: statistics.Estimate
+    better: statistics.Estimate
+    passed: statistics.Estimate
     seeds: tuple[float, float]
     duration_s: tuple[float, float]
     must: bool
@@ -105,7 +106,7 @@ def train(digits: Digits, name: str, n: int, workers: int, folder: Path, on_done
     variants = [BASELINE.model_copy(update={"seed": FIRST_SEED + number}) for number in range(n)]
     with Workers(workers, ENGINE, faults.task(name)) as pool:
         pool.load(digits)
-        futures = [pool.submit(batch) for batch in engines.batches(ENGINE, variants)]
+        futures = [pool.submit(batch) for batch in registry.batches(ENGINE, variants)]
         wait(futures, on_done, n)
     trained = had(futures)
     found = Trained(
@@ -121,7 +122,7 @@ def train(digits: Digits, name: str, n: int, workers: int, folder: Path, on_done
 
 
 def _made_from(name: str, digits: Digits) -> dict[str, str]:
-    versions = machine.versions()
+    versions = provenance.versions()
     return {
         "fault": faults.FAULTS[name].what,
         "images": digits.sha256_x + digits.sha256_y,
@@ -159,9 +160,9 @@ def measure(trained: Trained, reference: Reference, gates: int) -> Power:
         slower=mean / expected - 1,
         share=share,
         errors=float(pool.errors.mean()),
-        red=stats.wilson(red, gates),
-        better=stats.wilson(better, gates),
-        passed=stats.wilson(better + same, gates),
+        red=statistics.wilson(red, gates),
+        better=statistics.wilson(better, gates),
+        passed=statistics.wilson(better + same, gates),
         seeds=seeds,
         duration_s=(seeds[0] * each_s, seeds[1] * each_s),
         must=mean >= expected * (1 + rule.MARGIN_MEAN) or share <= usual - rule.MARGIN_SHARE,

@@ -15,9 +15,9 @@ from typing import Any
 
 import numpy as np
 
-from harness.digits import Digits
+from harness.data.digits import Digits
 from harness.errors import UsageError
-from harness.variant import BASELINE, Variant
+from harness.network.variant import BASELINE, Variant
 
 WIDTHS = (1, 2, 4, 8, 16, 32)
 EPOCHS = 40  # the lab's own number
@@ -67,10 +67,10 @@ class Speeds:
 
 def save_work(digits: Digits, path: Path) -> None:
     """Leave the images, and the weights and batch orders of as many seeds as the widest call has, in a file."""
-    from harness.engines import runtime
+    from harness.engines import tensorflow_setup
 
-    runtime.start()
-    from harness.streams import batch_orders, initial_weights
+    tensorflow_setup.start()
+    from harness.network.random_streams import batch_orders, initial_weights
 
     variants = [Variant(epochs=EPOCHS, seed=seed) for seed in range(max(WIDTHS))]
     work: dict[str, Any] = {"x": digits.x, "y": digits.y, "features": digits.features, "labels": digits.labels}

@@ -12,8 +12,8 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks import speed, whole
-from harness import machine
-from harness.digits import Digits
+from harness import provenance
+from harness.data.digits import Digits
 
 _STUDY_COLUMNS = ("MLflow", "Optuna", "workers busy", "MB", "MB, worker")
 
@@ -36,8 +36,8 @@ def measure(
         StoppedError: a study failed.
     """
     results: dict[str, Any] = {
-        "machine": {"processor": machine.processor(), "cores": os.cpu_count()},
-        "versions": machine.versions(),
+        "machine": {"processor": provenance.processor(), "cores": os.cpu_count()},
+        "versions": provenance.versions(),
         "dataset": digits.name,
         "rounds": rounds,
     }

@@ -92,34 +92,35 @@ def draw_nothing() -> None:
 
 def be_impatient(seconds: float) -> None:
     """Wait no longer for what is away."""
-    from harness import patience
+    from harness import retry
 
-    patience.PATIENCE_S = seconds
+    retry.PATIENCE_S = seconds
 
 
 def be_killed(moment: Moment) -> None:
     """Die as by ``kill -9`` at this moment."""
     from mlflow.tracking import MlflowClient
 
-    from harness import ledger, search, tracking
-    from reports import page
+    from harness.reporting import report
+    from harness.search import optuna_study, run
+    from harness.tracking import writer
 
     kind, bomb = moment.kind, _Bomb(moment.call, moment.when)
     if kind != REPORT:
         draw_nothing()
     if kind == ASKING:
         for name in ("_create", "propose", "enter", "take_up"):
-            bomb.arm(ledger.Ledger, name)
+            bomb.arm(optuna_study.Ledger, name)
     elif kind == TRAINING:
-        bomb.arm(search, "wait")
+        bomb.arm(run, "wait")
     elif kind == RECORDING:
         for name in ("create_run", "log_batch", "log_inputs", "set_terminated", "set_tag", "update_run", "delete_tag"):
             bomb.arm(MlflowClient, name)
         for name in ("_log_images", "_log_details"):
-            bomb.arm(tracking, name)
+            bomb.arm(writer, name)
     elif kind == TELLING:
-        bomb.arm(ledger.Ledger, "tell")
+        bomb.arm(optuna_study.Ledger, "tell")
     elif kind == REPORT:
-        page.write = _in_a_moment(page.write, moment.delay_s)
+        report.write = _in_a_moment(report.write, moment.delay_s)
     else:
         raise ValueError(kind)

@@ -12,10 +12,9 @@ import numpy as np
 import pytest
 from playwright.sync_api import Browser
 
-from harness import digits as digits_module
-from harness import engines
-from harness.digits import Digits
-from harness.engines import runtime
+from harness.data import digits as digits_module
+from harness.data.digits import Digits
+from harness.engines import registry, tensorflow_setup
 from harness.engines.contract import Engine
 from tests import warm
 from tests.browser import chromium
@@ -48,7 +47,7 @@ def _own_machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 @pytest.fixture(scope="session")
 def tensorflow() -> None:
     """TensorFlow as engines start it, for tests that use it before an engine does."""
-    runtime.start()
+    tensorflow_setup.start()
 
 
 @pytest.fixture(scope="session")
@@ -89,16 +88,16 @@ def chosen(digits: Digits, shared: Shared) -> tuple[str, str]:
     return "--data", str(shared.folder("images", make))
 
 
-@pytest.fixture(scope="session", params=engines.NAMES)
+@pytest.fixture(scope="session", params=registry.NAMES)
 def engine(request: pytest.FixtureRequest, digits: Digits) -> Engine:
     """Each engine in turn."""
-    return engines.make(request.param, digits)
+    return registry.make(request.param, digits)
 
 
 @pytest.fixture(scope="session")
 def graph(digits: Digits) -> Engine:
     """The reference engine."""
-    return engines.make("graph", digits)
+    return registry.make("graph", digits)
 
 
 @pytest.fixture(scope="module")

@@ -12,21 +12,21 @@ from pathlib import Path
 import pytest
 from mlflow.tracking import MlflowClient
 
-from harness import places, store
-from harness.digits import Digits
+from harness.data.digits import Digits
 from harness.errors import StoppedError, UsageError
-from harness.places import tracking_uri
-from harness.plan import Plan
-from harness.records import ARCHIVED, ASKING, DONE, HEARTBEAT, RUNNER
-from harness.runner import DEAD_AFTER_S, Runner
-from harness.tracking import Tracker
-from studies import schema
+from harness.study import files
+from harness.study.config import Plan
+from harness.tracking import location, store
+from harness.tracking.location import tracking_uri
+from harness.tracking.owner import DEAD_AFTER_S, Runner
+from harness.tracking.reader import ARCHIVED, ASKING, DONE, HEARTBEAT, RUNNER
+from harness.tracking.writer import Tracker
 from tests.torture import Doomed, race
 
 
 @pytest.fixture
 def plan() -> Plan:
-    return schema.load("variants")
+    return files.load("variants")
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +37,7 @@ def empty(tmp_path_factory: pytest.TempPathFactory) -> Path:
         patch.chdir(folder)
         Tracker()
     store._close()
-    return folder / places.DATABASE
+    return folder / location.DATABASE
 
 
 @pytest.fixture

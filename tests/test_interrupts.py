@@ -13,7 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from harness.interrupts import _SAME_S, Stop, TerminatedError
+from harness.signals import _SAME_S, Stop, TerminatedError
 from tests.support import ROOT, wait_until
 from tests.torture import NAME, Doomed
 from tests.warm import Command

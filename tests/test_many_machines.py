@@ -14,10 +14,10 @@ from pathlib import Path
 import optuna
 import pytest
 
-from harness.records import Records, StudyRecord
+from harness.tracking.reader import Records, StudyRecord
+from tests.search.test_run import MADE_UP_STUDY, numbers, recorded
 from tests.services import LOOPBACK, free_port, postgres, running, wait_for_port
 from tests.support import COMMAND, ROOT, STANDIN_PATH
-from tests.test_search import MADE_UP_STUDY, numbers, recorded
 
 pytest.importorskip("distributed", reason="needs the extra called cluster")
 

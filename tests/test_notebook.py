@@ -13,7 +13,7 @@ import nbformat
 import pytest
 from nbclient import NotebookClient
 
-from harness import digits
+from harness.data import digits
 from tests.conftest import MNIST
 from tests.support import ROOT
 

@@ -35,7 +35,7 @@ import pandas as pd
 import psutil
 from optuna.storages.journal import JournalFileBackend
 
-from harness import machine
+from harness import provenance
 from tests.change import ASKING, RECORDING, REPORT, TELLING, TRAINING, Moment, be_killed, draw_nothing
 from tests.services import own_cluster
 from tests.support import COMMAND, ROOT, STANDIN_PATH
@@ -238,7 +238,7 @@ class Doomed:
             (str(variant), float(errors), str(run))
             for variant, errors, run in self._rows(
                 "select tags.value, latest_metrics.value, runs.run_uuid from runs "
-                "join tags on tags.run_uuid = runs.run_uuid and tags.key = 'harness.variant' "
+                "join tags on tags.run_uuid = runs.run_uuid and tags.key = 'harness.network.variant' "
                 "join latest_metrics on latest_metrics.run_uuid = runs.run_uuid "
                 "and latest_metrics.key = 'final_errors' "
                 "where runs.status = 'FINISHED'"
@@ -250,7 +250,7 @@ class Doomed:
         return self._rows(
             "select tags.value, metrics.key, metrics.step, metrics.value from metrics "
             "join runs on runs.run_uuid = metrics.run_uuid and runs.status = 'FINISHED' "
-            "join tags on tags.run_uuid = metrics.run_uuid and tags.key = 'harness.variant' "
+            "join tags on tags.run_uuid = metrics.run_uuid and tags.key = 'harness.network.variant' "
             # How many trainings were read off one in one go, and how long that took, is not what was computed.
             "where metrics.key not in ('duration_s', 'shared_by') order by 1, 2, 3"
         )
@@ -422,7 +422,7 @@ def race(
 
 
 def _page(tallies: dict[str, Tally], seed: int, duration_s: float) -> str:
-    versions = ", ".join(f"{name} {version}" for name, version in machine.versions().items())
+    versions = ", ".join(f"{name} {version}" for name, version in provenance.versions().items())
     lines = [
         "# Torture",
         "",
@@ -431,7 +431,7 @@ def _page(tallies: dict[str, Tally], seed: int, duration_s: float) -> str:
         "left RUNNING, no trial unfinished, whatever was finished at any moment is still there, and of the grids every",
         "recorded number, `runs.csv` and `report.md` equal those of a study that nobody interrupted.",
         "",
-        f"{datetime.now(UTC):%Y-%m-%d}, {machine.processor()}, {platform.system()}; {versions}; random seed {seed};",
+        f"{datetime.now(UTC):%Y-%m-%d}, {provenance.processor()}, {platform.system()}; {versions}; random seed {seed};",
         f"{duration_s / 60:.0f} minutes. Made by `nox -s torture`.",
         "",
         "| engine | killed at | kills |",

@@ -28,12 +28,22 @@ from tempfile import TemporaryDirectory
 
 import sqlalchemy
 
-from harness import garbage
+from harness import startup
 from tests.support import COMMAND, ROOT
 
+# What a command would import, by its module.
 _LOADED = (
-    *("harness.cli", "harness.gate.run", "harness.lock", "harness.overview", "harness.progress", "harness.search"),
-    *("harness.workers", "mlflow.store.tracking.sqlalchemy_store", "reports.gate", "reports.page", "studies.schema"),
+    "harness.commands.main",
+    "harness.commands.progress",
+    "harness.gate.run",
+    "harness.reporting.gate_figures",
+    "harness.reporting.report",
+    "harness.search.run",
+    "harness.search.status",
+    "harness.study.files",
+    "harness.tracking.lock",
+    "harness.workers.local",
+    "mlflow.store.tracking.sqlalchemy_store",
 )
 
 
@@ -252,7 +262,7 @@ def _become(asked: _Asked) -> None:
 
 
 if __name__ == "__main__":
-    garbage.load_much()
+    startup.load_much()
     for name in _LOADED:
         import_module(name)
     _migrate_once()
@@ -260,4 +270,4 @@ if __name__ == "__main__":
     command = _serve(Connection(int(sys.argv[1])))
     if command is not None:
         _become(command)
-        import_module("harness.cli").main()
+        import_module("harness.commands.main").main()

@@ -14,10 +14,10 @@ from pathlib import Path
 
 import numpy as np
 
-from harness.digits import Digits
+from harness.data.digits import Digits
 from harness.engines.contract import EpochReport, OnEpoch, wanted_epochs
-from harness.trajectory import Snapshot, Trajectory
-from harness.variant import N_CLASSES, N_FEATURES, N_IMAGES, Variant
+from harness.engines.history import Snapshot, Trajectory
+from harness.network.variant import N_CLASSES, N_FEATURES, N_IMAGES, Variant
 
 # How long a training pretends to take, so that it can be interrupted, whatever its epochs and for each of them.
 PAUSE, EPOCH = "STANDIN_PAUSE_S", "STANDIN_EPOCH_S"

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 import click
 
 from harness.commands import console, options
-from harness.output import check_destinations, write_json, write_text
+from harness.files import check_destinations, write_json, write_text
 
 if TYPE_CHECKING:
-    from reports.sides import Side
+    from harness.reporting.comparison_inputs import Side
 
 
 @click.command()
@@ -27,7 +27,7 @@ def compare(a: str, b: str, out: Path | None, json_to: str | None) -> int:
     Ends with 0 where B is not worse, with 1 where it is (in one of errors and first zero epochs, or both), and with 2
     where too few seeds are there to tell.
     """
-    from reports import comparison
+    from harness.reporting import comparison
 
     check_destinations(json_to, out)
     found = comparison.compare(_side(a), _side(b))
@@ -42,11 +42,11 @@ def compare(a: str, b: str, out: Path | None, json_to: str | None) -> int:
 
 def _side(asked: str) -> Side:
     """What was meant: a file where it is one or is called like one, else a study."""
-    from reports import sides
+    from harness.reporting import comparison_inputs
 
     path = Path(asked)
     if path.is_file() or path.suffix.lower() == ".csv":
-        return sides.of_csv(path)
-    from harness.records import Records
+        return comparison_inputs.of_csv(path)
+    from harness.tracking.reader import Records
 
-    return sides.of_record(Records().named_or_run(asked))
+    return comparison_inputs.of_record(Records().named_or_run(asked))

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 from rich.console import Console
 
-from harness import digits
+from harness.data import digits
 
 OUT = Path("out")
 REPORT_FILES = ("report.html", "report.md", "runs.csv", "figures")

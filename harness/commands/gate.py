@@ -12,15 +12,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from harness import engines
 from harness.commands import console, options
+from harness.commands.progress import TrainingsProgress
+from harness.engines import registry
 from harness.errors import DataError, ExitStatus, HarnessError, UsageError
-from harness.output import check_destinations, write_bytes, write_json, write_text
-from harness.progress import TrainingsProgress
-from harness.workers import default_count
+from harness.files import check_destinations, write_bytes, write_json, write_text
+from harness.workers.local import default_count
 
 if TYPE_CHECKING:
-    from harness.digits import Digits
+    from harness.data.digits import Digits
     from harness.gate.reference import Reference
     from harness.gate.run import Result
     from harness.gate.verdict import Check
@@ -31,10 +31,6 @@ _FIGURES = "figures"
 _NONE = "none"
 # Fresh seeds begin here: above all that references and gates have.
 _FRESH = 1_000_000
-
-_reference = click.option(
-    "--reference", "path", type=click.Path(path_type=Path), help="The reference; by default that of the images."
-)
 
 
 @click.group()
@@ -49,13 +45,13 @@ def gate() -> None:
 @click.option("--fresh-seeds", is_flag=True, help="Train seeds from one on that is drawn by chance.")
 @click.option(
     "--against",
-    type=click.Choice([*engines.NAMES, _NONE]),
+    type=click.Choice([*registry.NAMES, _NONE]),
     multiple=True,
     help="An engine that it has to agree with; by default all others. May be repeated.",
 )
 @click.option("--conformance", is_flag=True, help="Put the engine to the contract's own tests first.")
 @click.option("--strict", is_flag=True, help="Fail as well if training became better.")
-@_reference
+@options.reference
 @click.option("--out", "folder", type=click.Path(path_type=Path), default=console.OUT / "gate", show_default=True)
 @click.option("--untracked", is_flag=True, help="Do not record the gate in MLflow.")
 @options.workers
@@ -83,7 +79,7 @@ def gate_run(  # noqa: PLR0913 - an argument an option
     from harness.gate import run
     from harness.gate.verdict import STATUSES, Verdict
 
-    engines.check(engine)
+    registry.check(engine)
     if first_seed is not None and fresh_seeds:
         raise UsageError("--first-seed and --fresh-seeds contradict each other", "Give one of them.")
     check_destinations(json_to, *(folder / name for name in _FILES))
@@ -102,7 +98,7 @@ def gate_run(  # noqa: PLR0913 - an argument an option
             told.check(result.checks[0])
         else:
             chosen = _seeds(reference, seeds, first_seed, fresh=fresh_seeds)
-            others = tuple(name for name in against or engines.NAMES if name != _NONE)
+            others = tuple(name for name in against or registry.NAMES if name != _NONE)
             asked = run.Asked(
                 engine, chosen, workers or default_count(), others, strict=strict, conformance=conformance
             )
@@ -179,7 +175,7 @@ def _writers(
 ) -> list[tuple[str, Callable[[], None]]]:
     """What CI and people read, by name, and how it is written."""
     from harness.gate import results
-    from reports import gate as pictures
+    from harness.reporting import gate_figures as pictures
 
     record, cases, summary = (folder / name for name in _FILES)
     text = results.markdown(result)
@@ -246,7 +242,7 @@ def gate_record(seeds: int, out: Path | None, reason: str | None, workers: int |
 
 
 @gate.command("explain")
-@_reference
+@options.reference
 @options.data
 def gate_explain(path: Path | None, data: str) -> None:
     """Say every threshold and where it comes from, and what is true of the baseline by the reference."""
@@ -279,52 +275,3 @@ def _gate_json(path: Path) -> dict[str, Any]:
     except (ValueError, AttributeError, TypeError):
         pass
     raise UsageError(f"{path}: this is not what a gate left", "Name a gate.json of harness gate run.")
-
-
-@gate.command("power")
-@click.option("--clean", type=click.IntRange(min=1), default=1024, show_default=True, help="Trainings without a fault.")
-@click.option("--seeds", type=click.IntRange(min=1), default=128, show_default=True, help="Trainings of each fault.")
-@click.option("--gates", type=click.IntRange(min=1), default=4000, show_default=True, help="Resampled gates of each.")
-@click.option("--fault", "names", multiple=True, help="A fault by its name, all by default. May be repeated.")
-@click.option("--out", "folder", type=click.Path(path_type=Path), default=console.OUT / "gate" / "power")
-@_reference
-@options.workers
-@options.data
-@options.json
-@options.quiet
-def gate_power(  # noqa: PLR0913 - an argument an option
-    *,
-    clean: int,
-    seeds: int,
-    gates: int,
-    names: tuple[str, ...],
-    folder: Path,
-    path: Path | None,
-    workers: int | None,
-    data: str,
-    json_to: str | None,
-    quiet: bool,
-) -> None:
-    """Measure how often the check of convergence is red: half an hour. What was trained is kept, and not done again."""
-    from benchmarks import faults, power
-    from harness.gate import checks
-    from harness.gate.verdict import Verdict
-
-    if unknown := set(names) - set(faults.FAULTS):
-        raise UsageError(f"no fault is called {min(unknown)!r}", f"Faults: {', '.join(faults.FAULTS)}.")
-    check_destinations(json_to)
-    digits = console.load(data)
-    reference = _load(path, digits)
-    if checks.data(digits, reference).verdict is not Verdict.PASS:
-        raise UsageError(f"the reference is of other images than {digits.name}", "Name one of these: --reference.")
-    count = workers or default_count()
-    found = []
-    for name in names or faults.FAULTS:
-        console.err.print(faults.FAULTS[name].what, markup=False)
-        with TrainingsProgress(console.err, quiet=quiet) as progress:
-            n = clean if name == power.CLEAN else seeds
-            trained = power.train(digits, name, n, count, folder / digits.name, progress.trained)
-        found.append(power.measure(trained, reference, gates))
-    console.say(power.markdown(found), json_to)
-    if json_to is not None:
-        write_json(json_to, power.as_json(found))

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from harness.commands import console, options
-from harness.output import check_destinations, write_bytes, write_json
+from harness.files import check_destinations, write_bytes, write_json
 
 
 @click.command()
@@ -33,7 +33,7 @@ def data(data: str, json_to: str | None, figure: str | None) -> None:
     if json_to is not None:
         write_json(json_to, facts)
     if figure is not None:
-        from reports import lab, pictures
+        from harness.reporting import figure_files, lab_page
 
-        write_bytes(Path(figure), pictures.png(lab.grid(digits)))
+        write_bytes(Path(figure), figure_files.png(lab_page.grid(digits)))
         console.say(f"{'figure':<12} {figure}", json_to)

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import click
 
-from harness import engines, machine
+from harness import provenance
 from harness.commands import console, options
-from harness.output import check_destinations, write_json
+from harness.engines import registry
+from harness.files import check_destinations, write_json
 
 
 @click.command()
@@ -20,16 +21,16 @@ from harness.output import check_destinations, write_json
 @options.quiet
 def lab(engine: str, data: str, folder: Path | None, json_to: str | None, quiet: bool) -> None:
     """Run the lab from top to bottom and leave a page with all its outputs, the published ones beside them."""
-    from harness import lab as lab_module
-    from harness.progress import EpochLines
-    from reports import lab as page
+    from harness.commands.progress import EpochLines
+    from harness.lab import results as lab_module
+    from harness.reporting import lab_page as page
 
-    engines.check(engine)
+    registry.check(engine)
     folder = folder or console.OUT / "lab"
     check_destinations(folder / page.PAGE, json_to)
     digits = console.load(data)
     on_epoch = None if quiet else EpochLines(sys.stderr if json_to == "-" else sys.stdout)
-    found = lab_module.run(engines.make(engine, digits), digits, on_epoch)
+    found = lab_module.run(registry.make(engine, digits), digits, on_epoch)
     written = page.write(found, folder).absolute()
     for state in found.states:
         console.say(
@@ -40,4 +41,4 @@ def lab(engine: str, data: str, folder: Path | None, json_to: str | None, quiet:
         console.say(f"{sum(map(bool, logged))} of the {len(logged)} losses of the lab's log are the same", json_to)
     console.say(f"page: {written}", json_to)
     if json_to is not None:
-        write_json(json_to, {**found.as_json(), "versions": machine.versions(), "page": str(written)})
+        write_json(json_to, {**found.as_json(), "versions": provenance.versions(), "page": str(written)})

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import click
 
-from harness import engines
-from harness.digits import AUTO
+from harness.data.digits import AUTO
+from harness.engines import registry
 
 DEFAULT_STUDY = "variants"
 
@@ -25,7 +25,7 @@ engine = click.option(
     "--engine",
     default="graph",
     show_default=True,
-    help=f"What trains: {', '.join(engines.NAMES)}, or an installed one.",
+    help=f"What trains: {', '.join(registry.NAMES)}, or an installed one.",
 )
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 study = click.argument("name", default=DEFAULT_STUDY, metavar="[NAME|FILE]")
@@ -33,3 +33,6 @@ storage = click.option("--storage", metavar="URL", help="Optuna's storage; by de
 workers = click.option("--workers", type=click.IntRange(min=1), help="Processes that train; by default one a core.")
 trials = click.option("--trials", type=click.IntRange(min=1), help="Of a search: how many trials in all.")
 new_name = click.option("--new-name", metavar="NAME", help="Run it as a study of this name, beside the old one.")
+reference = click.option(
+    "--reference", "path", type=click.Path(path_type=Path), help="The reference; by default that of the images."
+)

@@ -10,15 +10,15 @@ import click
 from harness.commands import console
 
 if TYPE_CHECKING:
-    from harness.records import StudyRecord
-    from harness.tracking import Tracker
+    from harness.tracking.reader import StudyRecord
+    from harness.tracking.writer import Tracker
 
 LAB_PAGE = console.OUT / "lab" / "lab.html"
 
 
 def write(record: StudyRecord, folder: Path | None) -> Path:
     """Write the report of a recorded study; return its path."""
-    from reports import page
+    from harness.reporting import report as page
 
     return page.write(record, folder or console.OUT / record.parent.tags["harness.study"]).absolute()
 
@@ -49,7 +49,7 @@ def publish(tracker: Tracker, record: StudyRecord, written: Path) -> None:
 @click.option("--out", "folder", type=click.Path(path_type=Path), help="The folder; by default out/<study>.")
 def report(name: str | None, folder: Path | None) -> None:
     """Write a study's report from MLflow's records alone; where none is named, that of the study run last."""
-    from harness.tracking import Tracker
+    from harness.tracking.writer import Tracker
 
     tracker = Tracker(create=False)
     record = tracker.study(name)

@@ -9,7 +9,7 @@ import click
 
 from harness.commands import console, options
 from harness.errors import ExitStatus
-from harness.output import masked
+from harness.files import masked
 
 _DASHBOARD_PORT = 8080
 _PORT = click.IntRange(1, 65535)
@@ -19,8 +19,8 @@ _PORT = click.IntRange(1, 65535)
 @click.option("--port", type=_PORT, help="The port; by default 5000 or the next free one.")
 def ui(port: int | None) -> int:
     """Browse the recorded runs in MLflow, served to this machine alone."""
-    from harness import ui as ui_module
-    from harness.places import tracking_uri
+    from harness.tracking import ui as ui_module
+    from harness.tracking.location import tracking_uri
 
     uri = tracking_uri()
     page = ui_module.landing(uri)
@@ -40,9 +40,9 @@ def ui(port: int | None) -> int:
 @click.option("--port", type=_PORT, help="The port; by default 8080 or the next free one.")
 def dashboard(name: str, storage: str | None, port: int | None) -> int:
     """Browse a study's trials in Optuna's dashboard, served to this machine alone."""
-    from harness import dashboard as dashboard_module
-    from harness import ui as ui_module
-    from harness.ledger import default_journal
+    from harness.search import dashboard as dashboard_module
+    from harness.search.optuna_study import default_journal
+    from harness.tracking import ui as ui_module
 
     chosen = ui_module.free_port(_DASHBOARD_PORT) if port is None else ui_module.asked_port(port)
     with dashboard_module.served(storage, default_journal(console.OUT / name), chosen) as server:
@@ -58,8 +58,8 @@ def dashboard(name: str, storage: str | None, port: int | None) -> int:
 @click.option("--host", default="127.0.0.1", show_default=True, help="The address that it listens at.")
 def cluster(workers: int | None, port: int, host: str) -> int:
     """Start a Dask scheduler and workers on this machine, to try what docs/cluster.md describes for many."""
-    from harness.cluster import local
-    from harness.workers import default_count
+    from harness.workers.dask import local
+    from harness.workers.local import default_count
 
     count = workers or default_count()
     try:

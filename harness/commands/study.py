@@ -15,19 +15,19 @@ from rich.console import Console
 from rich.table import Table
 
 from harness.commands import console, options, report
-from harness.digits import AUTO
+from harness.data.digits import AUTO
 from harness.errors import ExitStatus, UsageError
-from harness.interrupts import Stop
-from harness.output import check_destinations, write_json
+from harness.files import check_destinations, write_json
+from harness.signals import Stop
 
 if TYPE_CHECKING:
-    from harness.cluster import Cluster, Tls
-    from harness.digits import Digits
-    from harness.plan import Plan
-    from harness.records import Records
-    from harness.tracking import Tracker
-    from harness.trials import Outcome
-    from harness.workers import Workers
+    from harness.data.digits import Digits
+    from harness.engines.training import Outcome
+    from harness.study.config import Plan
+    from harness.tracking.reader import Records
+    from harness.tracking.writer import Tracker
+    from harness.workers.dask import Cluster, Tls
+    from harness.workers.local import Workers
 
 
 @click.group()
@@ -36,10 +36,10 @@ def study() -> None:
 
 
 def _plan(name: str, trials: int | None, new_name: str | None) -> Plan:
-    from studies import schema
+    from harness.study import files
 
-    plan = schema.load(name)
-    return schema.changed(plan, trials=trials, name=new_name)
+    plan = files.load(name)
+    return files.changed(plan, trials=trials, name=new_name)
 
 
 @study.command("run")
@@ -78,17 +78,17 @@ def study_run(  # noqa: PLR0913, PLR0917 - an option each
         console.err.print(f"study: {plan.name}, {plan.n_trials} trials, engine {plan.engine}", markup=False)
     # Only now: these take seconds to load, and a mistake in a name or a file should not cost them. What the workers
     # load takes longer still, so they begin before MLflow and Optuna are loaded here.
-    from harness.lock import sole_runner
-    from harness.progress import StudyProgress
-    from harness.runner import Runner
+    from harness.commands.progress import StudyProgress
+    from harness.tracking.lock import sole_runner
+    from harness.tracking.owner import Runner
 
     check_destinations(json_to)
     me, folder = Runner.me(), console.OUT / plan.name
     started_s = time.monotonic()
     with sole_runner(folder, me), _pool(plan, workers, **cluster) as pool:
-        from harness.ledger import Ledger, default_journal, open_storage
-        from harness.search import Search
-        from harness.tracking import Tracker
+        from harness.search.optuna_study import Ledger, default_journal, open_storage
+        from harness.search.run import Search
+        from harness.tracking.writer import Tracker
 
         tracker = Tracker()
         if fresh:
@@ -98,7 +98,7 @@ def study_run(  # noqa: PLR0913, PLR0917 - an option each
         digits = console.load(began_with or data, began_with and "with which the study began")
         pool.load(digits)
         # The report's own packages are loaded while the workers train.
-        Thread(target=import_module, args=("reports.page",), daemon=True).start()
+        Thread(target=import_module, args=("harness.reporting.report",), daemon=True).start()
         with StudyProgress(console.err, quiet=quiet) as progress, Stop() as stop:
             journal = default_journal(folder)
             search = Search(
@@ -125,7 +125,7 @@ def study_run(  # noqa: PLR0913, PLR0917 - an option each
 
 def _shown(tracker: Tracker, name: str, digits: Digits, folder: Path) -> Path:
     """Write a study's report, while its models are made, and leave both in MLflow; return the report's path."""
-    from harness.registry import Registry
+    from harness.tracking.models import Registry
 
     record = tracker.study(name)
     with Registry(tracker, record, digits).keeping() as lines:
@@ -139,16 +139,16 @@ def _shown(tracker: Tracker, name: str, digits: Digits, folder: Path) -> Path:
 def _pool(plan: Plan, workers: int | None, cluster: str | None, **tls: Path | None) -> Workers[Outcome] | Cluster:
     """What trains a study: processes of this machine, or those of a cluster."""
     if cluster is None:
-        from harness import trials
-        from harness.workers import Workers, default_count
+        from harness.engines import training
+        from harness.workers.local import Workers, default_count
 
         if any(tls.values()):
             raise UsageError("--tls-ca, --tls-cert and --tls-key are for a cluster", "Name it by --cluster.")
-        return Workers(workers or default_count(), plan.engine, trials.run, plan.shape)
+        return Workers(workers or default_count(), plan.engine, training.run, plan.shape)
     if workers is not None:
         cause = "--workers is for processes of this machine, and --cluster for those of others"
         raise UsageError(cause, "Give one of them; a cluster has the workers that were started on it.")
-    from harness.cluster import Cluster
+    from harness.workers.dask import Cluster
 
     return Cluster(cluster, plan.engine, plan.shape, _tls(**tls))
 
@@ -158,7 +158,7 @@ def _tls(tls_ca: Path | None, tls_cert: Path | None, tls_key: Path | None) -> Tl
         return None
     if tls_ca is None or tls_cert is None or tls_key is None:
         raise UsageError("--tls-ca, --tls-cert and --tls-key go together", "Give all three, or none.")
-    from harness.cluster import Tls
+    from harness.workers.dask import Tls
 
     return Tls(tls_ca, tls_cert, tls_key)
 
@@ -188,10 +188,10 @@ def _put_aside(folder: Path, key: str) -> None:
 @options.json
 def study_list(json_to: str | None) -> None:
     """List the recorded studies, and how each stands."""
-    from harness import overview
-    from harness.records import Records
+    from harness.search import status
+    from harness.tracking.reader import Records
 
-    found = overview.standings(Records())
+    found = status.standings(Records())
     table = Table("study", "state", "trials", "failed", "images", "engine", "last run", box=None, pad_edge=False)
     for one in found:
         state = f"running ({one.runner})" if one.runner else one.state
@@ -207,10 +207,10 @@ def study_list(json_to: str | None) -> None:
 @options.json
 def study_show(name: str, json_to: str | None) -> None:
     """Show how the recorded study of a name stands, and what failed in it and why."""
-    from harness import overview
-    from harness.records import Records
+    from harness.search import status
+    from harness.tracking.reader import Records
 
-    found = overview.standings(Records(), name)
+    found = status.standings(Records(), name)
     if not found:
         raise UsageError(f"no study called {name!r} was recorded", "harness study list shows those that were.")
     for one in found:
@@ -246,11 +246,11 @@ def study_check(
     json_to: str | None,
 ) -> int:
     """Say what `study run` would do now, and about how long it would take, without doing any of it."""
-    from harness import overview
-    from harness.ledger import default_journal
-    from harness.places import database_path, tracking_uri
-    from harness.records import Records
-    from harness.workers import default_count
+    from harness.search import status
+    from harness.search.optuna_study import default_journal
+    from harness.tracking.location import database_path, tracking_uri
+    from harness.tracking.reader import Records
+    from harness.workers.local import default_count
 
     plan = _plan(name, trials, new_name)
     path = database_path(tracking_uri())
@@ -258,7 +258,7 @@ def study_check(
     began_with = None if records is None else _as_it_began(records, plan.name, data)
     digits = console.load(began_with or data, began_with and "with which the study began")
     where = (storage, default_journal(console.OUT / plan.name))
-    found = overview.forecast(plan, digits, records, where, workers or default_count())
+    found = status.forecast(plan, digits, records, where, workers or default_count())
     for line in found.refused:
         console.say(f"would be refused: {line}", json_to)
     for line in found.settled:

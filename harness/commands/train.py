@@ -7,10 +7,11 @@ from typing import Any, get_args
 
 import click
 
-from harness import engines, machine
+from harness import provenance
 from harness.commands import console, options
-from harness.output import check_destinations, write_json
-from harness.variant import BASELINE, AdamKind, SoftmaxPlace, Variant
+from harness.engines import registry
+from harness.files import check_destinations, write_json
+from harness.network.variant import BASELINE, AdamKind, SoftmaxPlace, Variant
 
 
 def _layers(_context: click.Context, _parameter: click.Parameter, value: str) -> tuple[int, ...]:
@@ -43,19 +44,19 @@ def _layers(_context: click.Context, _parameter: click.Parameter, value: str) ->
 @options.quiet
 def train(engine: str, data: str, json_to: str | None, quiet: bool, **fields: Any) -> None:  # noqa: ANN401 - click's
     """Train one variant and print its log, an epoch a line as Keras does."""
-    from harness import trials
-    from harness.progress import EpochLines
+    from harness.commands.progress import EpochLines
+    from harness.engines import training
 
-    engines.check(engine)
-    fields["adam"] = fields["adam"] or engines.baseline(engine).adam
+    registry.check(engine)
+    fields["adam"] = fields["adam"] or registry.baseline(engine).adam
     variant = Variant.create(**fields)
     check_destinations(json_to)
     digits = console.load(data)
     on_epoch = None if quiet else EpochLines(sys.stderr if json_to == "-" else sys.stdout)
-    [outcome] = trials.run(engines.make(engine, digits), digits, [variant], on_epoch)
+    [outcome] = training.run(registry.make(engine, digits), digits, [variant], on_epoch)
     console.say(f"{outcome.final_errors} errors out of {len(digits.labels)} images", json_to)
     first = outcome.first_zero_epoch
     console.say(f"first zero epoch: {f'none within {variant.epochs} epochs' if first is None else first}", json_to)
     if json_to is not None:
         dataset = {name: digits.facts()[name] for name in ("name", "sha256_x", "sha256_y")}
-        write_json(json_to, {**outcome.as_json(), "dataset": dataset, "versions": machine.versions()})
+        write_json(json_to, {**outcome.as_json(), "dataset": dataset, "versions": provenance.versions()})

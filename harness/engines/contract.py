@@ -6,8 +6,8 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from harness.trajectory import Trajectory
-from harness.variant import Variant
+from harness.engines.history import Trajectory
+from harness.network.variant import Variant
 
 
 @dataclass(frozen=True)

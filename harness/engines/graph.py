@@ -6,11 +6,11 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from harness.digits import Digits
-from harness.engines.constants import CLIP, Adam, adam
+from harness.data.digits import Digits
+from harness.engines.adam import CLIP, Adam, adam
 from harness.engines.stepwise import Recorder, StepwiseEngine
-from harness.streams import batch_orders, initial_weights
-from harness.variant import N_FEATURES, N_IMAGES, Variant
+from harness.network.random_streams import batch_orders, initial_weights
+from harness.network.variant import N_FEATURES, N_IMAGES, Variant
 
 _Moments = tuple[tf.Variable, tf.Variable, tf.Variable]  # a weight, the mean of its gradients and of their squares
 

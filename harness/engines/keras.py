@@ -14,11 +14,11 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from harness.digits import Digits
+from harness.data.digits import Digits
 from harness.engines.stepwise import Recorder, StepwiseEngine
-from harness.model import build
-from harness.streams import initial_weights, order_dataset
-from harness.variant import BASELINE, N_IMAGES, Variant
+from harness.network.keras_model import build
+from harness.network.random_streams import initial_weights, order_dataset
+from harness.network.variant import BASELINE, N_IMAGES, Variant
 
 
 class _OnProbabilities(keras.losses.SparseCategoricalCrossentropy):  # type: ignore[misc] # Keras has no types

@@ -10,10 +10,10 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.digits import Digits
+from harness.data.digits import Digits
 from harness.engines.contract import EpochReport, OnEpoch, wanted_epochs
-from harness.trajectory import Snapshot, Trajectory, wrong_images
-from harness.variant import Variant
+from harness.engines.history import Snapshot, Trajectory, wrong_images
+from harness.network.variant import Variant
 
 
 class Network(Protocol):

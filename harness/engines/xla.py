@@ -17,13 +17,12 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from harness.digits import Digits
-from harness.engines import WIDTHS
-from harness.engines.constants import CLIP, Adam, adam
+from harness.data.digits import Digits
+from harness.engines.adam import CLIP, Adam, adam
 from harness.engines.contract import EpochReport, OnEpoch, wanted_epochs
-from harness.streams import batch_orders, initial_weights
-from harness.trajectory import Snapshot, Trajectory
-from harness.variant import N_CLASSES, N_FEATURES, N_IMAGES, Shape, SoftmaxPlace, Variant
+from harness.engines.history import Snapshot, Trajectory
+from harness.network.random_streams import batch_orders, initial_weights
+from harness.network.variant import N_CLASSES, N_FEATURES, N_IMAGES, Shape, SoftmaxPlace, Variant
 
 
 class _State(NamedTuple):
@@ -78,7 +77,7 @@ class XlaEngine:
 
     name = "xla"
 
-    def __init__(self, digits: Digits, width: int = WIDTHS["xla"]) -> None:
+    def __init__(self, digits: Digits, width: int) -> None:
         self._width = width
         self._images = tf.constant(digits.features)
         self._labels = tf.constant(digits.labels.astype(np.int32))
@@ -177,10 +176,9 @@ def _snapshot(state: _State, logits: tf.Tensor, place: int) -> Snapshot:
     return Snapshot(weights, np.ascontiguousarray(logits[place].numpy().T))
 
 
-def warm(shape: Shape) -> None:
+def warm(shape: Shape, width: int) -> None:
     """Compile what trains variants of this shape, by an epoch on empty images: XLA compiles at the first call."""
     images, labels = np.zeros((N_IMAGES, N_FEATURES), np.float32), np.zeros(N_IMAGES, np.int32)
-    width = WIDTHS["xla"]
     constants = Adam(*np.ones((len(Adam._fields), width), np.float32))
     orders = np.zeros((width, N_IMAGES), np.int32)
     _compiled(shape)(_empty(shape.layers, width), orders, constants, images, labels)
@@ -213,7 +211,7 @@ def _compiled(shape: Shape) -> tf.types.experimental.PolymorphicFunction:
 
 
 def _errors(logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
-    """Images that are wrong, ``(lanes,)``; as :func:`harness.trajectory.wrong_images` counts them."""
+    """Images that are wrong, ``(lanes,)``; as :func:`harness.engines.history.wrong_images` counts them."""
     is_right = (tf.argmax(logits, axis=1, output_type=tf.int32) == labels) & tf.reduce_all(
         tf.math.is_finite(logits), axis=1
     )

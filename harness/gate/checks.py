@@ -10,16 +10,16 @@ from typing import Any
 import numpy as np
 from scipy.stats import binom
 
-from harness.digits import LAB_NAME, Digits
-from harness.engines import NAMES
+from harness.data.digits import LAB_NAME, Digits
+from harness.engines.registry import NAMES
 from harness.gate import convergence as rule
 from harness.gate import trace as traces
 from harness.gate.convergence import Found, Sample
 from harness.gate.reference import Reference, Repeats
 from harness.gate.training import Training
 from harness.gate.verdict import Check, Verdict
-from harness.lablog import LAB_LOG
-from harness.variant import BASELINE, N_IMAGES
+from harness.lab.published import LAB_LOG
+from harness.network.variant import BASELINE, N_IMAGES
 
 # Of two right softmaxes of float32 the one that first takes the largest logit off rounds differences of up to 87.3
 # (smaller probabilities are no normal numbers), each by half a unit in its last place: up to 87.3 ULPs of the result.
@@ -62,7 +62,7 @@ def conformance(engine: str, broken: Mapping[str, str]) -> Check:
         f"all {len(broken)} rules of the contract",
         f"{len(found)} are broken. {'. '.join(found)}" if found else "all are kept",
         "against the same training in NumPy's float64",
-        "harness.conformance, harness.engines.contract",
+        "harness.engines.conformance, harness.engines.contract",
         details={"rules": dict(broken)},
     )
 
@@ -89,7 +89,7 @@ def softmax(training: Training) -> Check:
         f"at most {SOFTMAX_ULPS} ULPs from TensorFlow's, the same argmax, rows that sum to 1",
         f"{ulps} ULPs, {differ} other argmaxes, sums off by {off:.1e}, {overflow} rows overflow that need not",
         f"three forms, {N_IMAGES} rows of trained logits and the lab's vectors",
-        "harness.softmax, and tf.nn.softmax",
+        "harness.network.softmax, and tf.nn.softmax",
         details={name: asdict(look) for name, look in training.softmax.items()},
     )
 
@@ -138,7 +138,9 @@ def trace(engine: str, own: Training, early: Sequence[Training], reference: Refe
     )
 
 
-_WHAT_CHANGED = "initial weights and batch order if epoch 1 differs, else the step: harness.streams, harness.engines"
+_WHAT_CHANGED = (
+    "initial weights and batch order if epoch 1 differs, else the step: harness.network.random_streams, harness.engines"
+)
 
 
 def _votes(votes: traces.Votes) -> str:

@@ -6,7 +6,7 @@ import textwrap
 
 import numpy as np
 
-from harness import stats
+from harness import statistics
 from harness.gate import checks, trace
 from harness.gate import convergence as rule
 from harness.gate.reference import Reference, Repeats
@@ -50,7 +50,7 @@ def thresholds(reference: Reference) -> dict[str, str]:
     """Each check's limits, by its name."""
     early, repeats = reference.early, reference.repeats
     stages = rule.stages_of(len(reference.gate_seeds))
-    left = stats.wilson(early.left, early.tried)
+    left = statistics.wilson(early.left, early.tried)
     noticed = reference.detectable_in(stages)
     alphas = ", ".join(f"{rule.share_of(rule.ALPHA_MEAN, stage, stages):.3%}" for stage in range(len(stages)))
     alike = ", ".join(f"{name} {epochs}" for name, epochs in reference.alike.items())
@@ -103,8 +103,8 @@ def baseline(repeats: Repeats) -> list[str]:
     """What the reference says of the baseline; intervals are of 95%."""
     n, now = len(repeats.seeds), repeats.sample()
     reached = np.isfinite(now.first_zero)
-    median = stats.median_epoch(now.epochs, reached)
-    mean = stats.restricted_mean(now.epochs, reached, repeats.budget)
+    median = statistics.median_epoch(now.epochs, reached)
+    mean = statistics.restricted_mean(now.epochs, reached, repeats.budget)
     low, high = np.quantile(now.epochs, [0.05, 0.95])
     returned = np.array(repeats.returned)
     lines = [f"What is true of the baseline, by {n} seeds (95% intervals):"]
@@ -130,9 +130,9 @@ def baseline(repeats: Repeats) -> list[str]:
 
 
 def _share(successes: int, n: int) -> str:
-    share = stats.wilson(successes, n)
+    share = statistics.wilson(successes, n)
     return f"{share.value:.1%} ({share.low:.1%} to {share.high:.1%})"
 
 
-def _estimate(found: stats.Estimate, digits: int) -> str:
+def _estimate(found: statistics.Estimate, digits: int) -> str:
     return f"{found.value:.{digits}f} ({found.low:.{digits}f} to {found.high:.{digits}f})"

@@ -7,7 +7,7 @@ import platform
 from functools import cache
 from pathlib import Path
 
-from harness import machine
+from harness import provenance
 
 _PACKAGES = ("tensorflow", "keras", "numpy")
 # By these TensorFlow and the libraries in it are told to compute in another way.
@@ -18,11 +18,11 @@ _CACHES = Path("/sys/devices/system/cpu/cpu0/cache")
 @cache
 def here() -> dict[str, str]:
     """Of this machine and environment, in plain text: versions, processor, its instructions, caches, settings."""
-    versions = machine.versions()
+    versions = provenance.versions()
     return {
         **{name: versions[name] for name in _PACKAGES},
         "system": f"{platform.system()} {platform.machine()}",
-        "processor": machine.processor(),
+        "processor": provenance.processor(),
         "instructions": " ".join(_instructions()),
         "caches": " ".join(_caches()),
         "threads": "1",

@@ -8,8 +8,9 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from harness import engines, machine
-from harness.digits import Digits
+from harness import provenance
+from harness.data.digits import Digits
+from harness.engines import registry
 from harness.errors import StoppedError, UsageError
 from harness.gate import fingerprint
 from harness.gate.convergence import STAGES, detectable, stages_of
@@ -27,8 +28,8 @@ from harness.gate.reference import (
 )
 from harness.gate.trace import EARLY_EPOCHS, printed_alike, votes
 from harness.gate.training import Training, train, train_with_noise
-from harness.variant import BASELINE, TRACE_VERSION, Variant
-from harness.workers import Batch, WorkerError, WorkerLostError, Workers
+from harness.network.variant import BASELINE, TRACE_VERSION, Variant
+from harness.workers.local import Batch, WorkerError, WorkerLostError, Workers
 
 ENGINE = "xla"  # what trains the repeats: the fastest by far
 EARLY_SEEDS = STAGES[0] + 1  # the baseline's own, and those that the gate trains first
@@ -76,7 +77,7 @@ def record(
     """
     trained = _train(digits, seeds, workers, on_done)
     fast = trained.own[ENGINE]
-    others = [name for name in engines.NAMES if name != ENGINE]
+    others = [name for name in registry.NAMES if name != ENGINE]
     theirs = {name: trained.with_keras_adam if name == "keras" else fast for name in others}
     repeats, chosen = _repeats(trained.repeats), gate_seeds(seeds)
     return Reference(
@@ -94,7 +95,7 @@ def record(
 
 
 def _train(digits: Digits, seeds: int, workers: int, on_done: OnDone) -> _Trained:
-    own = {name: [engines.baseline(name)] for name in engines.NAMES}
+    own = {name: [registry.baseline(name)] for name in registry.NAMES}
     repeats = [BASELINE.model_copy(update={"seed": FIRST_SEED + number}) for number in range(seeds)]
     begun = BASELINE.with_epochs(EARLY_EPOCHS)
     noisy = [begun, *(begun.model_copy(update={"seed": seed}) for seed in _seeds(NOISY_SEEDS - 1))]
@@ -104,7 +105,7 @@ def _train(digits: Digits, seeds: int, workers: int, on_done: OnDone) -> _Traine
         ("graph", "tensorflow"): noisy[:EARLY_SEEDS],
         ("keras", "keras"): [variant.model_copy(update={"adam": "keras"}) for variant in noisy[:EARLY_SEEDS]],
     }
-    alike = [engines.baseline("keras").with_epochs(ALIKE_EPOCHS)]
+    alike = [registry.baseline("keras").with_epochs(ALIKE_EPOCHS)]
     with ExitStack() as stack:
 
         def pool(name: str, count: int = 1, task: Callable[..., list[Training]] = train) -> _Pool:
@@ -112,7 +113,7 @@ def _train(digits: Digits, seeds: int, workers: int, on_done: OnDone) -> _Traine
             made.load(digits)
             return _Pool(made, name)
 
-        pools = {name: pool(name, workers if name == ENGINE else 1) for name in engines.NAMES}
+        pools = {name: pool(name, workers if name == ENGINE else 1) for name in registry.NAMES}
         asked_own = {name: pools[name].submit(variants) for name, variants in own.items()}
         asked_early = {key: pools[key[0]].submit(variants) for key, variants in early.items()}
         asked_alike = pools[ENGINE].submit(alike)
@@ -144,7 +145,7 @@ class _Pool:
 
     def submit(self, variants: Sequence[Variant]) -> list[Future[Batch[Training]]]:
         """Train these, batch by batch."""
-        return [self.workers.submit(batch) for batch in engines.batches(self.engine, variants)]
+        return [self.workers.submit(batch) for batch in registry.batches(self.engine, variants)]
 
 
 def _seeds(n: int) -> list[int]:
@@ -184,13 +185,13 @@ def wait(futures: Sequence[Future[Batch[Training]]], on_done: OnDone, total: int
 
 
 def _recorded(reason: str) -> Record:
-    commit = machine.commit()
+    commit = provenance.commit()
     return Record(
         date=datetime.now(UTC).strftime("%Y-%m-%d"),
         reason=reason,
         commit="unknown" if commit is None else commit.revision + ("-dirty" if commit.dirty else ""),
-        versions=dict(machine.versions()),
-        processor=machine.processor(),
+        versions=dict(provenance.versions()),
+        processor=provenance.processor(),
     )
 
 

@@ -12,9 +12,9 @@ from typing import Annotated, Any, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from harness.errors import DataError
+from harness.files import write_text
 from harness.gate.convergence import Sample, detectable, sample, stages_of
-from harness.output import write_text
-from harness.variant import TRACE_VERSION, describe
+from harness.network.variant import TRACE_VERSION, describe
 
 SCHEMA = 1
 FOLDER = "references"
@@ -62,7 +62,7 @@ class Early(Part):
 
     Attributes:
         seeds: ``(n,)``, the baseline's own and the first of the gate's.
-        losses: ``(n, epochs)`` by whose Adam; see :class:`harness.variant.Variant`.
+        losses: ``(n, epochs)`` by whose Adam; see :class:`harness.network.variant.Variant`.
         tried: trainings by other engines, or on images with noise in their last bit, that these were compared with.
         left: how many of those left.
     """

@@ -9,7 +9,7 @@ from typing import Any
 
 from junitparser import Error, Failure, JUnitXml, TestCase, TestSuite
 
-from harness import machine
+from harness import provenance
 from harness.gate import fingerprint
 from harness.gate.run import Result
 from harness.gate.verdict import Check, Verdict
@@ -26,11 +26,11 @@ _SIGNS = {
 
 def as_json(result: Result) -> dict[str, Any]:
     """A gate in plain values, with what it ran on."""
-    commit = machine.commit()
+    commit = provenance.commit()
     return {
         **asdict(result),
-        "versions": machine.versions(),
-        "processor": machine.processor(),
+        "versions": provenance.versions(),
+        "processor": provenance.processor(),
         "commit": None if commit is None else asdict(commit),
         "fingerprint": fingerprint.here(),
     }
@@ -46,7 +46,7 @@ def junit(result: Result, *, strict: bool) -> bytes:
         suite.add_testcase(_case(check, strict=strict))
     suite.time = result.duration_s
     suite.add_property("verdict", result.verdict)
-    for name, version in machine.versions().items():
+    for name, version in provenance.versions().items():
         suite.add_property(name, version)
     document = JUnitXml()
     document.add_testsuite(suite)
@@ -73,7 +73,7 @@ def _writable(text: str) -> str:
 def markdown(result: Result) -> str:
     """A gate as a table for people, such as GitHub shows beside a run."""
     about = f"engine `{result.engine}`, images `{result.dataset}`, {result.duration_s:.0f} s" if result.engine else ""
-    versions = ", ".join(f"{name} {version}" for name, version in machine.versions().items())
+    versions = ", ".join(f"{name} {version}" for name, version in provenance.versions().items())
     rows = [
         f"| {_SIGNS[check.verdict]} {check.verdict} | {' | '.join(map(_cell, _texts(check)))} |"
         for check in result.checks
@@ -87,7 +87,7 @@ def markdown(result: Result) -> str:
             "|---|---|---|---|---|---|",
             *rows,
             "",
-            f"{machine.processor()}; {versions}",
+            f"{provenance.processor()}; {versions}",
             "",
         ]
     )

@@ -11,8 +11,8 @@ from functools import partial
 from threading import Lock
 from typing import Protocol
 
-from harness import engines
-from harness.digits import Digits
+from harness.data.digits import Digits
+from harness.engines import registry
 from harness.errors import HarnessError, StoppedError
 from harness.gate import checks
 from harness.gate import trace as traces
@@ -20,8 +20,8 @@ from harness.gate.convergence import Found, Sample, sample, stages_of
 from harness.gate.reference import Reference
 from harness.gate.training import Training, conform, train
 from harness.gate.verdict import Check, Verdict, overall
-from harness.variant import BASELINE, Variant
-from harness.workers import Batch, UnmadeError, WorkerError, WorkerLostError, Workers
+from harness.network.variant import BASELINE, Variant
+from harness.workers.local import Batch, UnmadeError, WorkerError, WorkerLostError, Workers
 
 # For how many epochs the first of the early seeds are trained by another engine and by this one, to be compared; few
 # by the slow one.
@@ -57,7 +57,7 @@ class Asked:
     engine: str
     seeds: tuple[int, ...]
     workers: int
-    against: tuple[str, ...] = engines.NAMES
+    against: tuple[str, ...] = registry.NAMES
     strict: bool = False
     conformance: bool = False
 
@@ -130,7 +130,7 @@ class _Trainer:
     def submit(self, variants: Sequence[Variant]) -> None:
         """Train these, in batches of the engine's width, without those that were given before."""
         new = [variant for variant in variants if self._longest(variant) is None]
-        for batch in engines.batches(self._name, new):
+        for batch in registry.batches(self._name, new):
             future = self._workers.submit(batch)
             future.add_done_callback(partial(self._count, len(batch)))
             self._futures |= {variant: (future, place) for place, variant in enumerate(batch)}
@@ -208,7 +208,7 @@ class _Gate:
         self._trainers: dict[str, _Trainer] = {}
         self._engine = asked.engine
         self._others = [name for name in asked.against if name != self._engine]
-        self._own = engines.baseline(self._engine)
+        self._own = registry.baseline(self._engine)
         self._variants = [self._own.model_copy(update={"seed": seed}) for seed in asked.seeds]
         self.trained: list[Training] = []
 
@@ -234,7 +234,7 @@ class _Gate:
         subject = self._trainers[self._engine]
         subject.submit([self._own, *self._variants[: self._asked.stages[0]]])
         for name in self._others:
-            self._trainers[name].submit([engines.baseline(name), *self._pairs(name)])
+            self._trainers[name].submit([registry.baseline(name), *self._pairs(name)])
             subject.submit(self._pairs(name))
         subject.submit(self._early(self._own))
 
@@ -283,7 +283,7 @@ class _Gate:
 
     def _trace(self, name: str, early: list[Variant]) -> Check:
         def make() -> Check:
-            own, trainer = engines.baseline(name), self._trainers[name]
+            own, trainer = registry.baseline(name), self._trainers[name]
             return checks.trace(name, trainer.result(own), list(map(trainer.result, early)), self._reference)
 
         return self._check(f"trace {name}", make)

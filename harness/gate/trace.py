@@ -12,8 +12,8 @@ from scipy.stats import binom
 from harness.gate import fingerprint
 from harness.gate.reference import Early, Trace
 from harness.gate.training import Training
-from harness.lablog import LAB_LOG
-from harness.stats import wilson
+from harness.lab.published import LAB_LOG
+from harness.statistics import wilson
 
 # So many epochs are compared where training does not repeat to the last bit.
 EARLY_EPOCHS = 10

@@ -10,12 +10,12 @@ from pathlib import Path
 from mlflow.entities import Metric, Param, Run
 from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 
-from harness.digits import Digits
+from harness.data.digits import Digits
 from harness.gate import results
 from harness.gate.run import Result
 from harness.gate.verdict import Verdict
-from harness.store import Store, failures
-from harness.tracking import dataset_input, origin_tags
+from harness.tracking.store import Store, failures
+from harness.tracking.writer import dataset_input, origin_tags
 
 ROLE = "gate"
 # Of the check of convergence, what is a metric.

@@ -10,13 +10,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from harness import engines
-from harness.digits import Digits
-from harness.engines import runtime
+from harness.data.digits import Digits
+from harness.engines import registry, tensorflow_setup
 from harness.engines.contract import Engine
-from harness.softmax import WAYS, SoftmaxCheck, consistency, tensorflow_softmax
-from harness.trajectory import Trajectory, first_zero, wrong_images
-from harness.variant import BASELINE, N_CLASSES, N_IMAGES, Variant
+from harness.engines.history import Trajectory, first_zero, wrong_images
+from harness.network.softmax import WAYS, SoftmaxCheck, consistency, tensorflow_softmax
+from harness.network.variant import BASELINE, N_CLASSES, N_IMAGES, Variant
 
 # What the lab feeds its softmax, and rows that are harder: equal, far apart, and as large as float32 can stand.
 VECTORS = np.array(
@@ -110,15 +109,15 @@ def train_with_noise(engine: Engine, digits: Digits, variants: Sequence[Variant]
     """
     found = []
     for variant in variants:
-        noisy = engines.make(engine.name, with_noise(digits, variant.seed))
+        noisy = registry.make(engine.name, with_noise(digits, variant.seed))
         [trajectory] = noisy.train([variant])
         found.append(_training(trajectory))
     return found
 
 
 def conform(engine: Engine, digits: Digits, _variants: Sequence[Variant]) -> list[dict[str, str]]:
-    """Put the engine to the rules of the contract; see :func:`harness.conformance.examine`."""
-    from harness import conformance
+    """Put the engine to the rules of the contract; see :func:`harness.engines.conformance.examine`."""
+    from harness.engines import conformance
 
     return [conformance.examine(engine, digits)]
 
@@ -179,7 +178,7 @@ def _training(trajectory: Trajectory) -> Training:
     softmax: dict[str, SoftmaxLook] = {}
     if is_own:
         if "tensorflow" not in sys.modules:  # another's engine may do without
-            runtime.start(with_keras=False)
+            tensorflow_setup.start(with_keras=False)
         weights = tuple(digest(trajectory.snapshots[epoch].weights) for epoch in sorted(trajectory.snapshots))
         softmax = {"trained logits": _look(np.asarray(trajectory.final.logits)), "vectors": _look(VECTORS)}
     losses, errors = np.asarray(trajectory.losses, np.float64), np.asarray(trajectory.errors, np.int64)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -11,15 +13,15 @@ import pytest
 
 from benchmarks import faults, power
 from benchmarks.power import Trained
-from harness import engines
-from harness.digits import Digits
+from harness.data.digits import Digits
+from harness.engines import registry
 from harness.engines.contract import Engine
 from harness.gate import reference
 from harness.gate.reference import Reference, Repeats
 from harness.gate.training import train
-from harness.variant import BASELINE, Variant
-from harness.workers import Workers
-from tests.support import Harness
+from harness.network.variant import BASELINE, Variant
+from harness.workers.local import Workers
+from tests.support import ROOT
 
 VARIANTS = [BASELINE.model_copy(update={"seed": seed, "epochs": 2}) for seed in (1, 2)]
 
@@ -48,7 +50,7 @@ def xla(digits: Digits) -> Iterator[Engine]:
     """The engine that faults are planted into, in this process. After the test it is as it was before."""
     from harness.engines import xla as module
 
-    engine = engines.make(power.ENGINE, digits)
+    engine = registry.make(power.ENGINE, digits)
     before, losses = dict(vars(module)), dict(module._LOSSES)
     yield engine
     for name in vars(module).keys() - before.keys():
@@ -111,18 +113,23 @@ def test_what_is_as_recorded_is_nearly_never_red_and_what_is_later_nearly_always
     assert "**batches of 64**" in power.markdown([same, late])
 
 
+def gate_power(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "benchmarks.gate_power", *arguments]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+
+
 @pytest.mark.slow
-def test_what_was_trained_is_not_trained_again(harness: Harness, chosen: Sequence[str], tmp_path: Path) -> None:
+def test_what_was_trained_is_not_trained_again(chosen: Sequence[str], tmp_path: Path) -> None:
     few = ("--clean", "8", "--seeds", "8", "--gates", "50", "--fault", "clean", "--workers", "1")
     asked = (*few, "--out", str(tmp_path / "power"), *chosen)
-    first = harness("gate", "power", *asked, "--json", "first.json")
+    first = gate_power(*asked, "--json", str(tmp_path / "first.json"))
     assert first.returncode == 0, first.stderr
     [path] = (tmp_path / "power").glob("*/clean.json")
     moment = path.stat().st_mtime_ns
-    second = harness("gate", "power", *asked, "--json", "second.json")
+    second = gate_power(*asked, "--json", str(tmp_path / "second.json"))
     assert path.stat().st_mtime_ns == moment
     assert first.stdout == second.stdout
     assert json.loads((tmp_path / "first.json").read_text()) == json.loads((tmp_path / "second.json").read_text())
-    wrong = harness("gate", "power", "--fault", "gremlins", *chosen)
+    wrong = gate_power("--fault", "gremlins", *chosen)
     assert wrong.returncode == 2
     assert "no fault is called 'gremlins'" in wrong.stderr

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from benchmarks import speed
-from harness.digits import Digits
+from harness.data.digits import Digits
 from harness.errors import UsageError
-from harness.streams import batch_orders, initial_weights
-from harness.variant import Variant
+from harness.network.random_streams import batch_orders, initial_weights
+from harness.network.variant import Variant
 
 pytestmark = pytest.mark.slow
 

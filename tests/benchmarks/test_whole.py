@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from benchmarks import table, whole
-from harness.digits import Digits
+from harness.data.digits import Digits
+from harness.engines.training import by_training
 from harness.errors import StoppedError
-from harness.trials import by_training
-from studies import schema
+from harness.study import files
 from tests.support import SMALL_STUDY
 
 pytestmark = pytest.mark.slow
@@ -30,7 +30,7 @@ def test_a_study_is_run_from_nothing_and_watched_and_a_users_own_store_is_not_wr
 
 
 def test_what_the_naive_way_is_told_of_the_default_study_is_so() -> None:
-    plan = schema.load("variants")
+    plan = files.load("variants")
     variants = [plan.variant(point) for point in plan.points()]
     assert plan.n_trials == whole.TRIALS
     apart = sum(variant.epochs for variant in variants)

@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from harness import conformance, engines
-from harness.conformance import BrokenError, Rule
-from harness.digits import Digits
+from harness.data.digits import Digits
+from harness.engines import conformance, registry
+from harness.engines.conformance import BrokenError, Rule
 from harness.engines.contract import Engine, OnEpoch
-from harness.trajectory import Trajectory
-from harness.variant import Variant
+from harness.engines.history import Trajectory
+from harness.network.variant import Variant
 
 
 @pytest.mark.parametrize("rule", conformance.RULES, ids=lambda rule: rule.__name__)
@@ -30,7 +30,7 @@ class Changed:
     name = "changed"
 
     def __init__(self, digits: Digits, before: dict[str, Any], after: dict[str, Any]) -> None:
-        self._engine, self._before, self._after = engines.make("xla", digits), before, after
+        self._engine, self._before, self._after = registry.make("xla", digits), before, after
 
     def train(
         self, variants: Sequence[Variant], *, snapshots: Collection[int] = (), on_epoch: OnEpoch | None = None

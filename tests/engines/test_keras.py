@@ -5,16 +5,16 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from harness import engines
-from harness.conformance import reference, same
-from harness.digits import Digits
+from harness.data.digits import Digits
+from harness.engines import registry
+from harness.engines.conformance import reference, same
 from harness.engines.contract import Engine, EpochReport
-from harness.variant import N_IMAGES, Variant
+from harness.network.variant import N_IMAGES, Variant
 
 
 @pytest.fixture(scope="module")
 def keras(digits: Digits) -> Engine:
-    return engines.make("keras", digits)
+    return registry.make("keras", digits)
 
 
 # The last batch is whole, smaller, or the only one; a batch of one image is the smallest there is.
@@ -31,7 +31,7 @@ def test_a_training_does_not_depend_on_those_before_it(keras: Engine, digits: Di
     variant = Variant(epochs=2, seed=7, batch_size=500)
     keras.train([Variant(epochs=3, seed=8, batch_size=500, learning_rate=0.01)])
     [after] = keras.train([variant])
-    [alone] = engines.make("keras", digits).train([variant])
+    [alone] = registry.make("keras", digits).train([variant])
     assert same(after, alone)
 
 

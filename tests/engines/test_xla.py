@@ -4,18 +4,19 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from harness import engines, trials
-from harness.conformance import same
-from harness.digits import Digits
+from harness.data.digits import Digits
+from harness.engines import registry, training
 from harness.engines import xla as xla_module
+from harness.engines.conformance import same
+from harness.engines.registry import WIDTHS
 from harness.engines.xla import XlaEngine, _softmax_in_output
-from harness.variant import Variant
-from harness.workers import Workers
+from harness.network.variant import Variant
+from harness.workers.local import Workers
 
 
 @pytest.fixture(scope="module")
 def xla(digits: Digits) -> XlaEngine:
-    made = engines.make("xla", digits)
+    made = registry.make("xla", digits)
     assert isinstance(made, XlaEngine)
     return made
 
@@ -55,8 +56,8 @@ def test_a_variant_that_diverges_leaves_the_others_alone(xla: XlaEngine) -> None
 def test_workers_give_what_this_process_gives(xla: XlaEngine, digits: Digits) -> None:
     """Other processes, other chunks, and another start: the same bits."""
     variants = [Variant(epochs=2, seed=seed) for seed in range(3)]
-    expected = trials.run(xla, digits, variants)
-    with Workers(2, "xla", trials.run) as workers:
+    expected = training.run(xla, digits, variants)
+    with Workers(2, "xla", training.run) as workers:
         workers.load(digits)
         futures = [workers.submit(chunk) for chunk in (variants[:1], variants[1:], variants)]
         outcomes = [outcome for future in futures for outcome in future.result(timeout=120).outcomes]
@@ -69,10 +70,10 @@ def test_workers_give_what_this_process_gives(xla: XlaEngine, digits: Digits) ->
 
 def test_a_shape_is_compiled_once_and_can_be_before_there_are_images(digits: Digits) -> None:
     shape = Variant(layers=(9, 10)).shape
-    xla_module.warm(shape)
+    xla_module.warm(shape, WIDTHS["xla"])
     for count in (1, 3, 8, 20):
         variants = [Variant(epochs=1, layers=(9, 10), seed=seed, learning_rate=0.001 + seed) for seed in range(count)]
-        XlaEngine(digits).train(variants)
+        XlaEngine(digits, WIDTHS["xla"]).train(variants)
     assert xla_module._compiled(shape).experimental_get_tracing_count() == 1
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.digits import Digits
+from harness.data.digits import Digits
 from harness.gate import reference
 from harness.gate.reference import Reference
 from tests.support import ROOT, STANDIN

@@ -14,15 +14,15 @@ from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 from scipy.stats import binom
 
-from harness.digits import Digits
+from harness.data.digits import Digits
 from harness.gate import checks, fingerprint
 from harness.gate import training as gate_training
 from harness.gate.convergence import STAGES, Found, sample
 from harness.gate.reference import Reference
 from harness.gate.training import VECTORS, SoftmaxLook, Training
 from harness.gate.verdict import Verdict
-from harness.softmax import WAYS, Floats, SoftmaxCheck, consistency, my_softmax
-from harness.variant import BASELINE
+from harness.network.softmax import WAYS, Floats, SoftmaxCheck, consistency, my_softmax
+from harness.network.variant import BASELINE
 from tests.gate.test_trace import early, training
 
 GOOD = SoftmaxCheck(1e-8, 4, 0, 1e-7, 0)

@@ -12,7 +12,7 @@ from junitparser import Error, Failure, JUnitXml
 
 from harness.gate import reference
 from harness.gate.reference import Reference
-from harness.records import Records
+from harness.tracking.reader import Records
 from tests.support import ROOT, Harness
 
 FOLDER = Path("out", "gate")

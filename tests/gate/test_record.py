@@ -9,14 +9,14 @@ from types import ModuleType
 
 import pytest
 
-from harness import engines
-from harness.digits import Digits
+from harness.data.digits import Digits
+from harness.engines import registry
 from harness.engines.contract import Engine
 from harness.errors import StoppedError, UsageError
 from harness.gate import record, reference
 from harness.gate.reference import FIRST_SEED, Record, Reference
 from harness.gate.training import Training
-from harness.variant import BASELINE, Variant
+from harness.network.variant import BASELINE, Variant
 from tests.support import Harness
 
 EPOCHS = 3
@@ -26,7 +26,7 @@ EPOCHS = 3
 def short(monkeypatch: pytest.MonkeyPatch) -> None:
     """All as ever, but for the lengths: a recording takes many minutes."""
     brief = BASELINE.with_epochs(EPOCHS)
-    modules: tuple[ModuleType, ...] = (record, engines)
+    modules: tuple[ModuleType, ...] = (record, registry)
     for module in modules:
         monkeypatch.setattr(module, "BASELINE", brief)
     lengths = {"EARLY_EPOCHS": 2, "EARLY_SEEDS": 4, "ALIKE_EPOCHS": 2, "ERRORS_EPOCH": 2, "NOISY_SEEDS": 9}
@@ -46,7 +46,7 @@ def test_all_that_a_reference_holds_is_trained_and_can_be_read_again(digits: Dig
     assert [one.reason for one in found.records] == ["older", "a test"]
     assert found.repeats.seeds == list(range(FIRST_SEED, FIRST_SEED + 64))
     assert len(found.gate_seeds) == 16
-    assert list(found.traces) == list(engines.NAMES)
+    assert list(found.traces) == list(registry.NAMES)
     assert [len(set(one.weights)) for one in found.traces.values()] == [EPOCHS] * 3
     assert found.early.seeds == [BASELINE.seed, *found.gate_seeds[:3]]
     assert found.early.tried == 9 + 4 + 4

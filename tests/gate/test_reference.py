@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
-from harness.digits import LAB_NAME, OPTDIGITS_NAME, Digits
+from harness.data.digits import LAB_NAME, OPTDIGITS_NAME, Digits
 from harness.errors import DataError
 from harness.gate import reference
 from harness.gate.reference import Reference
 from harness.gate.trace import LEAVES
-from harness.stats import wilson
-from harness.variant import BASELINE
+from harness.network.variant import BASELINE
+from harness.statistics import wilson
 
 
 @pytest.fixture

@@ -12,8 +12,8 @@ from scipy.stats import binom
 from harness.gate import fingerprint, trace
 from harness.gate.reference import Reference, Trace
 from harness.gate.training import Training
-from harness.lablog import LAB_LOG
-from harness.variant import BASELINE
+from harness.lab.published import LAB_LOG
+from harness.network.variant import BASELINE
 
 
 def training(recorded: Trace, seed: int = BASELINE.seed) -> Training:

@@ -13,11 +13,11 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.digits import Digits
+from harness.data.digits import Digits
 from harness.engines.contract import OnEpoch
+from harness.engines.history import Snapshot, Trajectory
 from harness.gate import reference
-from harness.trajectory import Snapshot, Trajectory
-from harness.variant import N_CLASSES, N_IMAGES, Variant
+from harness.network.variant import N_CLASSES, N_IMAGES, Variant
 
 
 class Replay:
@@ -159,9 +159,9 @@ class Halved(Replay):
     """The fast engine, with half of the learning rate."""
 
     def __init__(self, digits: Digits) -> None:
-        from harness import engines
+        from harness.engines import registry
 
-        self._engine = engines.make("xla", digits)
+        self._engine = registry.make("xla", digits)
 
     def train(
         self, variants: Sequence[Variant], *, snapshots: Collection[int] = (), on_epoch: OnEpoch | None = None

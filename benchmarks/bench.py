@@ -1,0 +1,45 @@
+"""The command behind ``nox -s bench``: speed and memory against what a user would do instead."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from pathlib import Path
+
+import click
+from rich.console import Console
+
+from benchmarks import table
+from harness.commands import console, options
+from harness.commands.main import main
+from harness.files import check_destinations, write_json
+
+BENCH_PARTS = ("speed", "study", "growth")
+
+
+@click.command()
+@click.option(
+    "--part",
+    "parts",
+    type=click.Choice(BENCH_PARTS),
+    multiple=True,
+    help="What to measure, all by default: training, the default study, or how studies grow. May be repeated.",
+)
+@click.option("--rounds", type=click.IntRange(min=1), default=5, show_default=True, help="How often each trains.")
+@click.option("--rivals", metavar="PYTHON", default=sys.executable, help="The Python that has JAX and PyTorch.")
+@options.data
+@options.json
+def bench(parts: tuple[str, ...], rounds: int, rivals: str, data: str, json_to: str | None) -> None:
+    """Measure speed and memory against what a user would do instead: ten minutes and more, on an idle machine."""
+    check_destinations(json_to)
+    digits = console.load(data)
+    rivals = shutil.which(rivals) or rivals
+    chosen = console.CHOICES.get(digits.name) or str(Path(data).absolute())
+    results = table.measure(digits, chosen, parts or BENCH_PARTS, rounds, rivals, console.err.print)
+    table.show(results, Console(stderr=json_to == "-", highlight=False))
+    if json_to is not None:
+        write_json(json_to, results)
+
+
+if __name__ == "__main__":
+    main(bench)

@@ -1,0 +1,67 @@
+"""The command behind ``nox -s gate-power``: how often the gate is red, without a fault and with planted ones."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from benchmarks import faults, power
+from harness.commands import console, options
+from harness.commands.main import main
+from harness.commands.progress import TrainingsProgress
+from harness.errors import UsageError
+from harness.files import check_destinations, write_json
+from harness.gate import checks
+from harness.gate.reference import load, path_of
+from harness.gate.verdict import Verdict
+from harness.workers.local import default_count
+
+
+@click.command()
+@click.option("--clean", type=click.IntRange(min=1), default=1024, show_default=True, help="Trainings without a fault.")
+@click.option("--seeds", type=click.IntRange(min=1), default=128, show_default=True, help="Trainings of each fault.")
+@click.option("--gates", type=click.IntRange(min=1), default=4000, show_default=True, help="Resampled gates of each.")
+@click.option("--fault", "names", multiple=True, help="A fault by its name, all by default. May be repeated.")
+@click.option("--out", "folder", type=click.Path(path_type=Path), default=console.OUT / "gate" / "power")
+@options.reference
+@options.workers
+@options.data
+@options.json
+@options.quiet
+def gate_power(  # noqa: PLR0913 - an argument an option
+    *,
+    clean: int,
+    seeds: int,
+    gates: int,
+    names: tuple[str, ...],
+    folder: Path,
+    path: Path | None,
+    workers: int | None,
+    data: str,
+    json_to: str | None,
+    quiet: bool,
+) -> None:
+    """Measure how often the check of convergence is red: half an hour. What was trained is kept, and not done again."""
+    if unknown := set(names) - set(faults.FAULTS):
+        raise UsageError(f"no fault is called {min(unknown)!r}", f"Faults: {', '.join(faults.FAULTS)}.")
+    check_destinations(json_to)
+    digits = console.load(data)
+    reference = load(path or path_of(digits.name))
+    if checks.data(digits, reference).verdict is not Verdict.PASS:
+        raise UsageError(f"the reference is of other images than {digits.name}", "Name one of these: --reference.")
+    count = workers or default_count()
+    found = []
+    for name in names or faults.FAULTS:
+        console.err.print(faults.FAULTS[name].what, markup=False)
+        with TrainingsProgress(console.err, quiet=quiet) as progress:
+            n = clean if name == power.CLEAN else seeds
+            trained = power.train(digits, name, n, count, folder / digits.name, progress.trained)
+        found.append(power.measure(trained, reference, gates))
+    console.say(power.markdown(found), json_to)
+    if json_to is not None:
+        write_json(json_to, power.as_json(found))
+
+
+if __name__ == "__main__":
+    main(gate_power)

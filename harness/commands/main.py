@@ -1,0 +1,92 @@
+"""The command ``harness``: its commands, and every way out with its exit status."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shlex
+import signal
+import sys
+
+import click
+
+from harness import provenance, startup
+from harness.commands import compare, console, gate, images, lab, report, serve, study, train
+from harness.errors import ExitStatus, HarnessError
+from harness.files import masked
+from harness.signals import TerminatedError, terminate
+
+
+class _Lines(logging.Handler):
+    """Shows what is logged as one line each, above a bar where there is one."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Show it."""
+        console.err.print(f"{record.levelname.lower()}: {self.format(record)}", markup=False)
+
+
+def main(command: click.Command | None = None) -> None:
+    """Run a command, by default ``harness``. Every way out has its exit status."""
+    startup.load_much()
+    handler = _Lines()
+    logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=[handler])
+    signal.signal(signal.SIGTERM, terminate)
+    if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, terminate)  # the terminal was closed, and nohup did not say to go on
+    status = _run(command or cli)
+    startup.end()
+    sys.exit(status)
+
+
+def _run(command: click.Command) -> int:
+    try:
+        return int(command(standalone_mode=False) or ExitStatus.OK)
+    except (HarnessError, OSError, click.ClickException) as error:
+        return _told(error)
+    except SystemExit:  # click's way out where nobody reads on, with 1, which here would be the answer no
+        return ExitStatus.NOT_READ
+    except (KeyboardInterrupt, click.Abort):
+        console.err.print(f"interrupted. {_kept()}".rstrip())
+        return ExitStatus.INTERRUPTED
+    except TerminatedError:
+        console.err.print(f"terminated. {_kept()}".rstrip())
+        return ExitStatus.TERMINATED
+
+
+def _told(error: HarnessError | OSError | click.ClickException) -> int:
+    """Say what went wrong; return the status that it ends with."""
+    if isinstance(error, click.ClickException):
+        error.show()
+        return error.exit_code
+    if isinstance(error, HarnessError):
+        console.err.print(f"error: {error}", markup=False)
+        return error.exit_status
+    where = f"{error.filename}: " if error.filename else ""
+    console.err.print(f"error: {where}{error.strerror or error}\n  {_kept()}".rstrip(), markup=False)
+    return ExitStatus.ENVIRONMENT
+
+
+def _kept() -> str:
+    """What a person whose study stopped wants to know."""
+    return f"What was recorded is kept; go on with: {_again()}" if sys.argv[1:3] == ["study", "run"] else ""
+
+
+def _again() -> str:
+    """The command that was typed, by which a study is gone on with."""
+    typed = [word for word in sys.argv[1:] if word not in console.done]
+    if os.environ.get("NOX_CURRENT_SESSION") == "study":
+        return masked(shlex.join(["nox", "-s", "study", *(["--", *typed[2:]] if typed[2:] else [])]))
+    return masked(shlex.join(["harness", *typed]))
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(provenance.versions()["zero-errors"], prog_name="harness")
+def cli() -> None:
+    """Train, track and compare the network that learns 5000 handwritten digits."""
+
+
+for command in (
+    *(images.data, train.train, study.study, report.report, compare.compare, gate.gate),
+    *(lab.lab, serve.ui, serve.dashboard, serve.cluster),
+):
+    cli.add_command(command)

@@ -1,0 +1,156 @@
+"""How far long work is: a bar on a terminal, plain lines in a log, nothing where quiet was asked for."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from types import TracebackType
+from typing import ClassVar, Self, TextIO
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from harness.engines.contract import EpochReport
+from harness.engines.training import Outcome
+from harness.network.variant import Variant
+
+_LINE_EVERY_S = 10.0
+
+
+class EpochLines:
+    """Prints each epoch of one training as Keras prints it, with the error count added."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def __call__(self, report: EpochReport) -> None:
+        """Print an epoch that is over."""
+        steps = report.variant.steps_per_epoch
+        a_step_ms = report.duration_s / steps * 1000
+        bar = "=" * 30
+        self._stream.write(
+            f"Epoch {report.epoch}/{report.variant.epochs}\n"
+            f"{steps}/{steps} [{bar}] - {report.duration_s:.1f}s {a_step_ms:.2f}ms/step"
+            f" - loss: {report.loss:.4f} - errors: {report.errors}\n"
+        )
+        self._stream.flush()
+
+
+class _Shown:
+    """A bar on a terminal, else lines some seconds apart; use it as a context.
+
+    Args:
+        console: where it is shown; a bar on a terminal, else a line every ten seconds.
+        quiet: show nothing.
+    """
+
+    what: ClassVar[str]  # is counted
+    begun: ClassVar[bool]  # whether time runs from the start
+
+    def __init__(self, console: Console, *, quiet: bool = False) -> None:
+        self._console, self._quiet = console, quiet
+        self._live = console.is_terminal and not quiet
+        self._bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn(self.what),
+            TimeElapsedColumn(),
+            TextColumn("{task.fields[forecast]}"),
+            console=console,
+            disable=not self._live,
+        )
+        self._task = self._bar.add_task("training", total=None, forecast="", start=self.begun)
+        self._started_s = self._told_s = time.monotonic()
+
+    def __enter__(self) -> Self:
+        self._bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._bar.stop()
+
+    def _line(self, text: str, *, now: bool = False) -> None:
+        """Print a line where there is no bar, if the last one was long enough ago, or at once."""
+        now_s = time.monotonic()
+        if not self._live and not self._quiet and (now or now_s - self._told_s >= _LINE_EVERY_S):
+            self._told_s = now_s
+            self._console.print(text)
+
+
+class StudyProgress(_Shown):
+    """Shows how many of a study's trials are done, how fast, and until when."""
+
+    what, begun = "trials", False
+
+    def __init__(self, console: Console, *, quiet: bool = False) -> None:
+        super().__init__(console, quiet=quiet)
+        self._before = self._done = self._total = self._failed = 0
+
+    def settled(self, line: str) -> None:
+        """Something that an interrupted run left was put right."""
+        if not self._quiet:
+            self._console.print(f"put right: {line}", markup=False)
+
+    def stopping(self, batches: int) -> None:
+        """No more is begun; so many batches are being trained still."""
+        if self._quiet or not batches:
+            return
+        what = "1 batch that is" if batches == 1 else f"{batches} batches that are"
+        self._console.print(f"stopping: recording the {what} being trained; once more stops at once", markup=False)
+
+    def begin(self, done: int, total: int) -> None:
+        """The study starts with so many of its trials done."""
+        self._before = self._done = done
+        self._total = total
+        self._started_s = self._told_s = time.monotonic()
+        self._bar.start_task(self._task)
+        self._bar.update(self._task, completed=done, total=total)
+        if not self._live and not self._quiet and done < total:
+            self._console.print(f"{done} of {total} trials are done; training {total - done}")
+
+    def adopted(self) -> None:
+        """A trial was found recorded whole and needs no training."""
+        self._before += 1
+        self._done += 1
+        self._bar.update(self._task, completed=self._done)
+
+    def trial(self, variants: Sequence[Variant], outcomes: Sequence[Outcome] | None) -> None:
+        """A trial ended; with no outcomes, it failed."""
+        self._done += 1
+        self._failed += outcomes is None
+        self._bar.update(self._task, completed=self._done, forecast=self._forecast())
+        variant = variants[0]
+        what = f"learning rate {variant.learning_rate:.3g}, {variant.epochs} epochs"
+        line = f"{self._done} of {self._total} trials ({what}); {self._forecast()}"
+        self._line(line, now=self._done == self._total)
+
+    def _forecast(self) -> str:
+        elapsed_s = time.monotonic() - self._started_s
+        rate = (self._done - self._before) / elapsed_s
+        left_s = (self._total - self._done) / rate
+        failed = f", {self._failed} failed" if self._failed else ""
+        return f"{rate:.1f} trials/s, {_until(left_s)}{failed}"
+
+
+class TrainingsProgress(_Shown):
+    """Shows how many trainings are done, and until when all are at the latest."""
+
+    what, begun = "trainings", True
+
+    def trained(self, done: int, total: int) -> None:
+        """So many trainings are done, of so many at most."""
+        forecast = ""
+        if done:
+            left_s = (time.monotonic() - self._started_s) / done * (total - done)
+            forecast = _until(left_s)
+        self._bar.update(self._task, completed=done, total=total, forecast=forecast)
+        self._line(f"{done} of {total} trainings are done; {forecast}")
+
+
+def _until(left_s: float) -> str:
+    """The time of day at which so many seconds are over."""
+    return f"until {datetime.now().astimezone() + timedelta(seconds=left_s):%H:%M:%S}"

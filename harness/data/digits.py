@@ -1,0 +1,237 @@
+"""Where the 5000 images come from, and the proof that they are those."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import logging
+import tempfile
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import platformdirs
+from numpy.typing import NDArray
+
+from harness.data import mnist, optdigits, readers
+from harness.errors import DataError, StoppedError
+from harness.files import write_bytes
+from harness.network.variant import N_FEATURES, N_IMAGES
+
+AUTO, LAB, OPTDIGITS = "auto", "lab", "optdigits"
+LAB_NAME, OPTDIGITS_NAME = "lab-5000", "optdigits-5000"
+
+_PROOFS = {
+    LAB_NAME: (
+        "27adf83cada24c7a592643af0b82770a085b8a4f25852110b04e557979e7c297",
+        "46b65167b56f911d86b1d154461977422b8fa5431ea8fd5931ec1ec9b4cc6802",
+    ),
+    OPTDIGITS_NAME: (
+        "1df638f67c0977783f4bf5d97754feef6ce67d5cb1c35bcf31a521de9f76a8ad",
+        "46b65167b56f911d86b1d154461977422b8fa5431ea8fd5931ec1ec9b4cc6802",
+    ),
+}
+
+_HOW_TO_GET_THE_LABS_IMAGES = (
+    "For the lab's images, name a copy of MNIST once (--data mnist.npz; it is remembered), or run once with a network; "
+    "--data optdigits says that the embedded ones are wanted."
+)
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, eq=False)
+class Digits:
+    """The 5000 images and their labels, in the lab's layout.
+
+    Attributes:
+        x: ``(5000, 400)``, ``float64``, Fortran order; ``x[i].reshape(20, 20).T`` is upright.
+        y: ``(5000, 1)``, ``uint8``, 0 to 9.
+        name: ``lab-5000`` or ``optdigits-5000`` where the hashes prove it, else ``file-`` and 12 digits of a hash.
+        source: where the arrays were taken from.
+        sha256_x: of the bytes that ``np.save`` writes for ``x``.
+        sha256_y: the same for ``y``.
+    """
+
+    x: NDArray[np.float64]
+    y: NDArray[np.uint8]
+    name: str
+    source: str
+    sha256_x: str
+    sha256_y: str
+
+    @cached_property
+    def features(self) -> NDArray[np.float32]:
+        """What the network is fed: ``(5000, 400)``, ``float32``, C order."""
+        return np.ascontiguousarray(self.x, dtype=np.float32)
+
+    @cached_property
+    def labels(self) -> NDArray[np.int64]:
+        """The digits, ``(5000,)``, ``int64``."""
+        return self.y[:, 0].astype(np.int64)
+
+    def facts(self) -> dict[str, Any]:
+        """What is to know of the images, in plain values; ``counts`` has the images of each digit from 0 to 9."""
+        return {
+            "name": self.name,
+            "source": self.source,
+            "shape": list(self.x.shape),
+            "dtype": str(self.x.dtype),
+            "min": float(self.x.min()),
+            "max": float(self.x.max()),
+            "counts": np.bincount(self.labels, minlength=10).tolist(),
+            "first_label": int(self.y[0, 0]),
+            "last_label": int(self.y[-1, 0]),
+            "sha256_x": self.sha256_x,
+            "sha256_y": self.sha256_y,
+        }
+
+    def image(self, index: int) -> NDArray[np.float64]:
+        """Image ``index`` (from 0) upright, ``(20, 20)``."""
+        upright: NDArray[np.float64] = self.x[index].reshape(20, 20).T
+        return upright
+
+
+def load(choice: str = AUTO) -> Digits:
+    """Load the images that a person asked for.
+
+    Args:
+        choice: ``auto`` (the cache, else Keras' MNIST, else the embedded default), ``lab`` (the lab's images or an
+            error), ``optdigits`` (the embedded default), or the path of an ``mnist.npz``, of a folder with
+            ``X.npy`` and ``y.npy``, or of an ``ex3data1.mat``.
+
+    Raises:
+        DataError: the file or folder is missing, truncated, foreign, or not 5000 finite images with labels 0 to 9;
+            or the lab's images were asked for and cannot be had.
+    """
+    if choice == OPTDIGITS:
+        return _embedded()
+    if choice in {AUTO, LAB}:
+        return _lab_or_default(required=choice == LAB)
+    try:
+        path = Path(choice).expanduser()
+    except RuntimeError as error:
+        raise DataError(f"{choice}: {error}", "Name the file by its whole path.") from None
+    digits = canonical(*readers.read(path), source=str(path), where=str(path))
+    if digits.name == LAB_NAME:
+        _remember(digits)
+    return digits
+
+
+def _lab_or_default(*, required: bool) -> Digits:
+    cached = _recall(LAB_NAME)
+    if cached is not None:
+        return cached
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            path = mnist.keras_mnist(Path(folder))
+            digits = canonical(*readers.read(path), source="Keras' MNIST loader", where="Keras' MNIST")
+    except DataError as error:
+        if required:
+            raise
+        _log.warning(
+            "the lab's images cannot be had (%s); taking the embedded default, %s. %s",
+            error.cause,
+            OPTDIGITS_NAME,
+            _HOW_TO_GET_THE_LABS_IMAGES,
+        )
+        return _embedded()
+    if digits.name == LAB_NAME:
+        _remember(digits)
+    elif required:
+        cause = f"Keras' MNIST does not give the lab's images (sha256 of X: {digits.sha256_x})"
+        raise DataError(cause, _HOW_TO_GET_THE_LABS_IMAGES)
+    return digits
+
+
+def _embedded() -> Digits:
+    cached = _recall(OPTDIGITS_NAME)
+    if cached is not None:
+        return cached
+    images, labels = optdigits.build()
+    source = "embedded (scikit-learn's load_digits)"
+    digits = canonical(readers.unroll(images), labels, source=source, where="the embedded digits")
+    if digits.name != OPTDIGITS_NAME:
+        expected = _PROOFS[OPTDIGITS_NAME][0]
+        cause = f"the embedded digits came out wrong: expected sha256 {expected}, got {digits.sha256_x}"
+        raise DataError(cause, "scikit-learn's load_digits is not the one this was made from: reinstall scikit-learn.")
+    _remember(digits)
+    return digits
+
+
+def canonical(x: NDArray[np.generic], y: NDArray[np.generic], *, source: str, where: str) -> Digits:
+    """Check shapes and values, bring both arrays to their canonical form, and name them by their hashes.
+
+    Args:
+        x: ``(5000, 400)``, any kind of real number.
+        y: ``(5000, 1)`` or ``(5000,)``, digits in any kind of real number.
+        source: where they were taken from, as it is told and recorded.
+        where: the same, as an error begins.
+
+    Raises:
+        DataError: a shape, a type or a value is wrong.
+    """
+    remedy = "Give an mnist.npz, a folder with X.npy (5000, 400) and y.npy (5000, 1), or an ex3data1.mat."
+    if x.shape != (N_IMAGES, N_FEATURES):
+        raise DataError(f"{where}: X has shape {x.shape}, not {(N_IMAGES, N_FEATURES)}", remedy)
+    if y.shape not in {(N_IMAGES,), (N_IMAGES, 1)}:
+        raise DataError(f"{where}: y has shape {y.shape}, not {(N_IMAGES, 1)}", remedy)
+    for name, array in (("X", x), ("y", y)):
+        if array.dtype.kind not in "fiu":
+            raise DataError(f"{where}: {name} holds {array.dtype}, not numbers", remedy)
+        if not np.isfinite(array).all():
+            bad = int(np.argwhere(~np.isfinite(array))[0][0])
+            raise DataError(f"{where}: {name} holds NaN or infinity, first in row {bad}", "Mend that row.")
+    wrong = np.flatnonzero(~np.isin(y.ravel(), range(10)))
+    if len(wrong):
+        cause = f"{where}: y holds {y.ravel()[wrong[0]]} in row {wrong[0]}: not a digit from 0 to 9"
+        raise DataError(cause, "Labels are the digits themselves.")
+    canonical_x = np.asfortranarray(x, dtype=np.float64)
+    canonical_y = y.reshape(N_IMAGES, 1).astype(np.uint8)
+    hashes = _sha256(canonical_x), _sha256(canonical_y)
+    own_name = "file-" + hashlib.sha256("".join(hashes).encode()).hexdigest()[:12]
+    proved = next((known for known, proof in _PROOFS.items() if proof == hashes), own_name)
+    return Digits(canonical_x, canonical_y, proved, source, *hashes)
+
+
+def _npy(array: NDArray[np.generic]) -> bytes:
+    stream = io.BytesIO()
+    np.save(stream, array)
+    return stream.getvalue()
+
+
+def _sha256(array: NDArray[np.generic]) -> str:
+    return hashlib.sha256(_npy(array)).hexdigest()
+
+
+def cache_folder() -> Path:
+    """Where derived arrays are remembered, a folder a dataset."""
+    return platformdirs.user_cache_path("zero-errors", appauthor=False)
+
+
+def _recall(name: str) -> Digits | None:
+    """The remembered arrays, if they are there and their hashes still prove them."""
+    folder = cache_folder() / name
+    if not folder.is_dir():
+        return None
+    try:
+        digits = canonical(*readers.read(folder), source=f"cache {folder}", where=str(folder))
+    except DataError as error:
+        _log.warning("passing over a damaged cache: %s", error.cause)
+        return None
+    if digits.name != name:
+        _log.warning("passing over a damaged cache: %s is not %s", folder, name)
+        return None
+    return digits
+
+
+def _remember(digits: Digits) -> None:
+    """Write the arrays to the cache, each whole or not at all; a cache that cannot be written is not needed."""
+    folder = cache_folder() / digits.name
+    try:
+        for file, array in (("X.npy", digits.x), ("y.npy", digits.y)):
+            write_bytes(folder / file, _npy(array))
+    except StoppedError as error:
+        _log.info("not remembered: %s", error.cause)

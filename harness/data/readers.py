@@ -1,0 +1,104 @@
+"""Reading images and labels from files that a person names; nothing in them is ever unpickled."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.data.imresize import imresize
+from harness.errors import DataError
+
+_IMAGES_A_DIGIT = 500
+_MNIST_SIDE = 28
+_REMEDY = (
+    "Give auto, lab or optdigits; or an mnist.npz as Keras has it, a folder with X.npy and y.npy, or an ex3data1.mat."
+)
+
+Arrays = tuple[NDArray[np.generic], NDArray[np.generic]]
+
+
+def read(path: Path) -> Arrays:
+    """Read ``X`` and ``y`` from a folder with ``X.npy`` and ``y.npy``, an ``mnist.npz`` or an ``ex3data1.mat``.
+
+    Returns:
+        the arrays as they stand in the files; MNIST is brought to the lab's ``(5000, 400)`` and ``(5000,)``, and
+        MATLAB's label 10 is the digit 0.
+
+    Raises:
+        DataError: nothing is there, it cannot be read, or it is not one of these.
+    """
+    try:
+        if path.is_dir():
+            return _npy(path / "X.npy"), _npy(path / "y.npy")
+        if not path.exists():
+            raise DataError(f"{path}: no such file or folder", _REMEDY)
+        if path.suffix == ".npz":
+            return _mnist(path)
+        if path.suffix == ".mat":
+            return _mat(path)
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror or error})", _REMEDY) from error
+    raise DataError(f"{path}: neither a folder nor a .npz or .mat file", _REMEDY)
+
+
+def unroll(images: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Unroll upright images, ``(n, 20, 20)``, column by column into ``(n, 400)``, as the lab has them."""
+    return images.transpose(0, 2, 1).reshape(len(images), -1)
+
+
+def _npy(path: Path) -> NDArray[np.generic]:
+    if not path.is_file():
+        raise DataError(f"{path}: no such file", _REMEDY)
+    try:
+        # Mapped, not read: a header that promises more than the file holds is found before memory is asked for.
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
+    except OSError:
+        raise
+    except Exception as error:
+        raise DataError(f"{path}: truncated, pickled, or not an .npy file ({error})", _REMEDY) from error
+    if not isinstance(array, np.ndarray):
+        raise DataError(f"{path}: an archive, not an .npy file", _REMEDY)
+    return np.array(array)
+
+
+def _mnist(path: Path) -> Arrays:
+    content = _archive(path)
+    if not {"x_train", "y_train"} <= content.keys():
+        raise DataError(f"{path}: has no x_train and y_train, so it is not MNIST as Keras has it", _REMEDY)
+    images, labels = content["x_train"], content["y_train"]
+    if images.dtype != np.uint8 or images.shape[1:] != (_MNIST_SIDE, _MNIST_SIDE) or labels.shape != images.shape[:1]:
+        cause = f"{path}: x_train is {images.dtype} {images.shape} and y_train {labels.shape}, not MNIST's"
+        raise DataError(cause, _REMEDY)
+    first = [np.flatnonzero(labels == digit)[:_IMAGES_A_DIGIT] for digit in range(10)]
+    if any(len(indices) < _IMAGES_A_DIGIT for indices in first):
+        raise DataError(f"{path}: has fewer than {_IMAGES_A_DIGIT} training images of a digit", _REMEDY)
+    chosen = np.concatenate(first)
+    return unroll(imresize(images[chosen].astype(np.float64) / 255.0)), labels[chosen]
+
+
+def _archive(path: Path) -> dict[str, NDArray[np.generic]]:
+    """The arrays of an .npz file that MNIST has, as far as they are there."""
+    with path.open("rb") as stream:
+        try:
+            archive = np.load(stream, allow_pickle=False)
+            return {name: archive[name] for name in ("x_train", "y_train") if name in archive.files}
+        except Exception as error:
+            raise DataError(f"{path}: truncated, pickled, or not an .npz file ({error})", _REMEDY) from error
+
+
+def _mat(path: Path) -> Arrays:
+    from scipy.io import loadmat
+
+    try:
+        content = loadmat(path, variable_names=["X", "y"])
+    except Exception as error:
+        raise DataError(f"{path}: truncated, or not a MATLAB 5 file ({error})", _REMEDY) from error
+    if not {"X", "y"} <= content.keys():
+        raise DataError(f"{path}: has no X and y", _REMEDY)
+    for name in ("X", "y"):
+        if type(content[name]) is not np.ndarray or content[name].dtype.kind not in "fiu":
+            raise DataError(f"{path}: {name} is not a table of numbers", _REMEDY)
+    x, y = content["X"], content["y"]  # MATLAB counts from 1, so the course wrote 10 for the digit 0
+    return x, np.where(y == 10, 0, y)

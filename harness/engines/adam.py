@@ -1,0 +1,32 @@
+"""Numbers that `graph` and `xla` must share to the last bit; Keras has its own of the same value."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from harness.network.variant import Variant
+
+
+class Adam(NamedTuple):
+    """What a step of Adam is computed with, ``float32``: numbers, arrays or tensors; ``rest`` is 1 less beta."""
+
+    learning_rate: Any
+    beta_1: Any
+    beta_2: Any
+    rest_1: Any
+    rest_2: Any
+    epsilon: Any
+
+
+CLIP = 1e-7  # Keras' own distance of a probability from 0 and 1
+
+
+def adam(variant: Variant) -> Adam:
+    """The constants of a variant's Adam; see :class:`harness.network.variant.Variant` for the two kinds of ``rest``."""
+    beta_1, beta_2 = np.float32(variant.beta_1), np.float32(variant.beta_2)
+    rest_1, rest_2 = np.float32(1) - beta_1, np.float32(1) - beta_2
+    if variant.adam == "keras":
+        rest_1, rest_2 = np.float32(1 - variant.beta_1), np.float32(1 - variant.beta_2)
+    return Adam(np.float32(variant.learning_rate), beta_1, beta_2, rest_1, rest_2, np.float32(variant.epsilon))

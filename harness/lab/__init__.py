@@ -1,0 +1,1 @@
+"""The lab's numbers: computed here, and published in the lab."""

@@ -1,0 +1,1 @@
+"""The network that is trained: its variants, initial weights, Keras model and softmax."""

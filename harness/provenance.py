@@ -1,0 +1,80 @@
+"""What a result was made on: versions, processor, commit."""
+
+from __future__ import annotations
+
+import getpass
+import platform
+import subprocess
+from dataclasses import dataclass
+from functools import cache
+from importlib import metadata
+from pathlib import Path
+
+_PACKAGES = ("zero-errors", "tensorflow", "keras", "numpy", "mlflow", "optuna", "pandas", "matplotlib")
+
+
+@cache
+def versions() -> dict[str, str]:
+    """The versions of Python and of the packages that results depend on."""
+    found = {"python": platform.python_version()}
+    for package in _PACKAGES:
+        try:
+            found[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            found[package] = "not installed"
+    return found
+
+
+@cache
+def processor() -> str:
+    """The processor's model name, as far as the system tells it."""
+    try:
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()
+
+
+@dataclass(frozen=True)
+class Commit:
+    """The commit of the project's checkout, and whether files that git knows differ from it."""
+
+    revision: str
+    dirty: bool
+
+
+def checkout() -> Path | None:
+    """The folder that holds this project's source; None where the package is installed from a wheel."""
+    root = Path(__file__).resolve().parent.parent
+    metadata = root / "pyproject.toml"
+    is_ours = metadata.is_file() and 'name = "zero-errors"' in metadata.read_text(encoding="utf-8")
+    return root if is_ours else None
+
+
+@cache
+def commit() -> Commit | None:
+    """The commit of this project's git checkout; None where the code does not run from one."""
+    root = checkout()
+    if root is None or not (root / ".git").exists():
+        return None
+    try:
+        revision = _git(root, "rev-parse", "HEAD")
+        return Commit(revision, dirty=bool(_git(root, "status", "--porcelain", "--untracked-files=no")))
+    except (OSError, subprocess.CalledProcessError):
+        return None
+
+
+def _git(root: Path, *arguments: str) -> str:
+    command = ["git", "-C", str(root), *arguments]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+
+
+@cache
+def user() -> str | None:
+    """Who runs this, as far as the system knows: in a container there may be nobody of that number."""
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError, ImportError):
+        return None

@@ -1,0 +1,26 @@
+"""When trainings first have no error."""
+
+from __future__ import annotations
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from harness import statistics
+from harness.reporting import findings, frames
+from harness.reporting.charts import style
+
+
+def survival(trainings: pd.DataFrame) -> Figure:
+    """The share of trainings that have not yet had an epoch without errors, by learning rate, with its interval."""
+    figure, axes = style.one()
+    longest = float(trainings["epochs"].max())
+    for index, rate in style.rates(trainings):
+        group = trainings[trainings["rate"] == rate]
+        curve = statistics.survival(*findings.observed(group))
+        # Of several configurations there is nothing that an interval would be of.
+        is_banded = frames.one_configuration(group)
+        style.survival(axes, curve, index, f"{rate}: {curve.n_reached} of {curve.n}", is_banded=is_banded)
+    style.survivals(axes, longest, "trainings")
+    look = {"frameon": False, "fontsize": 9, "title_fontsize": 9, "ncols": 2}
+    figure.legend(title="learning rate: reached zero", loc="outside lower center", **look)
+    return figure

@@ -1,0 +1,69 @@
+"""Figures of the regression gate: seeds of now against the reference's, and one training against its trace."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from harness import statistics
+from harness.reporting.charts import style
+from harness.reporting.figure_files import INK
+
+# Differences below this, relatively, are drawn as none: a logarithmic scale has no zero.
+_NONE = 1e-8
+
+
+def survival(now: Sequence[int | None], reference: Sequence[int | None], budget: int) -> Figure:
+    """The share of seeds that have not yet had an epoch without errors, of now and of the reference, with intervals."""
+    figure, axes = style.one()
+    for index, (name, epochs) in enumerate((("reference", reference), ("now", now))):
+        observed = [budget if epoch is None else epoch for epoch in epochs]
+        curve = statistics.survival(observed, [epoch is not None for epoch in epochs])
+        style.survival(axes, curve, index, f"{name}: {curve.n_reached} of {curve.n} seeds reach zero")
+    style.survivals(axes, budget, "seeds")
+    figure.legend(loc="outside lower center", frameon=False, fontsize=9, ncols=2)
+    return figure
+
+
+def trace(traces: Mapping[str, Mapping[str, Any]]) -> Figure:
+    """How far each engine's losses are from the recorded ones, epoch by epoch, and what rounding may do.
+
+    Args:
+        traces: by engine, what its check says: ``losses``, ``recorded_losses``, ``tolerance``, ``early_epochs``.
+    """
+    figure, axes = style.one()
+    for index, (engine, found) in enumerate(traces.items()):
+        losses, recorded = (np.asarray(found[name], float) for name in ("losses", "recorded_losses"))
+        n = min(len(losses), len(recorded))
+        off = np.abs(losses[:n] / recorded[:n] - 1)
+        colour, marker = style.style(index)
+        if not np.isfinite(off).any():
+            label = f"{engine}: no finite loss"
+        else:
+            label = f"{engine}: recorded to the last bit" if (off == 0).all() else engine
+        # Engines that are the same lie side by side, not one over the other.
+        places = np.arange(1, n + 1) + 0.25 * index
+        drawn = np.maximum(off, _NONE * 1.5**index)
+        axes.plot(places, drawn, color=colour, marker=marker, markevery=10, markersize=5, linewidth=1.2, label=label)
+    limits = next(iter(traces.values()))
+    axes.hlines(
+        limits["tolerance"],
+        0.5,
+        limits["early_epochs"] + 0.5,
+        color=INK,
+        linestyle="--",
+        linewidth=1.2,
+        label="allowed where it was not recorded",
+    )
+    axes.set_yscale("log")
+    axes.set_ylim(_NONE / 2, 50)
+    axes.set_yticks([_NONE, 1e-6, 1e-4, 1e-2, 1], ["none", "1e-6", "1e-4", "1e-2", "1"])
+    axes.minorticks_off()
+    axes.set_xlabel("epoch")
+    axes.set_ylabel("relative difference of the loss")
+    style.plain(axes, "y")
+    figure.legend(loc="outside lower center", frameon=False, fontsize=9, ncols=2)
+    return figure

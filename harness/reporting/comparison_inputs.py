@@ -1,0 +1,162 @@
+"""The two sides of a comparison: studies as MLflow has them, or the ``runs.csv`` of a report."""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pandas as pd
+
+from harness.errors import UsageError
+from harness.network.variant import BASELINE, N_IMAGES
+from harness.reporting import frames
+from harness.tracking.reader import StudyRecord
+
+# What a training is told by, but its seed; and with epochs, a variant.
+CONFIGURATION = [name for name in BASELINE.settings() if name not in {"epochs", "seed"}]
+VARIANT = [*CONFIGURATION, "epochs"]
+_NUMBERS = [name for name, value in BASELINE.settings().items() if not isinstance(value, str)]
+_WHOLE = [name for name, value in BASELINE.settings().items() if isinstance(value, int)]
+_NEEDED = ["run_id", "status", "trial", *BASELINE.settings(), "engine", "dataset", "final_errors", "first_zero_epoch"]
+_HUGE = sys.float_info.max
+_MOST = 2**31 - 1  # of what is counted: seeds, epochs, trials
+_NOT_IN_CSV = "not told by a CSV file"
+_REMEDY = "Give the runs.csv that `harness report` writes, as it is."
+
+
+@dataclass(frozen=True, eq=False)
+class Side:
+    """One of two studies that are compared.
+
+    Attributes:
+        name: what it is called in words.
+        frame: its finished runs, one a variant and seed.
+        dataset: the images.
+        engine: what trained.
+        facts: where it was made, name by name.
+        left_out: runs that are not finished.
+        wrong: by run id the indices of the images that the run had wrong; None where that is not known.
+    """
+
+    name: str
+    frame: pd.DataFrame
+    dataset: str
+    engine: str
+    facts: Mapping[str, str]
+    left_out: int
+    wrong: Mapping[str, frozenset[int]] | None = field(default=None, repr=False)
+
+
+def of_record(record: StudyRecord) -> Side:
+    """A study that was recorded.
+
+    Raises:
+        UsageError: none of its runs has finished.
+    """
+    parent, tags = record.parent, record.parent.tags
+    name = f"study {tags['harness.study']} (run {parent.run_id[:8]})"
+    frame = frames.runs(record)
+    finished = _finished(frame, name)
+    versions = dict(part.rsplit(" ", 1) for part in tags["harness.versions"].split(", ") if " " in part)
+    commit = tags.get("harness.commit", "not a checkout")
+    facts = {
+        **versions,
+        "processor": tags["harness.cpu"],
+        "commit": commit + (" with changes" if tags.get("harness.dirty") == "true" else ""),
+        "trace": tags.get("harness.trace", "unknown"),
+    }
+    wrong = {run.run_id: frozenset(run.wrong_images) for run in record.trainings if run.status == "FINISHED"}
+    left_out = len(frame) - len(finished) + len(frames.half_written(record))
+    return _side(name, finished, facts, left_out, wrong)
+
+
+def of_csv(path: Path) -> Side:
+    """A study as a report wrote it.
+
+    Raises:
+        UsageError: the file cannot be read, is not such a file, or none of its runs has finished.
+    """
+    name = str(path)
+    try:
+        frame = pd.read_csv(path, dtype=str, compression=None)
+    except OSError as error:
+        raise UsageError(f"{name}: cannot be read ({error.strerror or error})", _REMEDY) from error
+    except (ValueError, pd.errors.ParserError) as error:  # ValueError: no text, no column
+        raise UsageError(f"{name}: is no CSV file of runs ({str(error).splitlines()[0]})", _REMEDY) from error
+    missing = [column for column in _NEEDED if column not in frame]
+    if missing:
+        raise UsageError(f"{name}: has no column {', '.join(missing)}", _REMEDY)
+    finished = _checked(_finished(frame, name), name)
+    return _side(name, finished, {}, len(frame) - len(finished), None)
+
+
+def fact(side: Side, name: str) -> str:
+    """What a side says of where it was made."""
+    return side.facts.get(name, "not installed" if side.facts else _NOT_IN_CSV)
+
+
+def _finished(frame: pd.DataFrame, name: str) -> pd.DataFrame:
+    finished = frame if frame.empty else frames.finished(frame)
+    if finished.empty:
+        raise UsageError(f"{name}: no run has finished", "Run the study to its end, then compare it.")
+    return finished
+
+
+def _side(
+    name: str,
+    finished: pd.DataFrame,
+    facts: Mapping[str, str],
+    left_out: int,
+    wrong: Mapping[str, frozenset[int]] | None,
+) -> Side:
+    datasets, trained_by = (sorted(finished[column].unique()) for column in ("dataset", "engine"))
+    if len(datasets) > 1 or len(trained_by) > 1:
+        found = ", ".join(datasets if len(datasets) > 1 else trained_by)
+        raise UsageError(f"{name}: mixes runs of {found}", "Compare studies of one dataset and one engine.")
+    # A search may propose a variant twice: it is one training, and the later record of it stands.
+    once = finished.sort_values("trial").drop_duplicates([*VARIANT, "seed"], keep="last")
+    return Side(name, once, str(datasets[0]), str(trained_by[0]), facts, left_out, wrong)
+
+
+def _checked(frame: pd.DataFrame, name: str) -> pd.DataFrame:
+    """The finished runs of a file with numbers where numbers belong.
+
+    Raises:
+        UsageError: a run says what no run can.
+    """
+    frame = frame.copy()
+    for column in (*_NUMBERS, "trial", "final_errors", "first_zero_epoch"):
+        values = frame[column].map(_number).astype(float)
+        is_number = values.between(-_HUGE, _HUGE)
+        if column == "first_zero_epoch":
+            is_number |= frame[column].isna()
+        elif column in {*_WHOLE, "trial", "final_errors"}:
+            is_number &= (values == values.round()) & values.between(0, _MOST)
+        _refuse(frame, ~is_number, column, name)
+        frame[column] = values
+    for column in ("run_id", *(column for column in VARIANT if column not in _NUMBERS), "engine", "dataset"):
+        _refuse(frame, frame[column].isna(), column, name)
+    errors, zero = frame["final_errors"], frame["first_zero_epoch"]
+    _refuse(frame, frame["epochs"] < 1, "epochs", name)
+    _refuse(frame, ~errors.between(0, N_IMAGES), "final_errors", name)
+    is_no_epoch = zero.notna() & ~(zero.between(1, frame["epochs"]) & (zero == zero.round()))
+    _refuse(frame, is_no_epoch | (zero.isna() & (errors == 0)), "first_zero_epoch", name)
+    return frame.astype(dict.fromkeys([*_WHOLE, "trial"], int))
+
+
+def _number(text: object) -> float:
+    """The number that a text means, to the last bit; NaN where it means none."""
+    try:
+        return float(str(text))
+    except ValueError:
+        return math.nan
+
+
+def _refuse(frame: pd.DataFrame, is_wrong: pd.Series[bool], column: str, name: str) -> None:
+    if is_wrong.any():
+        row = frame[is_wrong].iloc[0]
+        given = "nothing" if pd.isna(row[column]) else row[column]
+        raise UsageError(f"{name}: run {row['run_id']} has {given} as {column}", _REMEDY)

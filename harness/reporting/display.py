@@ -1,0 +1,187 @@
+"""The lab's pictures, for a notebook and for pages: each is drawn into an Axes and returns it.
+
+Where no Axes is given, one is made with pyplot, so that a notebook shows it. Into an Axes that is given nothing but the
+picture is drawn: neither pyplot nor any setting of matplotlib is touched.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from numpy.typing import ArrayLike, NDArray
+
+from harness.network.softmax import my_softmax
+
+# Okabe and Ito's, as in `charts`; lines are told apart by their dashes too.
+_BLUE, _VERMILLION, _GREEN = "#0072B2", "#D55E00", "#009E73"
+_SIDE = 20  # pixels of an image's edge
+_ACROSS = 8  # images in a row of a grid
+_MOST = 64  # images in a grid that nobody chose
+_GAP, _HEADING = 4, 11  # pixels between images, and above each for its label
+_NO_DIGIT = -1
+
+Labels = Sequence[int] | NDArray[np.integer]
+
+
+def sample(images: int = _MOST, seed: int = 0) -> NDArray[np.int64]:
+    """Indices of images drawn at random from the 5000, the same for a seed; one may come twice, as in the lab."""
+    return np.random.default_rng(seed).integers(5000, size=images)
+
+
+def display_digit(row: NDArray[np.floating], axes: Axes | None = None) -> Axes:
+    """Draw one image.
+
+    Args:
+        row: ``(400,)``, an image as the data has it, column by column.
+        axes: where to draw it.
+    """
+    axes = _axes(axes, 2.4, 2.4)
+    axes.imshow(_upright(row), cmap="gray", vmin=0, vmax=1, interpolation="none")
+    axes.set_axis_off()
+    return axes
+
+
+def display_grid(
+    x: NDArray[np.floating], labels: Labels, predicted: Labels | None = None, axes: Axes | None = None
+) -> Axes:
+    """Draw images eight in a row, each under its label, or under its label and what it was taken for.
+
+    Args:
+        x: ``(n, 400)``, the images to draw, at least one.
+        labels: ``(n,)``, their digits.
+        predicted: ``(n,)``, the digits that they were taken for; -1, for none at all, is drawn as a dash.
+        axes: where to draw them.
+    """
+    count = len(x)
+    across, down = min(_ACROSS, count), -(-count // _ACROSS)
+    axes = _axes(axes, 0.2 + 0.62 * _ACROSS, 0.4 + 0.85 * down)
+    width, height = _SIDE + _GAP, _SIDE + _HEADING
+    # Nothing stands between the images but the page, whatever its colour.
+    canvas = np.full((down * height, _ACROSS * width - _GAP), np.nan)
+    for place, row in enumerate(x):
+        top, left = place // _ACROSS * height + _HEADING, place % _ACROSS * width
+        canvas[top : top + _SIDE, left : left + _SIDE] = np.clip(_upright(row), 0, 1)
+        text = f"{labels[place]}" if predicted is None else f"{labels[place]}, {_digit(predicted[place])}"
+        axes.text(left + _SIDE / 2 - 0.5, top - 2, text, ha="center", va="bottom", fontsize=9)
+    shown = canvas[:, : across * width - _GAP] if down == 1 else canvas
+    axes.imshow(shown, cmap="gray", vmin=0, vmax=1, interpolation="none")
+    axes.set_axis_off()
+    axes.set_title("label" if predicted is None else "label, prediction")
+    return axes
+
+
+def display_errors(x: NDArray[np.floating], labels: Labels, predicted: Labels, axes: Axes | None = None) -> Axes:
+    """Draw the images that are taken for another digit, each under its label and what it was taken for.
+
+    Args:
+        x: ``(n, 400)``, all images.
+        labels: ``(n,)``, their digits.
+        predicted: ``(n,)``, the digits that they were taken for; -1 for none at all.
+        axes: where to draw them; of very many the first 64 are drawn, and the title says so.
+    """
+    wrong = np.flatnonzero(np.asarray(labels) != np.asarray(predicted))
+    if not len(wrong):
+        axes = _axes(axes, 4, 0.8)
+        axes.text(0.5, 0.5, "no errors found", ha="center", va="center", transform=axes.transAxes)
+        axes.set_axis_off()
+        return axes
+    first = wrong[:_MOST]
+    axes = display_grid(x[first], np.asarray(labels)[first], np.asarray(predicted)[first], axes)
+    many = f"{len(wrong)} error{'' if len(wrong) == 1 else 's'} out of {len(x)} images"
+    axes.set_title(many if len(first) == len(wrong) else f"{many}, the first {_MOST}")
+    return axes
+
+
+def plot_activations(axes: Axes | None = None) -> Axes:
+    """Plot what the three activations of the course make of z, from -4 to 4."""
+    axes = _axes(axes, 5.4, 3.6)
+    z = np.linspace(-4, 4, 161)
+    axes.plot(z, z, color=_GREEN, linestyle=(0, (5, 3)), label="linear: z")
+    axes.plot(z, np.maximum(0, z), color=_BLUE, linewidth=2.2, label="ReLU: the larger of 0 and z")
+    axes.plot(z, 1 / (1 + np.exp(-z)), color=_VERMILLION, linestyle=(0, (1, 1)), label="sigmoid: 1 / (1 + exp(-z))")
+    axes.legend(frameon=False, loc="upper left")
+    axes.set_xlabel("z")
+    axes.set_ylabel("activation")
+    return _open(axes)
+
+
+def plot_softmax(z: ArrayLike, axes: Axes | None = None) -> Axes:
+    """Plot what ``my_softmax`` makes of a vector: a bar an entry, its probability above and its z below.
+
+    Args:
+        z: ``(n,)``; where its exponentials overflow, there is no bar and the entry says so.
+        axes: where to draw it.
+    """
+    entries = np.asarray(z, np.float64)
+    axes = _axes(axes, max(3.6, 0.8 * len(entries)), 3.2)
+    with np.errstate(over="ignore", invalid="ignore"):  # what overflows is drawn as such
+        probabilities = my_softmax(entries)
+    for place, probability in enumerate(probabilities):
+        if np.isfinite(probability):
+            axes.bar(place, probability, color=_BLUE)
+            axes.text(place, probability + 0.01, f"{probability:.3g}", ha="center", va="bottom", fontsize=9)
+        else:
+            axes.text(place, 0.01, "overflow", ha="center", va="bottom", fontsize=9)
+    axes.set_xticks(range(len(entries)), [f"{entry:.3g}" if abs(entry) < 1000 else f"{entry:g}" for entry in entries])
+    axes.set_xlim(-0.6, len(entries) - 0.4)
+    axes.set_ylim(0, 1.08)
+    axes.set_xlabel("z")
+    axes.set_ylabel("my_softmax(z)")
+    return _open(axes)
+
+
+def plot_loss(losses: Sequence[float] | NDArray[np.floating], axes: Axes | None = None) -> Axes:
+    """Plot the loss of each epoch, ``(epochs,)``, from epoch 1 on; losses that are not finite leave a gap."""
+    axes = _axes(axes, 6, 3.4)
+    axes.plot(range(1, len(losses) + 1), losses, color=_BLUE)
+    axes.set_xlabel("epoch")
+    axes.set_ylabel("loss (cross-entropy)")
+    axes.set_xlim(left=0)
+    axes.set_ylim(bottom=0)
+    return _open(axes)
+
+
+def plot_errors(errors: Sequence[int] | NDArray[np.integer], axes: Axes | None = None) -> Axes:
+    """Plot how many of the images are wrong after each epoch, ``(epochs,)``; zeros stand out by a mark."""
+    axes = _axes(axes, 6, 3.4)
+    counts = np.asarray(errors)
+    epochs = np.arange(1, len(counts) + 1)
+    axes.plot(epochs, counts, color=_BLUE)
+    zero = counts == 0
+    axes.plot(epochs[zero], counts[zero], "o", color=_VERMILLION, markersize=3.5, label="no error")
+    # Above 1 by ratio, so that 1 and 1000 are both seen, and below it evenly, so that there is a place for 0.
+    axes.set_yscale("symlog", linthresh=1, linscale=0.5)
+    ticks = [0, *(10**power for power in range(4) if 10**power <= max(1, counts.max()))]
+    axes.set_yticks(ticks, [str(tick) for tick in ticks])
+    axes.set_ylim(bottom=-0.2)
+    axes.set_xlim(left=0)
+    axes.set_xlabel("epoch")
+    axes.set_ylabel("errors on the 5000 images")
+    if zero.any():
+        axes.legend(frameon=False)
+    return _open(axes)
+
+
+def _axes(axes: Axes | None, width: float, height: float) -> Axes:
+    """The Axes that was given, or one of a new figure of this size, inches."""
+    if axes is not None:
+        return axes
+    from matplotlib import pyplot as plt
+
+    _, made = plt.subplots(figsize=(width, height), layout="constrained")
+    return made
+
+
+def _open(axes: Axes) -> Axes:
+    axes.spines[["top", "right"]].set_visible(False)
+    return axes
+
+
+def _upright(row: NDArray[np.floating]) -> NDArray[np.floating]:
+    return row.reshape(_SIDE, _SIDE).T
+
+
+def _digit(predicted: int) -> str:
+    return "-" if predicted == _NO_DIGIT else str(predicted)

@@ -1,0 +1,222 @@
+"""What recorded runs say and how surely: frames of runs to frames of findings, a training counted once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from harness import statistics
+from harness.reporting import frames
+from harness.statistics import Estimate
+from harness.tracking.reader import RunRecord, StudyRecord, same_training
+
+N_DIGITS = 10
+
+
+@dataclass(frozen=True)
+class Reach:
+    """How surely and how soon the trainings of one group reach zero errors.
+
+    Attributes:
+        rate: what the group is shown under.
+        n: how many trainings it has.
+        epochs: that the shortest and the longest of them had.
+        reached: how many had an epoch with no error.
+        share: of these, over seeds; None where the trainings differ in more than their seeds, and nothing is inferred.
+        median: of the first zero epoch, likewise; infinite where fewer than half reached it.
+        mean: of the first zero epoch within the budget, a miss counted as the budget; likewise, and None where
+            budgets differ.
+        at_zero: how many had no error after their last epoch.
+        came_back: in how many errors came back after an epoch with none.
+    """
+
+    rate: str
+    n: int
+    epochs: tuple[int, int]
+    reached: int
+    share: Estimate | None
+    median: Estimate | None
+    mean: Estimate | None
+    at_zero: int
+    came_back: int
+
+
+def reach(trainings: pd.DataFrame, curves: pd.DataFrame) -> list[Reach]:
+    """How surely and how soon each group's trainings reach zero errors.
+
+    Args:
+        trainings: as :func:`harness.reporting.frames.trainings` gives them.
+        curves: as :func:`harness.reporting.frames.curves` gives them.
+    """
+    back = came_back(curves)
+    found = []
+    for rate, group in trainings.groupby("rate", observed=True):
+        epochs, reached = observed(group)
+        shortest, longest = int(group["epochs"].min()), int(group["epochs"].max())
+        infers = frames.one_configuration(group)
+        returned = int((back.reindex(group["run_id"]).fillna(0) > 0).sum())
+        found.append(
+            Reach(
+                rate=str(rate),
+                n=len(group),
+                epochs=(shortest, longest),
+                reached=int(reached.sum()),
+                share=statistics.wilson(int(reached.sum()), len(group)) if infers else None,
+                median=statistics.median_epoch(epochs, reached) if infers else None,
+                mean=statistics.restricted_mean(epochs, reached, longest) if infers and shortest == longest else None,
+                at_zero=int((group["final_errors"] == 0).sum()),
+                came_back=returned,
+            )
+        )
+    return found
+
+
+def observed(trainings: pd.DataFrame) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """First zero epochs as survival takes them: the epoch of each, or where it was not reached the last one."""
+    reached = trainings["first_zero_epoch"].notna().to_numpy(bool)
+    epochs = trainings["first_zero_epoch"].fillna(trainings["epochs"]).to_numpy(float)
+    return epochs, reached
+
+
+def came_back(curves: pd.DataFrame) -> pd.Series[int]:
+    """By run: how many epochs after the first with no error had errors again."""
+    if curves.empty:
+        return pd.Series(dtype=int)
+    zero_so_far = (curves["errors"] == 0).groupby(curves["run_id"]).cummax()
+    return (zero_so_far & (curves["errors"] > 0)).groupby(curves["run_id"]).sum().astype(int)
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Errors at the last epoch less the baseline's after as many epochs, paired by seed."""
+
+    rate: str
+    group: int  # its place among the study's groups
+    epochs: int
+    errors: Estimate
+
+
+def against_baseline(frame: pd.DataFrame) -> list[Difference]:
+    """The differences of each group and number of epochs from the baseline's group, whose seeds may be any.
+
+    Nothing where that is not among the groups, or where groups hold several learning rates.
+    """
+    done = frames.once(frame)
+    rates = done.groupby("rate", observed=True)["learning_rate"]
+    if (rates.min() < rates.max()).any():
+        return []
+    base = done[frames.is_like_baseline(done)]
+    found = []
+    groups = list(done["rate"].cat.categories)
+    for rate, epochs in done[["rate", "epochs"]].drop_duplicates().sort_values(["rate", "epochs"]).to_numpy():
+        cell = done[(done["rate"] == rate) & (done["epochs"] == epochs)]
+        both = cell.merge(base[base["epochs"] == epochs], on="seed", suffixes=("", "_base"), validate="one_to_one")
+        if both.empty or rate == base["rate"].iloc[0]:
+            continue
+        before, after = both["final_errors_base"].to_numpy(float), both["final_errors"].to_numpy(float)
+        found.append(
+            Difference(str(rate), groups.index(rate), int(epochs), statistics.paired_difference(before, after))
+        )
+    return found
+
+
+@dataclass(frozen=True)
+class Cheap:
+    """A variant with runs at zero after its last epoch."""
+
+    rate: str
+    epochs: int
+    n: int
+    at_zero: int
+    share: Estimate
+
+
+def cheapest(frame: pd.DataFrame, most: int = 5) -> list[Cheap]:
+    """The variants that are most surely at zero, of equals those of the fewest epochs; at most so many.
+
+    How surely is the lower bound of the share: one seed of one says less than 31 of 32.
+    """
+    found = []
+    for seeds in frames.by_configuration(frame):
+        at_zero, n = int((seeds["final_errors"] == 0).sum()), len(seeds)
+        if at_zero:
+            name, epochs = frames.label(frame, seeds), int(seeds["epochs"].iloc[0])
+            found.append(Cheap(name, epochs, n, at_zero, statistics.wilson(at_zero, n)))
+    return sorted(found, key=lambda cheap: (-cheap.share.low, cheap.epochs))[:most]
+
+
+@dataclass(frozen=True)
+class HardImages:
+    """How hard each image is.
+
+    Attributes:
+        times: ``(5000,)``, in how many trainings it was wrong after any of the epochs that were recorded of them.
+        answers: ``(5000, 11)``, how many of these took it for each digit when last wrong; the last for no digit.
+        n: how many trainings there are.
+    """
+
+    times: NDArray[np.int64]
+    answers: NDArray[np.int64]
+    n: int
+
+    def hardest(self, most: int) -> list[int]:
+        """The images that were wrong most often, at most so many, none that was never wrong."""
+        order = np.argsort(-self.times, kind="stable")[:most]
+        return [int(index) for index in order if self.times[index]]
+
+    def usual_answer(self, index: int) -> int:
+        """What an image that was wrong is mostly taken for; -1 for no digit."""
+        answer = int(self.answers[index].argmax())
+        return -1 if answer == N_DIGITS else answer
+
+
+def hard_images(record: StudyRecord, frame: pd.DataFrame) -> HardImages | None:
+    """How hard each image is over all trainings; None where no answers were recorded or there is no training."""
+    groups: dict[frozenset[tuple[str, str]], list[RunRecord]] = {}
+    scored = set(frames.finished(frame)["run_id"])
+    for run in record.trainings:
+        if run.run_id in scored:
+            groups.setdefault(same_training(run), []).append(run)
+    unknown = any(len(run.wrong_answers) != len(run.wrong_images) for runs in groups.values() for run in runs)
+    if record.images is None or unknown or not groups:
+        return None
+    n_images = len(record.images.y)
+    times, answers = np.zeros(n_images, np.int64), np.zeros((n_images, N_DIGITS + 1), np.int64)
+    for runs in groups.values():
+        last = np.full(n_images, -2, np.int64)
+        for run in sorted(runs, key=lambda run: int(run.params["epochs"])):
+            last[list(run.wrong_images)] = run.wrong_answers
+        wrong = last > -2
+        times += wrong
+        np.add.at(answers, (np.flatnonzero(wrong), last[wrong]), 1)  # -1, no digit, is the last column
+    return HardImages(times, answers, len(groups))
+
+
+def confusion(hard: HardImages, labels: NDArray[np.int64]) -> NDArray[np.int64]:
+    """``(10, 10)``: of the trainings' wrong images, how many with each label were taken for each digit."""
+    counts = np.zeros((N_DIGITS, N_DIGITS), np.int64)
+    np.add.at(counts, labels, hard.answers[:, :N_DIGITS])
+    return counts
+
+
+def softmax_by_size(record: StudyRecord) -> pd.DataFrame:
+    """The worst ULPs and the rows that overflow of each way of ``my_softmax``, by the size of the logits."""
+    rows = [
+        {
+            "below": float(sized["below"]),
+            "rows": int(sized["rows"]),
+            "way": way,
+            "max_ulp": np.nan if check["max_ulp"] is None else float(check["max_ulp"]),
+            "overflow_rows": int(check["overflow_rows"]),
+        }
+        for run in record.trainings
+        for sized in run.softmax_by_size
+        for way, check in sized["checks"].items()
+    ]
+    if not rows:
+        return pd.DataFrame(columns=["below", "way", "rows", "max_ulp", "overflow_rows"])
+    totals = {"rows": "sum", "max_ulp": "max", "overflow_rows": "sum"}
+    return pd.DataFrame(rows).groupby(["below", "way"], as_index=False).agg(totals)

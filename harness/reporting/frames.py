@@ -1,0 +1,190 @@
+"""Recorded runs as pandas frames: the numbers that tables and figures show."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import pandas as pd
+
+from harness.engines import registry
+from harness.network.variant import BASELINE
+from harness.tracking.reader import RunRecord, StudyRecord
+
+# A study of many learning rates, such as a search, is shown in this many groups of neighbouring ones.
+_MOST_RATES = 6
+_RATE_GROUPS = 4
+_SETTINGS = [name for name in BASELINE.settings() if name not in {"epochs", "learning_rate", "seed"}]
+_IN_LABELS = {"batch_size": "batch"}
+_ENDED = ("FINISHED", "FAILED")
+_SOFTMAX_FIGURES = ("max_abs_diff", "max_ulp", "argmax_differs", "row_sum_error", "overflow_rows")
+
+
+def runs(record: StudyRecord) -> pd.DataFrame:
+    """One row a recorded training run, failed ones too, in the order of their trials.
+
+    Numbers that a run does not have (a failed run has no score, not every training reaches zero) are NaN.
+    """
+    frame = pd.DataFrame([_row(run) for run in record.trainings if run.status in _ENDED])
+    if frame.empty:
+        return frame
+    frame["rate"] = _group_labels(frame)
+    return frame
+
+
+def half_written(record: StudyRecord) -> list[RunRecord]:
+    """The runs that a process which was killed left half recorded."""
+    return [run for run in record.trainings if run.status not in _ENDED]
+
+
+def one_configuration(frame: pd.DataFrame) -> bool:
+    """Whether runs differ in nothing but their seeds and epochs, so that over seeds there is something to infer."""
+    return not varied_settings(frame) and bool(frame["learning_rate"].min() == frame["learning_rate"].max())
+
+
+def varied_settings(frame: pd.DataFrame) -> list[str]:
+    """The settings besides epochs, learning rate and seed that differ between runs."""
+    return [name for name in _SETTINGS if (frame[name] != frame[name].iloc[0]).any()]
+
+
+def _group_labels(frame: pd.DataFrame) -> pd.Series[str]:
+    """What each run is shown under: its learning rate, and whatever else varies but epochs and seed."""
+    labels = _rate_labels(frame["learning_rate"])
+    varying = varied_settings(frame)
+    if not varying:
+        return labels
+    order = frame.assign(rate=labels).sort_values(["rate", *varying])
+    joined = labels.astype(str)
+    for name in varying:
+        joined += f", {_IN_LABELS.get(name, name)} " + frame[name].astype(str)
+    return pd.Series(pd.Categorical(joined, joined[order.index].unique(), ordered=True), index=frame.index)
+
+
+def _row(run: RunRecord) -> dict[str, object]:
+    params, metrics = run.params, run.metrics
+    row: dict[str, object] = {
+        "run_id": run.run_id,
+        "name": run.name,
+        "status": run.status,
+        "trial": int(run.tags["harness.trial"]),
+        "variant": run.tags["harness.network.variant"],
+        **{name: type(value)(params.get(name, value)) for name, value in BASELINE.settings().items()},
+        "engine": params["engine"],
+        "dataset": params["dataset"],
+        "final_errors": metrics.get("final_errors", np.nan),
+        "first_zero_epoch": metrics.get("first_zero_epoch", np.nan),
+        "final_loss": metrics.get("final_loss", np.nan),
+        "duration_s": metrics.get("duration_s", np.nan),
+        "shared_by": metrics.get("shared_by", np.nan),
+        "failure": run.tags.get("harness.failure", ""),
+    }
+    return row | {f"softmax_{name}": metrics.get(f"softmax_{name}", np.nan) for name in _SOFTMAX_FIGURES}
+
+
+def _rate_labels(rates: pd.Series[float]) -> pd.Series[str]:
+    """What each learning rate is shown under: itself, or where there are many, a group of neighbours."""
+    distinct = np.sort(rates.unique())
+    if len(distinct) <= _MOST_RATES:
+        order = [f"{rate:.12g}" for rate in distinct]
+        return pd.Series(pd.Categorical(rates.map("{:.12g}".format), order, ordered=True), index=rates.index)
+    groups = np.array_split(distinct, _RATE_GROUPS)
+    labels = {rate: f"{group[0]:.4g} to {group[-1]:.4g}" for group in groups for rate in group}
+    order = list(dict.fromkeys(labels.values()))
+    return pd.Series(pd.Categorical(rates.map(labels), order, ordered=True), index=rates.index)
+
+
+def finished(frame: pd.DataFrame) -> pd.DataFrame:
+    """The runs that have a score."""
+    return frame[frame["status"] == "FINISHED"]
+
+
+def once(frame: pd.DataFrame) -> pd.DataFrame:
+    """The runs that have a score, each variant and seed once: a search may propose what it has proposed before."""
+    return finished(frame).drop_duplicates(["learning_rate", "seed", "epochs", *_SETTINGS])
+
+
+def by_configuration(frame: pd.DataFrame) -> Iterator[pd.DataFrame]:
+    """The runs of each configuration and number of epochs, one a seed, the smallest learning rates first."""
+    for _, seeds in once(frame).groupby(["learning_rate", *_SETTINGS, "epochs"]):
+        yield seeds
+
+
+def label(frame: pd.DataFrame, seeds: pd.DataFrame) -> str:
+    """What one configuration of a study is shown under: its group, or where that has several, its learning rate."""
+    group = frame[frame["rate"] == seeds["rate"].iloc[0]]
+    if group["learning_rate"].min() == group["learning_rate"].max():
+        return str(seeds["rate"].iloc[0])
+    varied = (f"{_IN_LABELS.get(name, name)} {seeds[name].iloc[0]}" for name in varied_settings(frame))
+    return ", ".join([f"{seeds['learning_rate'].iloc[0]:.4g}", *varied])
+
+
+def trainings(frame: pd.DataFrame) -> pd.DataFrame:
+    """One row a training: the longest of the runs that were read off it, which is all that was observed of it."""
+    same = ["learning_rate", "seed", *_SETTINGS]
+    return finished(frame).sort_values(["epochs", "trial"]).drop_duplicates(same, keep="last").sort_values(same)
+
+
+def by_epochs_and_rate(frame: pd.DataFrame) -> pd.DataFrame:
+    """Final error counts by epochs and learning rate: mean, min, max and share at zero over the runs of a cell."""
+    rows = []
+    for (rate, epochs), cell in once(frame).groupby(["rate", "epochs"], observed=True):
+        errors = cell["final_errors"]
+        rows.append(
+            {
+                "rate": rate,
+                "epochs": epochs,
+                "n": len(cell),
+                "mean_errors": errors.mean(),
+                "min_errors": int(errors.min()),
+                "max_errors": int(errors.max()),
+                "at_zero": int((errors == 0).sum()),
+                "run_ids": list(cell["run_id"]),
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def curves(record: StudyRecord, frame: pd.DataFrame) -> pd.DataFrame:
+    """Loss and errors of every training, one row an epoch."""
+    histories = {run.run_id: run for run in record.trainings}
+    parts = []
+    for training in trainings(frame).to_dict("records"):
+        run = histories[str(training["run_id"])]
+        part = pd.DataFrame({"epoch": range(1, len(run.losses) + 1), "loss": run.losses, "errors": run.errors})
+        parts.append(part.assign(rate=training["rate"], seed=training["seed"], run_id=run.run_id))
+    if not parts:
+        return pd.DataFrame(columns=["epoch", "loss", "errors", "rate", "seed", "run_id"])
+    joined = pd.concat(parts, ignore_index=True)
+    return joined.assign(rate=joined["rate"].astype(frame["rate"].dtype))
+
+
+def is_like_baseline(frame: pd.DataFrame) -> pd.Series[bool]:
+    """Which runs have the baseline's learning rate and settings, whatever their seed and epochs."""
+    settings = registry.baseline(frame["engine"].iloc[0]).settings()
+    names = ["learning_rate", *_SETTINGS]
+    return (frame[names] == [settings[name] for name in names]).all(axis=1)
+
+
+def baseline(frame: pd.DataFrame) -> pd.DataFrame:
+    """The runs of the baseline, one for each of its numbers of epochs."""
+    own = is_like_baseline(frame) & (frame["seed"] == BASELINE.seed)
+    return finished(frame[own]).sort_values(["epochs", "trial"])
+
+
+def softmax(record: StudyRecord) -> pd.DataFrame:
+    """The worst figure of each way of ``my_softmax`` over all runs, and the run that it comes from."""
+    rows = []
+    for run in record.trainings:
+        rows += [{"way": way, "run_id": run.run_id, **check} for way, check in run.softmax.items()]
+    if not rows:
+        return pd.DataFrame(columns=["way", "runs", *_SOFTMAX_FIGURES])
+    every = pd.DataFrame(rows).set_index("run_id")
+    summary = []
+    for name, group in every.groupby("way", sort=False):
+        worst: dict[str, object] = {"way": name, "runs": len(group)}
+        for figure in _SOFTMAX_FIGURES:
+            values = group[figure].astype(float)
+            worst[figure] = values.max()
+            worst[f"{figure}_run"] = values.idxmax() if values.max() > 0 else ""
+        summary.append(worst)
+    return pd.DataFrame(summary)

@@ -1,0 +1,33 @@
+"""The figures that a gate leaves beside its results."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from harness.files import write_bytes
+from harness.gate.reference import Reference
+from harness.gate.run import Result
+from harness.reporting import figure_files
+from harness.reporting.charts import gate as charts
+
+SURVIVAL, TRACE = "survival.png", "trace.png"
+
+
+def write(result: Result, reference: Reference | None, folder: Path) -> None:
+    """Draw what the gate has seen; what it has not is not drawn, and what was drawn before goes.
+
+    Raises:
+        StoppedError: a file cannot be written.
+    """
+    drawn = {}
+    if reference is not None and result.seeds:
+        repeats = reference.repeats
+        drawn[SURVIVAL] = charts.survival(result.first_zero, repeats.first_zero, repeats.budget)
+    traces = {check.name.partition(" ")[2]: check.details for check in result.checks if "losses" in check.details}
+    if traces:
+        drawn[TRACE] = charts.trace(traces)
+    for name in (SURVIVAL, TRACE):
+        if name in drawn:
+            write_bytes(folder / name, figure_files.png(drawn[name]))
+        else:
+            (folder / name).unlink(missing_ok=True)

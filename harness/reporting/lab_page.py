@@ -1,0 +1,265 @@
+"""A run of the lab to one page: its numbers beside the published ones, its pictures, and a softmax to play with."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from harness import provenance
+from harness.data.digits import Digits
+from harness.engines.training import LAB_IMAGE_OF_TWO
+from harness.files import write_bytes, write_text
+from harness.lab.results import EPOCHS, PUBLISHED_LOGITS, PUBLISHED_PROBABILITIES, VECTORS, Lab, Number, State
+from harness.network.softmax import my_softmax
+from harness.reporting import display
+from harness.reporting.figure_files import Picture, picture
+from harness.reporting.templating import render
+
+PAGE = "lab.html"
+
+
+def write(lab: Lab, folder: Path) -> Path:
+    """Write ``lab.html`` and ``figures/`` into ``folder``; return the page's path. The same run gives the same bytes.
+
+    Raises:
+        StoppedError: a file cannot be written.
+    """
+    pictures = _pictures(lab)
+    for one in pictures.values():
+        write_bytes(folder / "figures" / f"{one.name}.png", one.png)
+    page = folder / PAGE
+    write_text(page, render(PAGE, _content(lab, pictures)))
+    return page
+
+
+def grid(digits: Digits) -> Figure:
+    """The lab's grid: 8 by 8 images drawn at random, each under its label."""
+    figure, axes = _figure(5.2, 7.1)
+    chosen = display.sample()
+    display.display_grid(digits.x[chosen], digits.labels[chosen], axes=axes)
+    return figure
+
+
+def _content(lab: Lab, pictures: dict[str, Picture]) -> dict[str, Any]:
+    digits, trajectory = lab.digits, lab.trajectory
+    published = [number for number in lab.numbers if number.same is not None]
+    logged = [number for number in published if number.part == "training"]
+    return {
+        "pictures": pictures,
+        "facts": digits.facts(),
+        "numbers": {**_by_part(lab), "prediction": _by_name(lab)},
+        "published": published,
+        "logged": logged,
+        "log": _log(lab),
+        "first_element": np.array2string(digits.x[0], precision=2, max_line_width=80, threshold=digits.x.shape[1]),
+        "softmaxes": lab.softmaxes,
+        "sliders": [_slider(place, z) for place, z in enumerate(VECTORS["the lab's"])],
+        "summary": lab.summary,
+        "states": lab.states,
+        "two": LAB_IMAGE_OF_TWO,
+        "why": _why(lab) if published else {},
+        "story": _story(lab),
+        "engine": lab.engine,
+        "adam": trajectory.variant.adam,
+        "seed": trajectory.variant.seed,
+        "versions": ", ".join(f"{name} {version}" for name, version in provenance.versions().items()),
+        "processor": provenance.processor(),
+    }
+
+
+def _by_part(lab: Lab) -> dict[str, list[Number]]:
+    parts: dict[str, list[Number]] = {}
+    for number in lab.numbers:
+        parts.setdefault(number.part, []).append(number)
+    return parts
+
+
+def _by_name(lab: Lab) -> dict[str, list[Number]]:
+    """What is predicted of the image of a two, each number after the lab's epochs and after more."""
+    names: dict[str, list[Number]] = {}
+    for number in _by_part(lab)["prediction"]:
+        names.setdefault(number.name.partition(",")[0], []).append(number)
+    return names
+
+
+def _log(lab: Lab) -> list[dict[str, Any]]:
+    """Every epoch's loss and errors."""
+    both = zip(lab.trajectory.losses.tolist(), lab.trajectory.errors.tolist(), strict=True)
+    return [{"epoch": epoch, "loss": loss, "errors": errors} for epoch, (loss, errors) in enumerate(both, start=1)]
+
+
+def _slider(place: int, z: float) -> dict[str, Any]:
+    """A slider as it stands before the page's script moves it."""
+    vector = np.array(VECTORS["the lab's"])
+    probability = float(my_softmax(vector)[place])
+    return {"place": place, "z": z, "probability": probability}
+
+
+def _story(lab: Lab) -> str:
+    """When this training had errors and when none, in words."""
+    first = lab.trajectory.first_zero_epoch
+    counts = [f"{_errors(state)} after {state.epochs} epochs" for state in lab.states]
+    epochs = lab.trajectory.variant.epochs
+    if first is None:
+        return f"It has {' and '.join(counts)}, and at no epoch of these {epochs} none."
+    back = int((lab.trajectory.errors[first:] > 0).sum())
+    again = f"; after that, {back} of the {epochs - first} epochs that follow have some again" if back else ""
+    return f"It has {' and '.join(counts)}, and none for the first time after epoch {first}{again}."
+
+
+def _errors(state: State) -> str:
+    count = len(state.wrong)
+    return "no error" if not count else f"{count} error{'' if count == 1 else 's'}"
+
+
+def _why(lab: Lab) -> dict[str, str]:
+    """For each part of the lab whose numbers differ from the published ones: what was measured of why."""
+    differ = {number.part for number in lab.numbers if number.same is False}
+    early, late = lab.states
+    why: dict[str, str] = {}
+    if "training" in differ:
+        why["training"] = (
+            f"This was trained by {lab.engine} with Keras' Adam. The lab's log is printed by TensorFlow's, which "
+            "rounds 1 - 0.9 to 0.10000002; Keras multiplies by 0.1 today, and that alone moves the last digits of the "
+            "late epochs."
+            if lab.trajectory.variant.adam == "keras"
+            else "Why is not known: another processor or another version of TensorFlow may round differently."
+        )
+    if "prediction" in differ:
+        why["prediction"] = _why_other_logits(lab)
+    if "errors" in differ:
+        why["errors"] = (
+            f"The lab's page has a log of {EPOCHS} epochs and no errors. This training has {_errors(early)} after "
+            f"{early.epochs} epochs and {_errors(late)} after {late.epochs}."
+        )
+        if "training" not in differ and len(early.wrong):
+            why["errors"] += (
+                " It prints that log, so the page's log and its error count are of two moments of training."
+            )
+        if not len(late.wrong):
+            why["errors"] += " The page's advice to train longer is right."
+    return why
+
+
+def _why_other_logits(lab: Lab) -> str:
+    epoch, distance = lab.nearest()
+    errors = int(lab.trajectory.errors[epoch - 1])
+    printed, claimed = np.array(PUBLISHED_LOGITS, float), np.array(PUBLISHED_PROBABILITIES, float)
+    apart = float(np.abs(my_softmax(printed) / claimed - 1).max())
+    away = float(np.abs(lab.states[0].logits - printed).max())
+    return (
+        f"The published probabilities are the softmax of the published logits to {apart:.1%}, as near as two decimals "
+        f"say, so these belong together. No epoch of this training has these logits. Those of epoch {EPOCHS}, with "
+        f"which the published log ends, are up to {away:.2f} away; the nearest, up to {distance:.2f} away, those of "
+        f"epoch {epoch}, at which {errors or 'no'} image{' is' if errors == 1 else 's are'} wrong. The page shows the "
+        "prediction of another state of the network than its log ends with; which one is not known."
+    )
+
+
+def _pictures(lab: Lab) -> dict[str, Picture]:
+    digits, states = lab.digits, lab.states
+    chosen = display.sample()
+    early = states[0]
+    right = int((early.predicted[chosen] == digits.labels[chosen]).sum())
+    made = [
+        picture(
+            "grid",
+            "64 images",
+            f"64 of the 5000 images, drawn at random, each under its label. From {digits.name}.",
+            grid(digits),
+        ),
+        _drawn(
+            "activations",
+            "Three activations",
+            "Linear leaves z as it is, ReLU makes zero of what is negative, sigmoid brings all of it between 0 and 1.",
+            (5.6, 3.6),
+            display.plot_activations,
+        ),
+        _drawn(
+            "softmax",
+            "my_softmax of the lab's vector",
+            _softmax_caption(VECTORS["the lab's"]),
+            (4.4, 3.2),
+            lambda axes: display.plot_softmax(VECTORS["the lab's"], axes),
+        ),
+        _drawn(
+            "loss",
+            "Loss of every epoch",
+            _loss_caption(lab),
+            (6.6, 3.4),
+            lambda axes: display.plot_loss(lab.trajectory.losses, axes),
+        ),
+        _drawn(
+            "errors-by-epoch",
+            "Errors after every epoch",
+            f"Training errors: images of the 5000 that the network learns from and still gets wrong. {_story(lab)}",
+            (6.6, 3.4),
+            lambda axes: display.plot_errors(lab.trajectory.errors, axes),
+        ),
+        _drawn(
+            "two",
+            f"X[{LAB_IMAGE_OF_TWO}]",
+            f"X[{LAB_IMAGE_OF_TWO}], whose label is {digits.labels[LAB_IMAGE_OF_TWO]}.",
+            (2.2, 2.2),
+            lambda axes: display.display_digit(digits.x[LAB_IMAGE_OF_TWO], axes),
+        ),
+        _drawn(
+            "predictions",
+            "64 predictions",
+            f"The same 64 images, each under its label and what the network takes it for after {early.epochs} epochs: "
+            f"{right} of 64 are right.",
+            (5.2, 7.1),
+            lambda axes: display.display_grid(digits.x[chosen], digits.labels[chosen], early.predicted[chosen], axes),
+        ),
+    ]
+    made += [_drawn_errors(digits, state) for state in states]
+    return {one.name: one for one in made}
+
+
+def _drawn_errors(digits: Digits, state: State) -> Picture:
+    rows = -(-min(len(state.wrong), 64) // 8)
+    size = (5.2, 0.5 + 0.83 * rows) if rows else (4.0, 0.8)
+    return _drawn(
+        f"errors-{state.epochs}",
+        f"The errors after {state.epochs} epochs",
+        f"After {state.epochs} epochs: {_errors(state)} on the 5000 images that it was trained on.",
+        size,
+        lambda axes: display.display_errors(digits.x, digits.labels, state.predicted, axes),
+    )
+
+
+def _drawn(name: str, title: str, caption: str, size: tuple[float, float], draw: Any) -> Picture:  # noqa: ANN401
+    figure, axes = _figure(*size)
+    draw(axes)
+    return picture(name, title, caption, figure)
+
+
+def _figure(width: float, height: float) -> tuple[Figure, Axes]:
+    figure = Figure(figsize=(width, height), layout="constrained")
+    return figure, figure.add_subplot()
+
+
+def _softmax_caption(z: tuple[float, ...]) -> str:
+    probabilities = my_softmax(np.array(z))
+    last, before = probabilities[-1], probabilities[-2]
+    listed = ", ".join(f"{one:g}" for one in z)
+    return (
+        f"One more in z makes {last / before:.3f} times the probability, which is e: of {listed} the last "
+        f"takes {last:.1%}."
+    )
+
+
+def _loss_caption(lab: Lab) -> str:
+    losses = lab.trajectory.losses
+    early, late = lab.states
+    if not np.isfinite(losses).all():
+        return "Not every epoch has a loss that is a number: the training diverged."
+    rises = int((np.diff(losses) > 0).sum())
+    return (
+        f"From {losses[0]:.4f} at epoch 1 to {early.loss:.4f} at epoch {early.epochs} and {late.loss:.4f} at epoch "
+        f"{late.epochs}; at {rises} of the {len(losses) - 1} steps from epoch to epoch it rises."
+    )

@@ -1,0 +1,264 @@
+"""Frames and figures to one folder: a self-contained page, the same in Markdown, the runs as CSV."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from harness.data.digits import LAB_NAME
+from harness.engines import registry
+from harness.files import write_bytes, write_text
+from harness.reporting import captions, findings, frames, search_trials
+from harness.reporting.charts import epochs as epoch_charts
+from harness.reporting.charts import errors as error_charts
+from harness.reporting.charts import images as image_charts
+from harness.reporting.charts import search as search_charts
+from harness.reporting.charts import softmax as softmax_charts
+from harness.reporting.figure_files import Picture, picture
+from harness.reporting.templating import render
+from harness.tracking.reader import Images, StudyRecord
+
+_HARDEST = 24
+_MOST_COLUMNS = 12
+
+Pictures = dict[str, Picture]
+
+
+def write(record: StudyRecord, folder: Path) -> Path:
+    """Write ``report.html``, ``report.md``, ``runs.csv`` and ``figures/`` into ``folder``; return the page's path.
+
+    Raises:
+        StoppedError: a file cannot be written.
+    """
+    frame = frames.runs(record)
+    content = _content(record, frame)
+    for found in content["pictures"].values():
+        write_bytes(folder / "figures" / f"{found.name}.png", found.png)
+    _forget(folder / "figures", {f"{name}.png" for name in content["pictures"]})
+    write_text(folder / "runs.csv", frame.drop(columns="rate", errors="ignore").to_csv(index=False))
+    write_text(folder / "report.md", render("report.md", content))
+    page = folder / "report.html"
+    write_text(page, render("report.html", content))
+    return page
+
+
+def _forget(folder: Path, kept: set[str]) -> None:
+    """Take away the figures of an earlier report that this one does not have."""
+    for path in folder.glob("*.png"):
+        if path.name not in kept:
+            path.unlink()
+
+
+def _content(record: StudyRecord, frame: pd.DataFrame) -> dict[str, Any]:
+    """Everything that the templates show."""
+    failed = frame[frame["status"] != "FINISHED"] if not frame.empty else frame
+    content = {
+        **_facts(record),
+        "baseline_named": _baseline_named(record),
+        "n_runs": len(frame),
+        "n_finished": len(frame) - len(failed),
+        "failed": _rows(failed),
+        "half_written": frames.half_written(record),
+        "runs": _rows(frame),
+        "varied": [] if frame.empty else frames.varied_settings(frame),
+        "run_address": _run_address(record),
+        "softmax": _rows(frames.softmax(record)),
+    }
+    if frame.empty or frames.finished(frame).empty:
+        return {**content, **_NOTHING}
+    return {**content, **_findings(record, frame)}
+
+
+# What a study without a finished run has found.
+_NOTHING: Mapping[str, Any] = {
+    "n_trainings": 0,
+    "training_s": 0.0,
+    "baseline_said": [],
+    "baseline": [],
+    "groups": [],
+    "first_zero": [],
+    "cells": [],
+    "cheapest": [],
+    "cheapest_said": "No run has finished.",
+    "differences": [],
+    "never_wrong": "",
+    "trials": [],
+    "pictures": {},
+}
+
+
+def _facts(record: StudyRecord) -> dict[str, Any]:
+    """What was run, where and when."""
+    tags, parent = record.parent.tags, record.parent
+    dataset = search_trials.meaning(record).get("dataset", {})
+    return {
+        "parent": parent,
+        "study": tags["harness.study"],
+        "dataset": tags["harness.dataset"],
+        "sha256_x": dataset.get("sha256_x", "not recorded"),
+        "sha256_y": dataset.get("sha256_y", "not recorded"),
+        "engine": tags["harness.engine"],
+        "commit": tags.get("harness.commit", "not a checkout"),
+        "dirty": tags.get("harness.dirty") == "true",
+        "cpu": tags["harness.cpu"],
+        "versions": tags["harness.versions"],
+        "began": datetime.fromtimestamp(parent.started_ms / 1000, UTC),
+        "took_s": None if parent.ended_ms is None else (parent.ended_ms - parent.started_ms) / 1000,
+        "times_run": int(tags.get("harness.times_run", "1")),
+        "tracking_uri": record.tracking_uri,
+    }
+
+
+def _baseline_named(record: StudyRecord) -> str:
+    """What the baseline's own run is called: on the lab's images, with TensorFlow's Adam, it is the lab's."""
+    own = registry.baseline(record.parent.tags["harness.engine"])
+    told = f"Seed {own.seed}, learning rate {own.learning_rate:g}, {'/'.join(map(str, own.layers))}"
+    is_the_labs = record.parent.tags["harness.dataset"] == LAB_NAME and own.adam == "tensorflow"
+    named = "the lab's own training" if is_the_labs else "the baseline's own"
+    return f"{told}, is {named}."
+
+
+def _run_address(record: StudyRecord) -> str:
+    """Where MLflow shows a run, up to its id; empty where the store has no address for a browser."""
+    if not record.tracking_uri.startswith(("http://", "https://")):
+        return ""
+    return f"{record.tracking_uri.rstrip('/')}/#/experiments/{record.experiment_id}/runs/"
+
+
+def _findings(record: StudyRecord, frame: pd.DataFrame) -> dict[str, Any]:
+    """What a study with at least one finished run has found, in numbers, words and pictures."""
+    trainings, cells, curves = frames.trainings(frame), frames.by_epochs_and_rate(frame), frames.curves(record, frame)
+    own = frames.baseline(frame)
+    own_run = str(own["run_id"].iloc[-1]) if len(own) else None
+    groups = findings.reach(trainings, curves)
+    differences, cheap = findings.against_baseline(frame), findings.cheapest(frame)
+    like = trainings[frames.is_like_baseline(trainings)]
+    hard = findings.hard_images(record, frame)
+    pictures = [
+        *_baseline_pictures(curves, like, own_run),
+        picture(
+            "survival", "How soon trainings reach zero", captions.survival(groups), epoch_charts.survival(trainings)
+        ),
+        *_error_pictures(frame, cells),
+        picture(
+            "errors_by_epoch",
+            "Errors after every epoch",
+            captions.errors_by_epoch(groups),
+            error_charts.by_epoch(curves, own_run),
+        ),
+        picture(
+            "loss_by_epoch",
+            "Loss after every epoch",
+            captions.losses(curves),
+            error_charts.loss_by_epoch(curves, own_run),
+        ),
+        *_image_pictures(hard, record.images),
+        *_softmax_pictures(record),
+    ]
+    if differences:
+        chart = error_charts.against_baseline(differences)
+        pictures.append(picture("against_baseline", "Against the baseline", captions.differences(differences), chart))
+    trials = search_trials.trials(record, frame) if search_trials.is_search(record) else frame.head(0)
+    if len(trials):
+        pictures += _search_pictures(record, trials)
+    return {
+        "n_trainings": len(trainings),
+        "training_s": float(trainings["duration_s"].sum()),
+        "baseline_said": _baseline_said(curves, own_run, like),
+        "baseline": _rows(own),
+        "groups": groups,
+        "first_zero": _rows(trainings),
+        "cells": _rows(cells),
+        "cheapest": cheap,
+        "cheapest_said": captions.cheap(cheap),
+        "differences": differences,
+        "never_wrong": captions.never_wrong(hard),
+        "trials": _rows(trials),
+        "pictures": {found.name: found for found in pictures},
+    }
+
+
+def _baseline_said(curves: pd.DataFrame, own_run: str | None, like: pd.DataFrame) -> list[str]:
+    said = []
+    if own_run is not None:
+        said.append(captions.own_training(curves[curves["run_id"] == own_run]["errors"].tolist()))
+    if len(like):
+        said += [captions.seeds_of_baseline(group) for group in findings.reach(like, curves)]
+    return said
+
+
+def _baseline_pictures(curves: pd.DataFrame, like: pd.DataFrame, own_run: str | None) -> list[Picture]:
+    shown = curves[curves["run_id"].isin(like["run_id"])]
+    if shown.empty:
+        return []
+    said = captions.baseline_strip(shown["run_id"].nunique(), error_charts.MOST_SEEDS)
+    return [picture("baseline", "Does the baseline stay at zero?", said, error_charts.zero_strip(shown, own_run))]
+
+
+def _error_pictures(frame: pd.DataFrame, cells: pd.DataFrame) -> list[Picture]:
+    chart = error_charts.by_seed(frames.finished(frame))
+    found = [picture("errors_by_seed", "Errors by seed", captions.by_seed(cells), chart)]
+    # A search has nearly as many numbers of epochs as trials: a map of them would be wide and empty.
+    if cells["epochs"].nunique() <= _MOST_COLUMNS:
+        chart = error_charts.heat_map(cells)
+        found.append(picture("errors_heat_map", "Errors by epochs and learning rate", captions.heat_map(cells), chart))
+    return found
+
+
+def _image_pictures(hard: findings.HardImages | None, images: Images | None) -> list[Picture]:
+    if hard is None or images is None or not (chosen := hard.hardest(_HARDEST)):
+        return []
+    counts = findings.confusion(hard, images.y)
+    confusions = (
+        [picture("confusion", "What they are taken for", captions.confusions(counts), image_charts.confusion(counts))]
+        if counts.any()
+        else []
+    )
+    return [
+        picture(
+            "hard_images",
+            "Which images are hard",
+            captions.hardest(hard, images, chosen),
+            image_charts.gallery(hard, images, chosen),
+        ),
+        *confusions,
+    ]
+
+
+def _softmax_pictures(record: StudyRecord) -> list[Picture]:
+    by_size = findings.softmax_by_size(record)
+    if by_size.empty:
+        return []
+    title = "my_softmax by the size of the logits"
+    return [picture("softmax", title, captions.softmax(by_size), softmax_charts.by_size(by_size))]
+
+
+def _search_pictures(record: StudyRecord, trials: pd.DataFrame) -> list[Picture]:
+    from harness.search.importance import importances
+
+    goals, names = search_trials.objectives(record), search_trials.varied(trials)
+    found = [picture("history", "How the search went", captions.history(trials), search_charts.history(trials, goals))]
+    if len(goals) > 1:
+        best = search_trials.front(trials, goals)
+        found.append(
+            picture("front", "Errors against epochs", captions.front(trials, best), search_charts.front(trials, best))
+        )
+    logarithmic = {name for name in names if search_trials.scale(record, name) == "log"}
+    points = [{str(key): value for key, value in row.items()} for row in trials[names].to_dict("records")]
+    # Epochs explain all of an objective that is the epochs.
+    shares = {goal: importances(points, trials[goal].tolist(), logarithmic) for goal in goals if goal != "epochs"}
+    if shares := {goal: by_name for goal, by_name in shares.items() if by_name}:
+        chart = search_charts.importance(shares)
+        found.append(picture("importance", "What matters", captions.importance(shares), chart))
+    if names:
+        chart = search_charts.slices(trials, names, logarithmic)
+        found.append(picture("slices", "Errors by each parameter", captions.slices(trials), chart))
+    return found
+
+
+def _rows(frame: pd.DataFrame) -> list[Mapping[str, Any]]:
+    return [{str(key): value for key, value in row.items()} for row in frame.to_dict("records")]

@@ -1,0 +1,65 @@
+"""A search as Optuna saw it, from MLflow's records alone: its trials, which of them are best, what mattered."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import pandas as pd
+
+from harness.reporting import frames
+from harness.tracking.reader import MEANING, StudyRecord
+
+# The parameters that a sampled design can vary.
+PARAMETERS = ("learning_rate", "epochs", "batch_size")
+
+
+def is_search(record: StudyRecord) -> bool:
+    """Whether a sampler proposed the trials."""
+    return record.parent.params.get("design") == "sampled"
+
+
+def meaning(record: StudyRecord) -> Mapping[str, Any]:
+    """What the study's trials mean, as it was recorded; empty of one from before that was."""
+    found: Mapping[str, Any] = json.loads(record.parent.tags.get(MEANING, "{}"))
+    return found
+
+
+def trials(record: StudyRecord, frame: pd.DataFrame) -> pd.DataFrame:
+    """One row a trial that is complete, in the order of their numbers: its point and the objectives over its seeds."""
+    done = frames.finished(frame)
+    if done.empty:
+        return done
+    n_seeds = len(meaning(record).get("seeds") or ()) or int(done.groupby("trial")["seed"].nunique().max())
+    grouped = done.groupby("trial", as_index=False).agg(
+        **{name: (name, "first") for name in PARAMETERS},
+        errors=("final_errors", "mean"),
+        least=("final_errors", "min"),
+        most=("final_errors", "max"),
+        at_zero=("final_errors", lambda errors: int((errors == 0).sum())),
+        n=("seed", "nunique"),
+    )
+    return grouped[grouped["n"] == n_seeds].reset_index(drop=True)
+
+
+def objectives(record: StudyRecord) -> list[str]:
+    """What the search made small."""
+    return list(meaning(record).get("objectives", ["errors"]))
+
+
+def varied(found: pd.DataFrame) -> list[str]:
+    """The parameters that differ between trials."""
+    return [name for name in PARAMETERS if found[name].min() < found[name].max()]
+
+
+def scale(record: StudyRecord, name: str) -> str:
+    """On which scale the search saw a parameter: ``log`` or ``linear``."""
+    return "log" if meaning(record).get("scales", {}).get(name) == "logarithmic" else "linear"
+
+
+def front(found: pd.DataFrame, goals: list[str]) -> pd.Series[bool]:
+    """Which trials no other beats: none is as good in every objective and better in one."""
+    values = found[goals].to_numpy(float)
+    beaten = [bool(((values <= own).all(axis=1) & (values < own).any(axis=1)).any()) for own in values]
+    return pd.Series([not is_beaten for is_beaten in beaten], index=found.index)

@@ -1,0 +1,75 @@
+"""Templates to text, and how numbers are written in them."""
+
+from __future__ import annotations
+
+import math
+import re
+from typing import Any
+
+import pandas as pd
+from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
+
+from harness.reporting import captions
+
+
+def render(template: str, content: dict[str, Any]) -> str:
+    """Fill a template of ``templates/``; what is missing from ``content`` is an error, never an empty place."""
+    return _environment().get_template(template).render(content)
+
+
+def _environment() -> Environment:
+    environment = Environment(
+        loader=PackageLoader("harness.reporting"),
+        autoescape=select_autoescape(["html"]),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters |= {"count": count, "figure": figure, "short": short, "of_run": of_run}
+    environment.filters |= {
+        "epoch": captions.epoch,
+        "mean": captions.mean,
+        "difference": captions.difference,
+        "share": captions.share,
+        "duration": duration,
+        "within": captions.within,
+        "md": md,
+    }
+    return environment
+
+
+def count(value: Any) -> str:  # noqa: ANN401 - whatever a table's cell holds
+    """A whole number, or a dash where there is none."""
+    return "-" if value is None or pd.isna(value) else f"{int(value)}"
+
+
+def figure(value: Any) -> str:  # noqa: ANN401 - whatever a table's cell holds
+    """A number to three significant digits, or a dash where there is none."""
+    if value is None or pd.isna(value):
+        return "-"
+    return f"{value:.3g}" if math.isfinite(value) else str(value)
+
+
+def md(text: str) -> str:
+    """Text that may hold anything, as one line of a cell or a paragraph of Markdown."""
+    line = " ".join(str(text).split())
+    return re.sub(r"([\\`*_|<>\[\]#])", r"\\\1", line)
+
+
+def duration(seconds: float) -> str:
+    """Seconds as people say them."""
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    minutes = seconds / 60
+    return f"{minutes:.0f} min" if minutes < 120 else f"{minutes / 60:.1f} h"
+
+
+def short(run_id: str) -> str:
+    """The beginning of a run's id, by which a person finds it."""
+    return run_id[:8]
+
+
+def of_run(run_id: str) -> str:
+    """The run that a figure is of, in brackets; nothing where there is none."""
+    return f" ({short(run_id)})" if run_id else ""

@@ -1,0 +1,68 @@
+"""Waiting for what comes back by itself: a server that is being restarted, a database that another holds."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Any, ParamSpec, TypeVar
+
+from sqlalchemy.exc import OperationalError
+from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_delay, wait_exponential
+
+from harness.errors import first_line
+from harness.files import masked
+
+# So long is waited for a server; one that is restarted is back in less.
+PATIENCE_S = 120.0
+
+# What databases say where another holds them, or where their server is away or being started or stopped.
+_PASSING = ("locked", "connect", "server", "terminat", "starting", "shutting")
+
+_log = logging.getLogger(__name__)
+
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
+
+
+def database_may_come_back(error: OperationalError) -> bool:
+    """Whether a database fails for a reason that may pass: not where its disk is full or its file is no database."""
+    said = str(error.orig).lower()
+    return any(word in said for word in _PASSING)
+
+
+def patient(function: Callable[_P, _T], what: str, may_pass: Callable[[BaseException], bool]) -> Callable[_P, _T]:
+    """The function, tried again while it fails for a reason that may pass.
+
+    Args:
+        function: one that may be called twice, be it that its first call did its work and failed after.
+        what: what is waited for, as a person is told.
+        may_pass: whether an error is one to wait after.
+    """
+
+    def tell(state: RetryCallState) -> None:
+        if state.attempt_number == 1 and state.outcome is not None:
+            told = masked(first_line(state.outcome.exception()))
+            _log.warning("%s does not answer (%s); trying again for up to %.0f s", what, told, PATIENCE_S)
+
+    def trying(*arguments: _P.args, **named: _P.kwargs) -> _T:
+        retrying = Retrying(
+            stop=stop_after_delay(PATIENCE_S),
+            wait=wait_exponential(multiplier=0.5, max=5),
+            retry=retry_if_exception(may_pass),
+            before_sleep=tell,
+            reraise=True,
+        )
+        return retrying(function, *arguments, **named)
+
+    return trying
+
+
+class Patient:
+    """An object whose methods are all :func:`patient`."""
+
+    def __init__(self, wrapped: Any, what: str, may_pass: Callable[[BaseException], bool]) -> None:  # noqa: ANN401
+        self._wrapped, self._what, self._may_pass = wrapped, what, may_pass
+
+    def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - whatever the object has
+        found = getattr(self._wrapped, name)
+        return patient(found, self._what, self._may_pass) if callable(found) else found

@@ -1,0 +1,1 @@
+"""Running a study: Optuna proposes trials, workers train them, MLflow records them."""

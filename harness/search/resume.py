@@ -1,0 +1,130 @@
+"""What a study that was stopped anywhere needs to be whole again: Optuna's trials against MLflow's records."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from harness.search.optuna_study import Entry, State
+from harness.study.config import Plan, Sampled, Value
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """A training that MLflow has whole.
+
+    Attributes:
+        run_id: of its run.
+        trial: the number of its trial.
+        point: its place in the space.
+        errors: after the last epoch.
+        epochs: that it was trained for.
+    """
+
+    run_id: str
+    trial: int
+    point: Mapping[str, Value]
+    errors: float
+    epochs: int
+
+
+@dataclass(frozen=True)
+class Unknown:
+    """A trial of which MLflow has records and Optuna knows nothing."""
+
+    number: int
+    point: Mapping[str, Value]
+    variants: tuple[str, ...]
+
+
+@dataclass
+class Settlement:
+    """What is to be done, by kind; each trial is in one list at most.
+
+    Attributes:
+        done: trials that are told and recorded, as far as they are of the design.
+        tell: recorded whole, not told.
+        again: told, not recorded whole.
+        unfinished: asked for, neither told nor recorded whole.
+        give_up: asked for, and of no use: cut short while it was asked for, asked for twice, or not of the design.
+        unknown: recorded, in part or whole, and missing in Optuna.
+    """
+
+    done: list[Entry] = field(default_factory=list)
+    tell: list[Entry] = field(default_factory=list)
+    again: list[Entry] = field(default_factory=list)
+    unfinished: list[Entry] = field(default_factory=list)
+    give_up: list[Entry] = field(default_factory=list)
+    unknown: list[Unknown] = field(default_factory=list)
+
+    def lines(self) -> list[str]:
+        """One line for each kind of thing that was put right."""
+        said = {
+            "recorded in MLflow but not told to Optuna: told now": len(self.tell),
+            "told to Optuna but not recorded whole in MLflow: trained again": len(self.again),
+            "recorded in MLflow but missing in Optuna: entered there": len(self.unknown),
+            "asked for but not trained: trained now": len(self.unfinished),
+            "cut short while asked for, or not wanted any more: given up": len(self.give_up),
+        }
+        return [f"{count} {'trial' if count == 1 else 'trials'} {what}" for what, count in said.items() if count]
+
+
+def settle(plan: Plan, entries: Iterable[Entry], recorded: Mapping[str, Recorded]) -> Settlement:
+    """Compare what Optuna and MLflow know of a study.
+
+    Args:
+        plan: the study as it is now.
+        entries: Optuna's trials, in order.
+        recorded: what MLflow has whole, by the keys of variants.
+    """
+    found = Settlement()
+    wanted = None if isinstance(plan.design, Sampled) else {plan.variant(point).key for point in plan.points()}
+    known: set[tuple[str, ...]] = set()
+    is_grid = wanted is not None
+    # Those that are told come first, so that one that was asked for twice is not trained for the other.
+    for entry in sorted(entries, key=lambda entry: entry.state != State.TOLD):
+        if entry.state == State.FAILED:
+            continue
+        is_whole = bool(entry.variants) and all(key in recorded for key in entry.variants)
+        is_wanted = bool(entry.variants) and (wanted is None or wanted.issuperset(entry.variants))
+        _place(found, entry, is_whole=is_whole, is_wanted=is_wanted, is_known=entry.variants in known, is_grid=is_grid)
+        known.add(entry.variants)
+    if isinstance(plan.design, Sampled):  # which may have been asked for fewer trials than before
+        wanted_more = max(0, plan.design.trials - len(found.done) - len(found.tell) - len(found.again))
+        found.give_up += found.unfinished[wanted_more:]
+        found.unfinished = found.unfinished[:wanted_more]
+    groups = _by_trial(plan, recorded)
+    found.unknown += [group for group in groups if group.variants not in known]
+    if wanted is not None:
+        found.unknown = [group for group in found.unknown if wanted.issuperset(group.variants)]
+    found.unknown.sort(key=lambda group: group.number)
+    return found
+
+
+def _place(found: Settlement, entry: Entry, *, is_whole: bool, is_wanted: bool, is_known: bool, is_grid: bool) -> None:
+    """Put a trial into the list that it belongs to, if any: told trials that are not of the design rest."""
+    if entry.state == State.TOLD:
+        if is_wanted and is_whole:
+            found.done.append(entry)
+        elif is_wanted and not is_known:
+            found.again.append(entry)
+    elif is_grid and is_known:
+        found.give_up.append(entry)
+    elif is_whole:
+        found.tell.append(entry)
+    elif is_known or not is_wanted:
+        found.give_up.append(entry)
+    else:
+        found.unfinished.append(entry)
+
+
+def _by_trial(plan: Plan, recorded: Mapping[str, Recorded]) -> list[Unknown]:
+    """The trials that the recorded trainings are of: of a sampled design those with all its seeds."""
+    if not isinstance(plan.design, Sampled):
+        return [Unknown(run.trial, run.point, (key,)) for key, run in recorded.items()]
+    points = {run.trial: run.point for run in recorded.values()}
+    return [Unknown(number, point, _keys(plan, point, plan.design.seeds)) for number, point in points.items()]
+
+
+def _keys(plan: Plan, point: Mapping[str, Value], seeds: Sequence[int]) -> tuple[str, ...]:
+    return tuple(plan.variant({**point, "seed": seed}).key for seed in seeds)

@@ -1,0 +1,469 @@
+"""Ask, train, track, tell: a study, continued from where its records stand."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, wait
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from itertools import chain
+from typing import Protocol
+
+from harness.data.digits import Digits
+from harness.engines import registry
+from harness.engines.training import Outcome, by_training
+from harness.errors import StoppedError
+from harness.network.variant import BASELINE, Variant
+from harness.search.optuna_study import Entry, Ledger, State
+from harness.search.resume import Recorded, Settlement, Unknown, settle
+from harness.signals import Stop
+from harness.study.config import Plan, Sampled, Value
+from harness.tracking.owner import HEARTBEAT_S, Runner
+from harness.tracking.reader import TRAINING, TRIAL, Records
+from harness.tracking.store import StoreError
+from harness.tracking.writer import Tracker
+from harness.workers.local import Batch, Pool
+
+# How long a request to stop may go unnoticed while workers train.
+_NOTICED_S = 0.5
+
+_log = logging.getLogger(__name__)
+
+
+class Progress(Protocol):
+    """Is told how a study goes."""
+
+    def settled(self, line: str) -> None:
+        """Something that an interrupted run left was put right."""
+
+    def begin(self, done: int, total: int) -> None:
+        """The study starts with so many of its trials done."""
+
+    def adopted(self) -> None:
+        """A trial was found recorded whole and needs no training."""
+
+    def trial(self, variants: Sequence[Variant], outcomes: Sequence[Outcome] | None) -> None:
+        """A trial ended; with no outcomes, it failed."""
+
+    def stopping(self, batches: int) -> None:
+        """No more is begun; so many batches are being trained still."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """How a study ended.
+
+    Attributes:
+        before: trials that were done before.
+        trained: trials that were trained now.
+        failed: trials that failed now.
+        total: trials that the study has when it is complete.
+        mlflow_s: seconds that recording them in MLflow took this process.
+        optuna_s: seconds that asking for them and telling of them took this process.
+        busy_share: of the workers' time from the first batch's start to the last one's end, the share in which they
+            trained; 0 where nothing was trained.
+    """
+
+    before: int
+    trained: int
+    failed: int
+    total: int
+    mlflow_s: float
+    optuna_s: float
+    busy_share: float
+
+
+class _Costs:
+    """Where the time of a study goes."""
+
+    def __init__(self) -> None:
+        self.spent_s = {"mlflow": 0.0, "optuna": 0.0}
+        self._trained_s = 0.0
+        self._first_s, self._last_s = float("inf"), 0.0
+
+    @contextmanager
+    def of(self, what: str) -> Iterator[None]:
+        """Count the time that is spent in this context."""
+        started_s = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.spent_s[what] += time.perf_counter() - started_s
+
+    def trained(self, batch: Batch[Outcome]) -> None:
+        self._trained_s += batch.ended_s - batch.began_s
+        self._first_s, self._last_s = min(self._first_s, batch.began_s), max(self._last_s, batch.ended_s)
+
+    def busy_share(self, n_workers: int) -> float:
+        whole_s = self._last_s - self._first_s
+        return self._trained_s / (n_workers * whole_s) if whole_s > 0 else 0.0
+
+
+@dataclass(frozen=True)
+class _Trial:
+    number: int
+    variants: tuple[Variant, ...]
+
+
+@dataclass(frozen=True)
+class _Job:
+    """The trials that go to a worker together, and what of them is not recorded yet."""
+
+    trials: tuple[_Trial, ...]
+    missing: tuple[Variant, ...]
+
+
+def recorded(records: Records, plan: Plan, key: str) -> dict[str, Recorded]:
+    """The trainings of a study that MLflow has whole, by the keys of their variants; of equals the first."""
+    found: dict[str, Recorded] = {}
+    kinds = {name: type(getattr(BASELINE, name)) for name in plan.space.parameters()}
+    for run in records.runs(key, TRAINING):
+        if run.status == "FINISHED" and "final_errors" in run.metrics:
+            point: dict[str, Value] = {name: kind(run.settings[name]) for name, kind in kinds.items()}
+            epochs, trial = int(run.params["epochs"]), int(run.tags["harness.trial"])
+            known = Recorded(run.run_id, trial, point, run.metrics["final_errors"], epochs)
+            found.setdefault(run.tags["harness.network.variant"], known)
+    return found
+
+
+class Search:
+    """One study, continued from where its records stand.
+
+    Args:
+        plan: the study.
+        digits: the images.
+        tracker: where runs are recorded.
+        open_ledger: opens Optuna's trials of the study whose key it is given.
+        me: this process.
+        progress: is told of every trial.
+
+    Raises:
+        StoppedError: another process runs the study, or a store fails.
+        UsageError: the study's finished trials meant something else.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        digits: Digits,
+        tracker: Tracker,
+        open_ledger: Callable[[str], Ledger],
+        me: Runner,
+        progress: Progress,
+    ) -> None:
+        self._plan, self._tracker, self._progress = plan, tracker, progress
+        self._handle = tracker.begin_study(plan, digits, me)
+        try:
+            self._ledger = open_ledger(self._handle.key)
+            self._recorded = recorded(tracker, plan, self._handle.key)
+            self._trial_runs = {
+                int(run.tags["harness.trial"]): run.run_id for run in tracker.runs(self._handle.key, TRIAL)
+            }
+        except BaseException:
+            with suppress(StoppedError):
+                tracker.end_study(self._handle, "KILLED", {})
+            raise
+        self._followers: dict[tuple[str, ...], list[int]] = {}
+        self._adopted = 0
+        self._n_done: int | None = None  # not known before the stores agree
+        self._heard_s = time.monotonic()
+        self._costs = _Costs()
+
+    def run(self, pool: Pool, stop: Stop) -> Result:
+        """Train what is not trained yet, recording each trial as it ends.
+
+        Args:
+            pool: what trains.
+            stop: where an orderly end is asked for: what is being trained is recorded, and nothing more begun.
+
+        Raises:
+            StoppedError: a store failed; what was recorded is kept.
+        """
+        counts = {True: 0, False: 0}
+        status = "KILLED"
+        try:
+            settlement = self._settle()
+            before = self._n_done = len(settlement.done) + len(settlement.tell)
+            self._progress.begin(before, self._plan.n_trials)
+            for job, future in self._trained(pool, settlement, stop):
+                for ended_well in self._record(job, future):
+                    counts[ended_well] += 1
+                    self._n_done = before + counts[True]
+            status = "KILLED" if stop.asked else "FINISHED"
+        except BaseException as error:
+            if not (isinstance(error, StoreError) and error.is_away):  # who is away is not waited for once more
+                with suppress(StoppedError):
+                    self._end(status, counts[False])
+            raise
+        self._end(status, counts[False])
+        spent_s, busy_share = self._costs.spent_s, self._costs.busy_share(pool.count)
+        done = before + self._adopted
+        ended = (done, counts[True], counts[False], self._plan.n_trials)
+        return Result(*ended, spent_s["mlflow"], spent_s["optuna"], busy_share)
+
+    def _end(self, status: str, failed: int) -> None:
+        ended = {} if self._n_done is None else {"finished": self._n_done + self._adopted, "failed": failed}
+        self._tracker.close_orphans(self._handle)  # runs whose making was not answered, and repeated
+        self._tracker.end_study(self._handle, status, ended)
+
+    def _trained(self, pool: Pool, settlement: Settlement, stop: Stop) -> Iterator[tuple[_Job, Future[Batch[Outcome]]]]:
+        """Each job with its future, as they are done, while the next ones train.
+
+        More jobs are handed out than there are workers, so that none waits while this process records: of a grid
+        one more each, of a sampler one in all, because what waits was proposed without knowing what is recorded now.
+        """
+        jobs = self._jobs(settlement, pool)
+        running: dict[Future[Batch[Outcome]], _Job] = {}
+        is_stopping = False
+        while True:
+            while not stop.asked and len(running) < self._most(pool) and (job := next(jobs, None)) is not None:
+                running[pool.submit(job.missing)] = job
+            if stop.asked and not is_stopping:
+                is_stopping = True
+                self._withdraw(pool, running)
+            if not running:
+                return
+            done, _ = wait(running, timeout=_NOTICED_S, return_when=FIRST_COMPLETED)
+            self._heartbeat()
+            if done:
+                # One at a time, so that the next ones are handed out before another is recorded.
+                future = next(iter(done))
+                yield running.pop(future), future
+
+    def _most(self, pool: Pool) -> int:
+        return pool.count + 1 if isinstance(self._plan.design, Sampled) else 2 * pool.count
+
+    def _withdraw(self, pool: Pool, running: dict[Future[Batch[Outcome]], _Job]) -> None:
+        """Take back what no worker has begun; it waits for the next run of the study."""
+        for future in [future for future in running if pool.withdraw(future)]:
+            for trial in running.pop(future).trials:
+                for number in (trial.number, *self._followers.pop(_keys(trial.variants), ())):
+                    self._ledger.park(number)
+        self._progress.stopping(len(running))
+
+    def _heartbeat(self) -> None:
+        if time.monotonic() - self._heard_s > HEARTBEAT_S:
+            self._heard_s = time.monotonic()
+            self._tracker.heartbeat(self._handle, None if self._n_done is None else self._n_done + self._adopted)
+
+    # What an interrupted run left
+
+    def _settle(self) -> Settlement:
+        """Make Optuna and MLflow agree, and close what was left open."""
+        settlement = settle(self._plan, self._ledger.entries(), self._recorded)
+        for entry in settlement.tell:
+            self._adopt(entry.number, entry.variants)
+            self._heartbeat()
+        for entry in settlement.give_up:
+            self._ledger.fail(entry.number)
+            self._heartbeat()
+        # Those that the space does not hold any more cannot be entered, and rest.
+        settlement.unknown = [unknown for unknown in settlement.unknown if self._ledger.holds(unknown.point)]
+        for unknown in settlement.unknown:
+            self._enter(unknown, settlement)
+            self._heartbeat()
+        closed = self._tracker.close_orphans(self._handle)
+        lines = settlement.lines()
+        if closed:
+            lines.append(f"{closed} {'run' if closed == 1 else 'runs'} left open in MLflow: closed as KILLED")
+        for line in lines:
+            self._progress.settled(line)
+        return settlement
+
+    def _enter(self, unknown: Unknown, settlement: Settlement) -> None:
+        """Enter a trial of which there are records into Optuna: as told, or as unfinished where some are missing."""
+        is_whole = self._is_recorded(unknown.variants)
+        if is_whole:
+            values = self._recorded_values(unknown.variants)
+            number = self._ledger.restore(unknown.number, unknown.point, unknown.variants, values)
+        else:
+            number = self._ledger.begin(unknown.point, unknown.variants)
+        for key in unknown.variants if number != unknown.number else ():
+            if key in self._recorded:
+                self._tracker.renumber(self._recorded[key].run_id, number)
+        if unknown.number in self._trial_runs and number != unknown.number:
+            self._trial_runs[number] = self._trial_runs.pop(unknown.number)
+            self._tracker.renumber(self._trial_runs[number], number)
+        entry = Entry(number, State.TOLD if is_whole else State.OPEN, unknown.point, unknown.variants)
+        (settlement.done if is_whole else settlement.unfinished).append(entry)
+        self._finish_trial_run(number, unknown.variants)
+
+    def _is_recorded(self, keys: Sequence[str]) -> bool:
+        return all(key in self._recorded for key in keys)
+
+    def _adopt(self, number: int, keys: tuple[str, ...]) -> None:
+        """Tell a trial from its records, all of which are there."""
+        self._finish_trial_run(number, keys)
+        self._ledger.tell(number, self._recorded_values(keys))
+
+    def _finish_trial_run(self, number: int, keys: tuple[str, ...]) -> None:
+        """Close a trial's own run where it has one and all its trainings are recorded."""
+        if number in self._trial_runs and self._is_recorded(keys):
+            means = zip(self._plan.objectives, self._recorded_values(keys), strict=True)
+            self._tracker.end_trial(self._trial_runs[number], {str(name): value for name, value in means})
+
+    def _recorded_values(self, keys: Sequence[str]) -> list[float]:
+        runs = [self._recorded[key] for key in keys]
+        measured = {"errors": sum(run.errors for run in runs) / len(runs), "epochs": float(runs[0].epochs)}
+        return [measured[objective] for objective in self._plan.objectives]
+
+    # What is left to do
+
+    def _jobs(self, settlement: Settlement, pool: Pool) -> Iterator[_Job]:
+        known = [*settlement.again, *settlement.unfinished]
+        if not isinstance(self._plan.design, Sampled):
+            return self._grid_jobs(known, {entry.variants for entry in settlement.done + settlement.tell}, pool)
+        n_done = len(settlement.done) + len(settlement.tell)
+        design = self._plan.design
+        for entry in known:  # so that a point that is proposed once more is not trained once more
+            self._followers[entry.variants] = []
+        n_left = max(0, design.trials - n_done - len(known))
+        return chain(self._known_jobs(known, design.seeds, pool), self._sampled_jobs(design, n_left, pool))
+
+    def _grid_jobs(self, known: list[Entry], done: set[tuple[str, ...]], pool: Pool) -> Iterator[_Job]:
+        """A factorial's trials, as many trainings together as the engine takes at once and every worker has some."""
+        numbers = {entry.variants: entry.number for entry in known}
+        points = {
+            variant: point for point in self._plan.points() if ((variant := self._plan.variant(point)).key,) not in done
+        }
+        trainings = by_training(list(points))
+        trainings.sort(key=lambda training: training[0].shape)  # one call takes one shape
+        together = self._together(len(trainings), 1, pool)
+        for first in range(0, len(trainings), together):
+            chunk = [variant for training in trainings[first : first + together] for variant in training]
+            begun = [self._begun(numbers.get((variant.key,)), variant, points[variant]) for variant in chunk]
+            yield self._job(begun)
+
+    def _begun(self, number: int | None, variant: Variant, point: Mapping[str, Value]) -> _Trial:
+        with self._costs.of("optuna"):
+            if number is None:
+                return _Trial(self._ledger.begin(point, (variant.key,)), (variant,))
+            self._ledger.take_up(number)
+            return _Trial(number, (variant,))
+
+    def _known_jobs(self, known: list[Entry], seeds: Sequence[int], pool: Pool) -> Iterator[_Job]:
+        """The trials of a sampled design that were asked for before."""
+        together = self._together(len(known), len(seeds), pool)
+        for first in range(0, len(known), together):
+            chunk = known[first : first + together]
+            for entry in chunk:
+                self._ledger.take_up(entry.number)
+            yield self._job([_Trial(entry.number, self._variants(entry.point, seeds)) for entry in chunk])
+
+    def _sampled_jobs(self, design: Sampled, n_left: int, pool: Pool) -> Iterator[_Job]:
+        """A sampler's trials, each trained with every seed, as many together as the engine takes at once."""
+        together = self._together(n_left, len(design.seeds), pool)
+        while n_left > 0:
+            proposed = [self._propose(design) for _ in range(min(together, n_left))]
+            n_left -= len(proposed)
+            if trials := [trial for trial in proposed if trial is not None]:
+                yield self._job(trials)
+
+    def _propose(self, design: Sampled) -> _Trial | None:
+        """A new trial; None if it is one that is recorded or being trained, whose values it then has."""
+        with self._costs.of("optuna"):
+            asked = self._ledger.propose()
+            variants = self._variants(asked.point, design.seeds)
+            keys = _keys(variants)
+            self._ledger.enter(asked.number, keys)
+            if keys in self._followers:
+                self._followers[keys].append(asked.number)
+                return None
+            if self._is_recorded(keys):
+                self._follow(asked.number, keys)
+                return None
+        self._followers[keys] = []
+        return _Trial(asked.number, variants)
+
+    def _follow(self, number: int, keys: tuple[str, ...]) -> None:
+        self._ledger.tell(number, self._recorded_values(keys))
+        self._adopted += 1
+        self._progress.adopted()
+
+    def _variants(self, point: Mapping[str, Value], seeds: Sequence[int]) -> tuple[Variant, ...]:
+        return tuple(self._plan.variant({**point, "seed": seed}) for seed in seeds)
+
+    def _job(self, trials: Sequence[_Trial]) -> _Job:
+        missing = (variant for trial in trials for variant in trial.variants)
+        return _Job(tuple(trials), tuple(variant for variant in missing if variant.key not in self._recorded))
+
+    def _together(self, n_units: int, trainings_each: int, pool: Pool) -> int:
+        """How many units of so many trainings go to a worker at a time, so that its engine and all workers are busy."""
+        return max(1, min(registry.width(self._plan.engine) // trainings_each, -(-n_units // pool.count)))
+
+    # What was done
+
+    def _record(self, job: _Job, future: Future[Batch[Outcome]]) -> Iterator[bool]:
+        """Log a job's trials to MLflow, then tell Optuna, so that what is told is logged; yield how each ended."""
+        error = future.exception()
+        if isinstance(error, StoppedError):
+            raise error
+        outcomes: deque[Outcome] = deque()
+        if error is None:
+            batch = future.result()
+            self._costs.trained(batch)
+            outcomes.extend(batch.outcomes)
+        missing = {variant.key for variant in job.missing}
+        for trial in job.trials:
+            ended = 1
+            if error is None:
+                own = [outcomes.popleft() for variant in trial.variants if variant.key in missing]
+                self._log_trial(trial, own)
+                self._progress.trial(trial.variants, own)
+            else:
+                ended = self._log_failed(trial, missing, _reason(error))
+                for _ in range(ended):
+                    self._progress.trial(trial.variants, None)
+            yield from [error is None] * ended
+
+    def _log_trial(self, trial: _Trial, outcomes: Sequence[Outcome]) -> None:
+        keys = _keys(trial.variants)
+        with self._costs.of("mlflow"):
+            parent = self._parent_of(trial)
+            for outcome in outcomes:
+                variant = outcome.variant
+                run_id = self._tracker.log_outcome(self._handle, parent, trial.number, outcome)
+                errors, epochs = outcome.final_errors, variant.epochs
+                self._recorded[variant.key] = Recorded(run_id, trial.number, {}, errors, epochs)
+            self._finish_trial_run(trial.number, keys)
+        with self._costs.of("optuna"):
+            self._ledger.tell(trial.number, self._recorded_values(keys))
+        for number in self._followers.pop(keys, ()):
+            self._follow(number, keys)
+
+    def _log_failed(self, trial: _Trial, missing: set[str], reason: str) -> int:
+        """Record that a trial failed, and those that wait for its values; return how many failed."""
+        _log.error("trial %d failed: %s", trial.number, reason)
+        parent = self._parent_of(trial)
+        for variant in trial.variants:
+            if variant.key in missing:
+                self._tracker.log_failure(self._handle, parent, trial.number, variant, reason)
+        if trial.number in self._trial_runs:
+            self._tracker.end_trial(self._trial_runs[trial.number], {}, "FAILED")
+        numbers = (trial.number, *self._followers.pop(_keys(trial.variants), ()))
+        for number in numbers:
+            self._ledger.fail(number)
+        return len(numbers)
+
+    def _parent_of(self, trial: _Trial) -> str:
+        """The run that a trial's trainings hang under: of its own where it has several, else the study's."""
+        if not isinstance(self._plan.design, Sampled):
+            return self._handle.run_id
+        if trial.number in self._trial_runs:
+            self._tracker.take_up_trial(self._trial_runs[trial.number])
+        else:
+            run_id = self._tracker.begin_trial(self._handle, trial.number, trial.variants[0])
+            self._trial_runs[trial.number] = run_id
+        return self._trial_runs[trial.number]
+
+
+def _reason(error: BaseException) -> str:
+    return str(error) or type(error).__name__
+
+
+def _keys(variants: Sequence[Variant]) -> tuple[str, ...]:
+    """What a trial trains, as Optuna keeps it."""
+    return tuple(variant.key for variant in variants)

@@ -1,0 +1,189 @@
+"""Looking at studies without touching them: what there is, how far it is, what a run would do."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from statistics import median
+
+from harness.data.digits import Digits
+from harness.engines.training import by_training
+from harness.network.variant import N_IMAGES, Variant
+from harness.search import optuna_study
+from harness.search.resume import settle
+from harness.search.run import recorded
+from harness.study import signature
+from harness.study.config import Plan, Sampled
+from harness.tracking.reader import ARCHIVED, DONE, LAST_RUN, TOTAL, TRAINING, Records, RunRecord, same_training
+from harness.tracking.writer import changes
+
+# Where nothing was recorded to tell by: seconds an optimizer step, as the README's table has them.
+_README = "the machine of the README"
+_STEP_S = {"xla": 58e-6, "graph": 174e-6, "keras": 2525e-6}
+
+
+@dataclass(frozen=True)
+class Standing:
+    """How a recorded study stands.
+
+    Attributes:
+        name: of the study.
+        state: ``running``, ``complete``, ``stopped`` or ``archived``.
+        finished: trials that were done when its runner last said so: every half minute, and at its end.
+        failed: runs of trainings that failed.
+        total: trials that it has when it is complete.
+        dataset: the name of the images.
+        engine: what trains.
+        last_run_s: when it was last run, seconds since 1970.
+        runner: who is running it, in words; empty where nobody is.
+        failures: the reasons of failures, with how often each was met.
+    """
+
+    name: str
+    state: str
+    finished: int
+    failed: int
+    total: int
+    dataset: str
+    engine: str
+    last_run_s: float
+    runner: str
+    failures: dict[str, int]
+
+    @property
+    def last_run(self) -> str:
+        """When it was last run, for people."""
+        return f"{datetime.fromtimestamp(self.last_run_s, UTC).astimezone():%Y-%m-%d %H:%M}"
+
+
+def standings(records: Records, name: str | None = None) -> list[Standing]:
+    """How the recorded studies stand, or those of one name, the one that was run last first."""
+    found = [_standing(records, run) for run in records.studies(name)]
+    return sorted(found, key=lambda standing: -standing.last_run_s)
+
+
+def _standing(records: Records, parent: RunRecord) -> Standing:
+    tags = parent.tags
+    finished = int(tags.get(DONE, "0"))
+    runs = records.runs(tags["harness.study_key"], TRAINING)
+    failures = Counter(run.tags.get("harness.failure", "") for run in runs if run.status == "FAILED")
+    total = int(tags.get(TOTAL, "0"))
+    state = "complete" if finished >= total else "stopped"
+    if ARCHIVED in tags:
+        state = "archived"
+    elif parent.runner is not None:
+        state = "running"
+    return Standing(
+        name=tags["harness.study"],
+        state=state,
+        finished=finished,
+        failed=failures.total(),
+        total=total,
+        dataset=tags["harness.dataset"],
+        engine=tags["harness.engine"],
+        last_run_s=int(tags.get(LAST_RUN, "0")) / 1000,
+        runner=str(parent.runner or ""),
+        failures=dict(failures),
+    )
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """What a run of a study would do now.
+
+    Attributes:
+        refused: why it would be refused, in words; empty where it would not.
+        settled: what it would put right first, a line a kind.
+        done: trials that are done.
+        total: trials that it has when it is complete.
+        trainings: that it would train.
+        epochs: of these trainings together.
+        duration_s: how long that would take about, seconds, with as many workers as were asked for.
+        told_by: what the duration is told by.
+    """
+
+    refused: list[str]
+    settled: list[str]
+    done: int
+    total: int
+    trainings: int
+    epochs: int
+    duration_s: float
+    told_by: str
+
+
+def forecast(
+    plan: Plan, digits: Digits, records: Records | None, storage: tuple[str | None, Path], workers: int
+) -> Forecast:
+    """Find out what a run of the study would do now, and about how long it would take.
+
+    Args:
+        plan: the study.
+        digits: the images that it would be run with.
+        records: what was recorded; None where nothing was.
+        storage: Optuna's, by its URL or as a journal.
+        workers: how many would train.
+    """
+    parent = None if records is None else records.newest_study(plan.name)
+    if records is None or parent is None:
+        left = _new_trainings(plan, set(), plan.n_trials)
+        return _forecast(plan, [], [], 0, left, _step_s(records, plan.engine), workers)
+    refused = changes(parent, signature.of(plan, digits))
+    if parent.runner is not None:
+        refused.append(f"it is being run by {parent.runner}")
+    key = parent.tags["harness.study_key"]
+    known = recorded(records, plan, key)
+    found = settle(plan, optuna_study.look(plan, key, *storage), known)
+    whole = [unknown for unknown in found.unknown if all(variant in known for variant in unknown.variants)]
+    done = len(found.done) + len(found.tell) + len(whole)
+    left = _new_trainings(plan, set(known), plan.n_trials - done)
+    return _forecast(plan, refused, found.lines(), done, left, _step_s(records, plan.engine), workers)
+
+
+def _new_trainings(plan: Plan, known: set[str], n_trials: int) -> list[Variant]:
+    """The longest variant of each training that is missing; of a sampled design, as many as its largest are."""
+    if isinstance(plan.design, Sampled):
+        largest = plan.variant(plan.corners()[-1])
+        return [largest] * (max(0, n_trials) * len(plan.design.seeds))
+    variants = [variant for point in plan.points() if (variant := plan.variant(point)).key not in known]
+    return [max(training, key=lambda variant: variant.epochs) for training in by_training(variants)]
+
+
+def _forecast(
+    plan: Plan,
+    refused: list[str],
+    settled: list[str],
+    done: int,
+    left: Sequence[Variant],
+    step: tuple[float, str],
+    workers: int,
+) -> Forecast:
+    steps = sum(variant.epochs * variant.steps_per_epoch for variant in left)
+    epochs = sum(variant.epochs for variant in left)
+    step_s, told_by = step
+    return Forecast(refused, settled, done, plan.n_trials, len(left), epochs, steps * step_s / workers, told_by)
+
+
+def _step_s(records: Records | None, engine: str) -> tuple[float, str]:
+    """Seconds an optimizer step with this engine, and what that is told by."""
+    if records is None:
+        return _STEP_S.get(engine, 0.0), _README
+    for parent in reversed(records.studies()):
+        if parent.tags["harness.engine"] == engine and (times := _recorded_steps_s(records, parent)):
+            return median(times), f"{len(times)} trainings of {parent.tags['harness.study']}"
+    return _STEP_S.get(engine, 0.0), _README
+
+
+def _recorded_steps_s(records: Records, parent: RunRecord) -> list[float]:
+    """Seconds a step of each training of a study; of runs that were read off one, the longest says how long it took."""
+    longest: dict[frozenset[tuple[str, str]], RunRecord] = {}
+    for run in records.runs(parent.tags["harness.study_key"], TRAINING):
+        if run.status == "FINISHED":
+            known = longest.setdefault(same_training(run), run)
+            if int(run.params["epochs"]) > int(known.params["epochs"]):
+                longest[same_training(run)] = run
+    steps = (int(run.params["epochs"]) * -(-N_IMAGES // int(run.settings["batch_size"])) for run in longest.values())
+    return [run.metrics["duration_s"] / count for run, count in zip(longest.values(), steps, strict=True)]

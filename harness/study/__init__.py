@@ -1,0 +1,1 @@
+"""Study configurations: what a study is, and the TOML files that define one."""

@@ -1,0 +1,214 @@
+"""What a study is: its space, its design, its objectives and its engine, validated."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from harness.engines import registry
+from harness.errors import UsageError
+from harness.network.variant import BASELINE, AdamKind, Shape, SoftmaxPlace, Variant
+
+Value = int | float | str
+NAME_PATTERN = r"[a-z0-9][a-z0-9_-]{0,63}"
+Objective = Literal["errors", "epochs"]
+
+
+class _Part(BaseModel):
+    """A table of a study file: frozen, and without keys that nothing reads."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class IntRange(_Part):
+    """Whole numbers from ``low`` to ``high``, both included, on a linear or logarithmic scale."""
+
+    low: int
+    high: int
+    step: Annotated[int, Field(ge=1)] = 1
+    log: bool = False
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.low >= self.high:
+            msg = f"low ({self.low}) must be below high ({self.high})"
+            raise ValueError(msg)
+        if (self.high - self.low) % self.step:
+            msg = f"high ({self.high}) must be reached from low ({self.low}) in steps of {self.step}"
+            raise ValueError(msg)
+        if self.log and (self.low < 1 or self.step > 1):
+            msg = "a logarithmic scale begins at 1 or above and has no step"
+            raise ValueError(msg)
+        return self
+
+
+class FloatRange(_Part):
+    """Numbers from ``low`` to ``high``, both included, on a linear or logarithmic scale."""
+
+    low: Annotated[float, Field(allow_inf_nan=False)]
+    high: Annotated[float, Field(allow_inf_nan=False)]
+    log: bool = False
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.low >= self.high:
+            msg = f"low ({self.low}) must be below high ({self.high})"
+            raise ValueError(msg)
+        if self.log and self.low <= 0:
+            msg = f"low ({self.low}) must be above 0 on a logarithmic scale"
+            raise ValueError(msg)
+        return self
+
+
+IntChoices = Annotated[list[int], Field(min_length=1)]
+FloatChoices = Annotated[list[float], Field(min_length=1)]
+
+
+class Space(_Part):
+    """What varies: a list of values, or a range, of each parameter; what is not named is the baseline's."""
+
+    epochs: IntChoices | IntRange | None = None
+    learning_rate: FloatChoices | FloatRange | None = None
+    seed: IntChoices | None = None
+    batch_size: IntChoices | IntRange | None = None
+    softmax: Annotated[list[SoftmaxPlace], Field(min_length=1)] | None = None
+
+    def parameters(self) -> dict[str, list[int] | list[float] | list[str] | IntRange | FloatRange]:
+        """The parameters that vary, by name, in the order of their declaration."""
+        return {name: getattr(self, name) for name in type(self).model_fields if getattr(self, name) is not None}
+
+
+class Fixed(_Part):
+    """What every trial has in place of the baseline's value; ``adam`` is the engine's own unless it says so."""
+
+    epochs: int = BASELINE.epochs
+    learning_rate: float = BASELINE.learning_rate
+    seed: int = BASELINE.seed
+    layers: list[int] = Field(default_factory=lambda: list(BASELINE.layers))
+    batch_size: int = BASELINE.batch_size
+    softmax: SoftmaxPlace = BASELINE.softmax
+    adam: AdamKind | None = None
+    beta_1: float = BASELINE.beta_1
+    beta_2: float = BASELINE.beta_2
+    epsilon: float = BASELINE.epsilon
+
+
+class Factorial(_Part):
+    """Every combination of the listed values is a trial."""
+
+    kind: Literal["factorial"]
+
+
+class Sampled(_Part):
+    """A sampler proposes the trials; each is trained with every one of ``seeds``."""
+
+    kind: Literal["sampled"]
+    sampler: Literal["tpe", "random"]
+    trials: Annotated[int, Field(ge=1)]
+    seeds: Annotated[list[int], Field(min_length=1)]
+    sampler_seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
+
+
+class Plan(_Part):
+    """A study, whole.
+
+    Attributes:
+        name: what it is called; also its folder under ``out``.
+        description: what it asks, for people.
+        engine: what trains.
+        objectives: what is made small, in this order: the mean error count after the last epoch over a trial's
+            seeds, or its epochs.
+        space: what varies.
+        fixed: what does not.
+        design: which points of the space are trials.
+    """
+
+    name: Annotated[str, Field(pattern=f"^{NAME_PATTERN}$")]
+    description: str
+    engine: str
+    objectives: Annotated[list[Objective], Field(min_length=1)]
+    space: Space
+    fixed: Fixed = Fixed()
+    design: Annotated[Factorial | Sampled, Field(discriminator="kind")]
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        problems = [*self._engine_problems(), *self._space_problems(), *self._seed_problems()]
+        if problems:
+            raise ValueError("; ".join(problems))
+        for corner in self.corners():
+            self.variant(corner)  # raises a ValueError that names the field
+        return self
+
+    def _engine_problems(self) -> list[str]:
+        try:
+            registry.check(self.engine)
+        except UsageError as error:
+            return [f"engine: {error.cause} ({error.remedy.rstrip('.')})"]
+        return []
+
+    def _space_problems(self) -> list[str]:
+        varied = self.space.parameters()
+        problems = [f"{name}: stands in both space and fixed" for name in varied if name in self.fixed.model_fields_set]
+        if len(set(self.objectives)) < len(self.objectives):
+            problems.append("objectives: one stands in the list twice")
+        if not varied:
+            problems.append("space: names no parameter")
+        for name, values in varied.items():
+            if isinstance(self.design, Factorial) and not isinstance(values, list):
+                problems.append(f"space.{name}: a factorial design takes a list of values, not a range")
+            if isinstance(self.design, Sampled) and name == "softmax":
+                problems.append(f"space.{name}: only a factorial design can vary it")
+            elif isinstance(self.design, Sampled) and isinstance(values, list):
+                problems.append(f"space.{name}: a sampled design takes a range (low, high), not a list")
+            if isinstance(values, list) and len(set(values)) < len(values):
+                problems.append(f"space.{name}: a value stands in the list twice")
+        return problems
+
+    def _seed_problems(self) -> list[str]:
+        if not isinstance(self.design, Sampled):
+            return []
+        problems = []
+        if len(set(self.design.seeds)) < len(self.design.seeds):
+            problems.append("design.seeds: a seed stands in the list twice")
+        if "seed" in self.fixed.model_fields_set or self.space.seed is not None:
+            problems.append("seed: a sampled design has its seeds in design.seeds, not in fixed or space")
+        return problems
+
+    def corners(self) -> list[dict[str, Value]]:
+        """Combinations that hold every extreme value, enough to find any value that a variant refuses."""
+        extremes: dict[str, list[Value]] = {
+            name: [min(values), max(values)] if isinstance(values, list) else [values.low, values.high]
+            for name, values in self.space.parameters().items()
+        }
+        if isinstance(self.design, Sampled):
+            extremes["seed"] = [min(self.design.seeds), max(self.design.seeds)]
+        return [dict(zip(extremes, values, strict=True)) for values in zip(*extremes.values(), strict=True)]
+
+    def variant(self, point: dict[str, Value]) -> Variant:
+        """The variant at a point of the space."""
+        fields: dict[str, Any] = {**self.fixed.model_dump(), **point}
+        fields["layers"] = tuple(fields["layers"])
+        fields["adam"] = fields["adam"] or registry.baseline(self.engine).adam
+        return Variant(**fields)
+
+    def points(self) -> list[dict[str, Value]]:
+        """The points of a factorial design, the first parameter varying slowest; empty for a sampled one."""
+        if isinstance(self.design, Sampled):
+            return []
+        varied = self.space.parameters()
+        values: list[list[Value]] = [list(choices) for choices in varied.values() if isinstance(choices, list)]
+        return [dict(zip(varied, point, strict=True)) for point in itertools.product(*values)]
+
+    @property
+    def shape(self) -> Shape | None:
+        """The shape of all variants, if they have one."""
+        shapes = {self.variant(corner).shape for corner in self.corners()}
+        return shapes.pop() if len(shapes) == 1 else None
+
+    @property
+    def n_trials(self) -> int:
+        """How many trials the study has when it is complete."""
+        return self.design.trials if isinstance(self.design, Sampled) else len(self.points())

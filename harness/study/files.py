@@ -1,0 +1,89 @@
+"""Reading a study from its TOML file: found by name or path, refused with the place of the mistake."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from importlib import resources
+from importlib.resources.abc import Traversable
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from harness.errors import StudyFileError, UsageError
+from harness.network.variant import describe
+from harness.provenance import checkout
+from harness.study.config import NAME_PATTERN, Plan, Sampled
+
+
+def _files() -> dict[str, Traversable]:
+    """The study files of the project, by name: package data of an installed wheel, else those of the checkout."""
+    folder: Traversable = resources.files("harness.study") / "studies"
+    root = checkout()
+    if not folder.is_dir() and root is not None:
+        folder = root / "studies"
+    files = folder.iterdir() if folder.is_dir() else ()
+    return {file.name.removesuffix(".toml"): file for file in files if file.name.endswith(".toml")}
+
+
+def names() -> list[str]:
+    """The names of the studies that come with the project."""
+    return sorted(_files())
+
+
+def load(study: str) -> Plan:
+    """Read a study.
+
+    Args:
+        study: the name of a study that comes with the project, or the path of a TOML file, whose stem is its name.
+
+    Raises:
+        StudyFileError: there is none, it is not TOML, or it says something that a study may not say.
+    """
+    if (file := _files().get(study)) is not None:
+        return _parse(file.read_bytes(), study, f"studies/{study}.toml")
+    path = Path(study)
+    if path.suffix != ".toml":
+        remedy = f"Studies: {', '.join(names())}; or give the path of a .toml file."
+        raise StudyFileError(f"no study is called {study!r}", remedy)
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise StudyFileError(f"{path}: cannot be read ({error.strerror})", "Give the path of a study file.") from error
+    return _parse(content, path.stem, str(path))
+
+
+def changed(plan: Plan, *, trials: int | None, name: str | None) -> Plan:
+    """The study with another number of trials in all, or under another name, where these are given.
+
+    Raises:
+        UsageError: it has no such number, or that is no name.
+    """
+    if trials is not None and not isinstance(plan.design, Sampled):
+        cause = f"--trials: the trials of {plan.name} are its grid, {plan.n_trials} in all"
+        raise UsageError(cause, "Only a sampled design has a number of trials; let the lists of the space grow.")
+    if name is not None and not re.fullmatch(NAME_PATTERN, name):
+        raise UsageError(f"--new-name: {name!r} is not a name for a study", "Use small letters, digits, - and _.")
+    design = plan.design.model_copy(update={} if trials is None else {"trials": trials})
+    return plan.model_copy(update={"name": name or plan.name, "design": design})
+
+
+def _parse(content: bytes, name: str, where: str) -> Plan:
+    try:
+        table = tomllib.loads(content.decode())
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise StudyFileError(f"{where}: not TOML: {error}", "Mend the file there.") from error
+    if not re.fullmatch(NAME_PATTERN, name):
+        remedy = "A study is named by its file: rename it, in small letters, digits, - and _."
+        raise StudyFileError(f"{where}: {name!r} is not a name for a study", remedy)
+    if "name" in table:
+        raise StudyFileError(f"{where}: name: a study is named by its file", "Take the key out; rename the file.")
+    try:
+        return Plan.model_validate({**table, "name": name})
+    except ValidationError as error:
+        remedy = (
+            "A study has description, engine, objectives (errors, epochs), [space] (epochs, learning_rate, seed, "
+            "batch_size), [fixed] (these and layers), and [design] with kind factorial, or sampled with sampler "
+            "(tpe, random), trials, seeds and sampler_seed."
+        )
+        raise StudyFileError(f"{where}: {describe(error)}", remedy) from error

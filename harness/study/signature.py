@@ -1,0 +1,81 @@
+"""What the finished trials of a study mean: what must stay the same for it to be gone on with."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from harness import provenance
+from harness.data.digits import Digits
+from harness.network.variant import TRACE_VERSION
+from harness.study.config import FloatRange, IntRange, Plan, Sampled
+
+# Packages whose upgrade may change what training computes.
+_COMPUTING = ("tensorflow", "keras")
+
+
+def of(plan: Plan, digits: Digits) -> dict[str, Any]:
+    """What a trial of this study, run now, means: plain values that JSON keeps as they are.
+
+    The values of the space are not in it, nor how many trials there are or what proposes them: a study may grow.
+    """
+    varied = set(plan.space.parameters())
+    fixed = plan.variant({}).model_dump(mode="json", exclude=varied)
+    if isinstance(plan.design, Sampled):
+        fixed.pop("seed", None)
+    versions = provenance.versions()
+    return {
+        "design": plan.design.kind,
+        "objectives": list(plan.objectives),
+        "seeds": plan.design.seeds if isinstance(plan.design, Sampled) else None,
+        "fixed": fixed,
+        "scales": {
+            name: "logarithmic" if values.log else "linear"
+            for name, values in plan.space.parameters().items()
+            if isinstance(values, IntRange | FloatRange)
+        },
+        "engine": plan.engine,
+        "dataset": {"name": digits.name, "sha256_x": digits.sha256_x, "sha256_y": digits.sha256_y},
+        "trace": TRACE_VERSION,
+        **{name: versions[name] for name in _COMPUTING},
+    }
+
+
+def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """What of a study's meaning is not as it was, in words; nothing where its finished trials mean the same."""
+    plain = (name for name in (*now, *(set(before) - set(now))) if name not in {"fixed", "scales", "dataset"})
+    found = [_change(name, before.get(name), now.get(name)) for name in plain if before.get(name) != now.get(name)]
+    was, new = before.get("dataset", {}), now["dataset"]
+    if was != new:
+        found.append(_change("images", _images(was), _images(new)))
+    # A value that was fixed may begin to vary, and one that varied become fixed: each trial has its own all the same.
+    for part in ("fixed", "scales"):
+        was, new = before.get(part, {}), now[part]
+        found += [_change(name, was[name], new[name]) for name in new if name in was and was[name] != new[name]]
+    return found
+
+
+def key(name: str, generation: int, meaning: Mapping[str, Any]) -> str:
+    """What the records of one study are told apart by: 12 hex digits.
+
+    Args:
+        name: of the study.
+        generation: a number that no other recorded study of this name has, from 0.
+        meaning: of its trials when it begins; what is found in one store alone is so found again.
+    """
+    content = json.dumps([name, generation, meaning], sort_keys=True)
+    return hashlib.sha256(content.encode()).hexdigest()[:12]
+
+
+def _change(name: str, was: object, now: object) -> str:
+    return f"{name}: {_brief(was)} before, {_brief(now)} now"
+
+
+def _brief(value: object) -> str:
+    return ", ".join(str(item) for item in value) if isinstance(value, list) else str(value)
+
+
+def _images(dataset: Mapping[str, str]) -> str:
+    return f"{dataset.get('name', 'unknown')} ({dataset.get('sha256_x', '')[:12]})"

@@ -1,0 +1,1 @@
+"""MLflow, the record of every study: opening its store, reading and writing runs, models and pages."""

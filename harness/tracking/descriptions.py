@@ -1,0 +1,158 @@
+"""What a study's own run says of itself in MLflow, and what its trials are called: Markdown and short labels."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from harness.network.variant import N_IMAGES, Variant
+from harness.study.config import Plan, Sampled
+from harness.tracking import model_selection
+from harness.tracking.reader import DESCRIPTION, StudyRecord
+from harness.tracking.views import address
+
+_SHORT = {"learning_rate": "lr", "batch_size": "batch"}
+# In this order things that differ are told.
+_ORDER = ("learning_rate", "epochs", "batch_size", "softmax", "seed")
+_MOST_ROWS = 40
+_BEST_TRIALS = 10
+
+
+def brief(values: Any) -> str:  # noqa: ANN401 - a list or one of two kinds of range
+    """The values of a parameter of a space, in one line."""
+    if isinstance(values, list):
+        return ", ".join(str(value) for value in values)
+    scale = ", logarithmic" if values.log else ""
+    step = getattr(values, "step", 1)
+    return f"{values.low} to {values.high}{f' in steps of {step}' if step > 1 else ''}{scale}"
+
+
+def label(variant: Variant, plan: Plan, *, seed: bool = True) -> str:
+    """What a trial or training is called: what differs in its study, such as ``lr 0.001, 40 epochs, seed 3``.
+
+    Args:
+        variant: what is trained.
+        plan: the study.
+        seed: whether the seed may be told; a trial of several has none.
+    """
+    varied = {*plan.space.parameters(), *(("seed",) if isinstance(plan.design, Sampled) else ())}
+    told = [name for name in _ORDER if name in varied and (seed or name != "seed")]
+    return ", ".join(_told(name, variant.settings()[name]) for name in told)
+
+
+def _told(name: str, value: float | str) -> str:
+    if name == "epochs":
+        return f"{value} epoch{'' if value == 1 else 's'}"
+    return f"{_SHORT.get(name, name)} {value:.3g}" if isinstance(value, float) else f"{_SHORT.get(name, name)} {value}"
+
+
+def begun(plan: Plan, dataset: str) -> str:
+    """What is said of a study while it runs."""
+    space = "\n".join(f"| {name} | {brief(values)} |" for name, values in plan.space.parameters().items())
+    if isinstance(plan.design, Sampled):
+        space += f"\n| seed | {brief(plan.design.seeds)}: every trial is trained with each |"
+    return (
+        "**Results.** It is being run, or was stopped: they stand here when it has ended.\n\n"
+        f"**What.** {_what(plan.description)} {plan.n_trials} trials, engine `{plan.engine}`, images `{dataset}`:\n\n"
+        f"| varies | over |\n|---|---|\n{space}\n\n{_again(plan.name)}"
+    )
+
+
+def ended(record: StudyRecord) -> str:
+    """What is said of a study that has ended: its results first."""
+    tags, params = record.parent.tags, record.parent.params
+    cells = model_selection.cells(record.trainings)
+    varied = [name for name in _ORDER if name != "seed" and len({cell.settings[name] for cell in cells}) > 1]
+    space = "\n".join(
+        f"| {name.removeprefix('space.')} | {values} |" for name, values in params.items() if name.startswith("space.")
+    )
+    failed = sum(run.status == "FAILED" for run in record.trainings)
+    said = [
+        # Three lines of a note are shown at first, so that these say the most.
+        f"**Results.** {_summary(record)}",
+        _table(cells, varied, is_search=params.get("design") == "sampled"),
+        f"{failed} runs failed; each says why in its tag `harness.failure`." if failed else "",
+        f"**What.** {_what(tags.get(DESCRIPTION, ''))} {_means(tags)}:",
+        f"| varies | over |\n|---|---|\n{space}",
+        _look(address(record.experiment_id, tags["harness.study_key"])),
+        _again(tags["harness.study"]),
+    ]
+    return "\n\n".join(part for part in said if part)
+
+
+def _what(description: str) -> str:
+    said = description.strip()
+    if said and said[-1] not in ".!?:":
+        said += "."
+    return said or "The 25/15/10 network, trained on 5000 handwritten digits."
+
+
+def _means(tags: Mapping[str, str]) -> str:
+    return f"Engine `{tags['harness.engine']}`, images `{tags['harness.dataset']}`"
+
+
+def _summary(record: StudyRecord) -> str:
+    done = [run for cell in model_selection.cells(record.trainings) for run in cell.runs]
+    if not done:
+        return "No run has finished."
+    at_zero = sum(model_selection.errors(run) == 0 for run in done)
+    said = f"{at_zero} of {len(done)} runs have zero errors after their last epoch."
+    own, best = model_selection.baseline(done, record.parent.tags["harness.engine"]), model_selection.best(done)
+    if own is not None:
+        first = own.metrics.get("first_zero_epoch")
+        reached = "never had zero" if first is None else f"had zero for the first time at epoch {first:.0f}"
+        said += f" The baseline has {model_selection.errors(own)} after {own.params['epochs']} epochs and {reached}."
+    if best is not None:
+        what = (
+            "The cheapest variant at zero"
+            if model_selection.errors(best) == 0
+            else "None is at zero; the fewest errors"
+        )
+        said += f" {what}: {best.name}, {model_selection.errors(best)} errors."
+    return said
+
+
+def _table(cells: list[model_selection.Cell], varied: list[str], *, is_search: bool) -> str:
+    """The results over seeds: of a search the best, else in the order of what varies, as many as can be read."""
+    if not cells:
+        return ""
+    if is_search:
+        shown = sorted(cells, key=lambda cell: (cell.mean_errors, cell.epochs))[:_BEST_TRIALS]
+    else:
+        shown = sorted(cells, key=lambda cell: [_sortable(cell.settings[name]) for name in varied])[:_MOST_ROWS]
+    head = [*(name.replace("_", " ") for name in varied), "runs", "at zero", "mean errors", "mean loss"]
+    rows = [
+        [
+            *(cell.settings[name] for name in varied),
+            *(str(len(cell.runs)), str(cell.at_zero), f"{cell.mean_errors:.1f}", f"{cell.mean_loss:.4f}"),
+        ]
+        for cell in shown
+    ]
+    lines = [head, ["---"] * len(varied) + ["---:"] * 4, *rows]
+    left_out = len(cells) - len(shown)
+    more = f"\n\nand {left_out} more in the report." if left_out else ""
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines) + more
+
+
+def _sortable(text: str) -> tuple[float, str]:
+    try:
+        return float(text), ""
+    except ValueError:
+        return 0.0, text
+
+
+def _look(view: str) -> str:
+    return (
+        f"**Look.** The artifacts hold the report (`report.html`). [Loss and errors of every training]({view}) is a "
+        "view of the runs, which stands under *Views* above their table too."
+    )
+
+
+def _again(name: str) -> str:
+    return (
+        f"**Again.** `harness study run {name}` goes on with it and trains nothing twice; `harness report {name}` "
+        "writes its report.\n\n"
+        f"**Words.** Errors are training errors: images of the {N_IMAGES} that the network learned from and still gets "
+        "wrong. `final_errors` counts them after the last epoch; `first_zero_epoch` is the first epoch after which "
+        "there was none, absent if there was no such epoch. They are two numbers because errors come back."
+    )

@@ -1,0 +1,61 @@
+"""One runner a study, as far as this machine's file systems reach."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from harness.errors import StoppedError
+from harness.files import write_text
+from harness.tracking.owner import Runner
+
+_LOCK, _HOLDER = "run.lock", "run.json"
+_SAID_S = 2.0
+
+
+@contextmanager
+def sole_runner(folder: Path, me: Runner) -> Iterator[None]:
+    """Keep others from running the study of this folder; the system lets go of it however this process ends.
+
+    Raises:
+        StoppedError: another process is running the study, or the folder cannot be written.
+    """
+    path = folder / _LOCK
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(path)
+        lock.acquire(blocking=False)
+    except Timeout:
+        who = _named_holder(folder)
+        cause = f"the study is being run by {who or 'another process'}, which holds {path}"
+        raise StoppedError(cause, "Wait until it ends, or stop it.") from None
+    except OSError as error:
+        cause = f"{folder}: cannot be written ({error.strerror or error})"
+        raise StoppedError(cause, "Make the folder writable, or run in another.") from error
+    try:
+        write_text(folder / _HOLDER, me.text() + "\n")
+        yield
+    finally:
+        (folder / _HOLDER).unlink(missing_ok=True)
+        lock.release()
+
+
+def holder(folder: Path) -> Runner | None:
+    """Who is running the study of this folder; None where nobody is, or has not said so yet."""
+    try:
+        runner = Runner.parse((folder / _HOLDER).read_text())
+    except OSError:
+        return None
+    return runner if runner is not None and (runner.is_alive(0) or not runner.is_near()) else None
+
+
+def _named_holder(folder: Path) -> Runner | None:
+    """The holder, which says who it is as soon as it has the lock."""
+    deadline_s = time.monotonic() + _SAID_S
+    while (who := holder(folder)) is None and time.monotonic() < deadline_s:
+        time.sleep(0.05)
+    return who

@@ -1,0 +1,209 @@
+"""The baseline's and the best variant's models, kept in MLflow's registry."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+from mlflow.entities import LoggedModelOutput
+from mlflow.exceptions import MlflowException
+from numpy.typing import NDArray
+
+from harness.data.digits import Digits
+from harness.tracking import model_selection
+from harness.tracking.location import EXPERIMENT
+from harness.tracking.reader import RunRecord, StudyRecord
+from harness.tracking.store import failures
+from harness.tracking.writer import Tracker
+
+MODEL = EXPERIMENT
+BASELINE, BEST = "baseline", "best"
+_ABOUT = (
+    "The lab's network for handwritten digits, 400 inputs (images of 20x20, unrolled column by column) to 10 logits, "
+    "trained by `harness study run`. `baseline` is the reference variant, `best` the cheapest at zero errors; both are "
+    "of the study that was run last."
+)
+_PATIENCE_S = 120
+
+
+@dataclass(frozen=True)
+class _Kept:
+    """A run that is kept as a model.
+
+    Attributes:
+        run: which.
+        aliases: by which its version of the model is known.
+        version: that it has already; empty where it is not registered yet.
+        weights: of a run that is not.
+    """
+
+    run: RunRecord
+    aliases: list[str]
+    version: str
+    weights: tuple[NDArray[np.float32], ...]
+
+
+class Registry:
+    """Registers the models of a study.
+
+    Args:
+        tracker: where its runs are recorded.
+        record: the study.
+        digits: its images.
+    """
+
+    def __init__(self, tracker: Tracker, record: StudyRecord, digits: Digits) -> None:
+        self._tracker, self._record, self._digits = tracker, record, digits
+        self._client: Any = tracker.client
+
+    @contextmanager
+    def keeping(self) -> Iterator[list[str]]:
+        """Register the models; what is done in this context is done while another process makes them.
+
+        Yields:
+            a list that at the end of the context has a line for each model: what became of it.
+
+        Raises:
+            StoppedError: the store fails.
+        """
+        lines: list[str] = []
+        with failures():
+            kept = self._kept(lines)
+        new = [one for one in kept if not one.version]
+        with TemporaryDirectory(prefix="harness-models-") as folder:
+            with failures():
+                ids = {one.run.run_id: self._begin(one, Path(folder)) for one in new}
+            process = self._start(Path(folder)) if new else None
+            try:
+                yield lines
+                failure = "" if process is None else _ended(process)
+                with failures():
+                    lines += [self._end(one, ids.get(one.run.run_id, ""), Path(folder), failure) for one in kept]
+            finally:
+                if process is not None and process.poll() is None:
+                    process.kill()
+                    process.wait()
+
+    def _kept(self, lines: list[str]) -> list[_Kept]:
+        """The runs to keep; of those that have no weights, a line says so."""
+        trainings, engine = self._record.trainings, self._record.parent.tags["harness.engine"]
+        chosen = {BASELINE: model_selection.baseline(trainings, engine), BEST: model_selection.best(trainings)}
+        found: dict[str, _Kept] = {}
+        for alias, run in chosen.items():
+            if run is None:
+                lines.append(f"no model {alias}: the study has no such run")
+            elif run.run_id in found:
+                found[run.run_id].aliases.append(alias)
+            elif version := self._version(run):
+                found[run.run_id] = _Kept(run, [alias], version, ())
+            elif weights := self._tracker.weights(run.run_id):
+                found[run.run_id] = _Kept(run, [alias], "", weights)
+            else:
+                lines.append(f"no model {alias}: the run {run.name} was recorded without weights (engine {engine})")
+        return list(found.values())
+
+    def _version(self, run: RunRecord) -> str:
+        """The version of the model that a run is registered as; empty where it is not."""
+        found = self._client.search_model_versions(f"name = '{MODEL}' and run_id = '{run.run_id}'")
+        return max((str(version.version) for version in found), key=int, default="")
+
+    def _begin(self, one: _Kept, folder: Path) -> str:
+        """Create the model that a run is kept as, and leave for the other process what it needs; return its id."""
+        run, settings = one.run, one.run.settings
+        params = {name: settings[name] for name in ("epochs", "learning_rate", "seed")}
+        made = self._client.create_logged_model(
+            self._record.experiment_id, one.aliases[0], source_run_id=run.run_id, params=params, model_type="keras"
+        )
+        own = folder / run.run_id
+        own.mkdir()
+        asked = {
+            "layers": [int(units) for units in settings["layers"].split("-")],
+            "softmax": settings["softmax"],
+            "run_id": run.run_id,
+            "model_id": made.model_id,
+            "location": made.artifact_location,
+        }
+        np.savez(own / "weights.npz", *one.weights)
+        (own / "asked.json").write_text(json.dumps(asked))
+        return str(made.model_id)
+
+    def _start(self, folder: Path) -> subprocess.Popen[bytes]:
+        np.savez(folder / "images.npz", features=self._digits.features, labels=self._digits.labels)
+        with (folder / "log").open("wb") as log:
+            environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1"}
+            return subprocess.Popen(
+                [sys.executable, "-m", "harness.tracking.model_export", str(folder)],
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,  # Ctrl-C is for this process, which then ends that one
+            )
+
+    def _end(self, one: _Kept, model_id: str, folder: Path, failure: str) -> str:
+        """Register what the other process made; return what became of it."""
+        named, version = " and ".join(one.aliases), one.version
+        if not version:
+            wrong, expected = folder / one.run.run_id / "wrong.json", model_selection.errors(one.run)
+            if not wrong.is_file():
+                failure = failure or _last_line(folder / "log")
+            elif json.loads(wrong.read_text()) != expected:
+                failure = f"Keras finds {wrong.read_text()} errors with the weights of a run that has {expected}"
+            if failure:
+                self._client.finalize_logged_model(model_id, "FAILED")
+                return f"no model {named}: {failure}"
+            version = self._register(one, model_id, folder / one.run.run_id / "model")
+        known = self._aliases(version)
+        for alias in one.aliases:
+            if alias not in known:
+                self._client.set_registered_model_alias(MODEL, alias, version)
+        return f"model {MODEL}, version {version}: {named} ({one.run.name}, {model_selection.errors(one.run)} errors)"
+
+    def _register(self, one: _Kept, model_id: str, path: Path) -> str:
+        client, run, tags = self._client, one.run, self._record.parent.tags
+        client.log_model_artifacts(model_id, str(path))
+        client.finalize_logged_model(model_id, "READY")
+        client.log_outputs(run.run_id, [LoggedModelOutput(model_id, int(run.params["epochs"]))])
+        try:
+            client.create_registered_model(MODEL, description=_ABOUT)
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                raise
+        version = client.create_model_version(
+            MODEL,
+            f"models:/{model_id}",
+            run.run_id,
+            {"harness.study": tags["harness.study"], "harness.dataset": tags["harness.dataset"]},
+            description=f"{run.name}: {model_selection.errors(run)} errors on {tags['harness.dataset']}, study "
+            f"{tags['harness.study']}, engine {tags['harness.engine']}.",
+            model_id=model_id,
+        )
+        return str(version.version)
+
+    def _aliases(self, version: str) -> set[str]:
+        return set(self._client.get_model_version(MODEL, version).aliases)
+
+
+def _ended(process: subprocess.Popen[bytes]) -> str:
+    """Wait for the other process; return why it has failed, as far as that is known, or nothing."""
+    try:
+        process.wait(_PATIENCE_S)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+        return f"it was not made within {_PATIENCE_S} s"
+    return ""
+
+
+def _last_line(log: Path) -> str:
+    lines = log.read_text(errors="replace").strip().splitlines()
+    return lines[-1] if lines else "the process that makes it ended"

@@ -1,0 +1,299 @@
+"""Reading what was recorded: studies and their runs, as MLflow has them."""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+import re
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
+
+import numpy as np
+from mlflow.entities import Run as MlflowRun
+from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+from numpy.typing import NDArray
+
+from harness.errors import UsageError
+from harness.files import masked
+from harness.network.variant import BASELINE
+from harness.study.config import NAME_PATTERN
+from harness.tracking.location import tracking_uri
+from harness.tracking.owner import Runner
+from harness.tracking.store import RUN_ONE, Store, failures
+
+OUTCOME = "outcome.json"
+IMAGES = "images.npz"
+WEIGHTS = "weights.npz"  # of the runs that may be kept as models
+STUDY, TRIAL, TRAINING = "study", "trial", "training"
+
+# Tags of a study's own run.
+LAST_RUN = "harness.last_run_ms"
+MEANING = "harness.meaning"
+ARCHIVED = "harness.archived"
+DESCRIPTION = "harness.description"
+TOTAL = "harness.engines.training"  # how many trials the study has when it is complete
+RUNNER = "harness.runner"
+HEARTBEAT = "harness.heartbeat_s"
+ASKING = "harness.asking."  # and an id: of a process that asks whether it may run the study
+DONE = "harness.trials_done"
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """A run as MLflow has it.
+
+    Attributes:
+        run_id: MLflow's.
+        name: for people.
+        status: MLflow's: ``FINISHED``, ``FAILED``, ``KILLED`` or ``RUNNING``.
+        params: as they were recorded.
+        metrics: the last value of each.
+        tags: as they were recorded.
+        started_ms: milliseconds since 1970.
+        ended_ms: the same, or None while it runs.
+        losses: one value an epoch, from epoch 1; nothing where they were not read.
+        errors: the same.
+        wrong_images: indices (from 0) of the images that are wrong after the last epoch.
+        wrong_answers: what these are taken for, -1 for no digit; empty where it was not recorded.
+        softmax: the figures of a :class:`harness.network.softmax.SoftmaxCheck` by way.
+        softmax_by_size: those of each :class:`harness.network.softmax.SizedCheck`; empty where it was not recorded.
+    """
+
+    run_id: str
+    name: str
+    status: str
+    params: Mapping[str, str]
+    metrics: Mapping[str, float]
+    tags: Mapping[str, str]
+    started_ms: int
+    ended_ms: int | None = None
+    losses: tuple[float, ...] = ()
+    errors: tuple[int, ...] = ()
+    wrong_images: tuple[int, ...] = ()
+    wrong_answers: tuple[int, ...] = ()
+    softmax: Mapping[str, Mapping[str, float | None]] = field(default_factory=dict)
+    softmax_by_size: Sequence[Mapping[str, Any]] = ()
+
+    @property
+    def settings(self) -> dict[str, str]:
+        """Every setting of what was trained; those that are not among the parameters are the baseline's."""
+        return {name: self.params.get(name, str(value)) for name, value in BASELINE.settings().items()}
+
+    @property
+    def runner(self) -> Runner | None:
+        """Of a study's own run: who is running it; None where nobody is."""
+        runner = Runner.parse(self.tags.get(RUNNER, ""))
+        heartbeat_s = float(self.tags.get(HEARTBEAT, "0"))
+        return runner if runner is not None and runner.is_alive(heartbeat_s) else None
+
+
+@dataclass(frozen=True)
+class Images:
+    """The images that a study was run with, as they were recorded to be drawn.
+
+    Attributes:
+        x: ``(5000, 400)``, ``uint8``, 0 to 255, unrolled as the lab does.
+        y: ``(5000,)``, the digits that they are.
+    """
+
+    x: NDArray[np.uint8]
+    y: NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class StudyRecord:
+    """A study as MLflow has it.
+
+    Attributes:
+        parent: the run of the study itself.
+        trainings: the runs of its trainings, in the order of their trials.
+        images: None where none were recorded.
+        experiment_id: of MLflow's experiment.
+        tracking_uri: where all this was read, without passwords.
+    """
+
+    parent: RunRecord
+    trainings: tuple[RunRecord, ...]
+    images: Images | None = None
+    experiment_id: str = ""
+    tracking_uri: str = field(default_factory=lambda: masked(tracking_uri()))
+
+
+class Records:
+    """Reads the runs of studies.
+
+    Args:
+        create: make the database if there is none.
+
+    Attributes:
+        client: MLflow's.
+
+    Raises:
+        StoppedError: here and in every method: the store cannot be reached or read.
+        UsageError: there is no database, and none was to be made.
+    """
+
+    def __init__(self, *, create: bool = False) -> None:
+        self._store = Store(create=create)
+        self.client = self._store.client
+
+    def studies(self, name: str | None = None) -> list[RunRecord]:
+        """The parent runs of the studies of this name, or of all, oldest first, with those that were put aside."""
+        condition = f"tags.`harness.role` = '{STUDY}'"
+        if name is not None:
+            if not re.fullmatch(NAME_PATTERN, name):
+                return []
+            condition += f" and tags.`harness.study` = '{name}'"
+        with failures():
+            found = [_record(run) for run in self._store.search(condition)]
+        return sorted(found, key=lambda run: (run.started_ms, run.run_id))
+
+    def newest_study(self, name: str | None = None) -> RunRecord | None:
+        """The parent run of the study of this name, or of that which was run last; None if there is none."""
+        found = [run for run in self.studies(name) if ARCHIVED not in run.tags]
+        return max(found, key=lambda run: int(run.tags.get(LAST_RUN, "0")), default=None)
+
+    def runs(self, key: str, role: str) -> Iterator[RunRecord]:
+        """The runs of a study in a role, without histories."""
+        with failures():
+            condition = f"tags.`harness.study_key` = '{key}' and tags.`harness.role` = '{role}'"
+            yield from (_record(run) for run in self._store.search(condition))
+
+    def study(self, name: str | None = None) -> StudyRecord:
+        """The study of this name, or that which was run last, with its trainings.
+
+        Of runs that were read off one training only the longest has its histories: the others' are its first epochs,
+        and each costs two calls.
+
+        Raises:
+            UsageError: no such study was recorded.
+        """
+        parent = self.newest_study(name)
+        if parent is None:
+            what = f"no study called {name!r} was recorded" if name else "no study was recorded"
+            raise UsageError(f"{what} in {masked(tracking_uri())}", RUN_ONE)
+        return self._whole(parent)
+
+    def named_or_run(self, name: str) -> StudyRecord:
+        """The study of this name, or that whose own run has this id, be it put aside, with its trainings.
+
+        Raises:
+            UsageError: no such study was recorded.
+        """
+        parent = self.newest_study(name) or next((run for run in self.studies() if run.run_id == name), None)
+        if parent is None:
+            cause = f"no study of the name or with the run id {name!r} was recorded in {masked(tracking_uri())}"
+            raise UsageError(cause, "`harness study list` shows the names of those that were.")
+        return self._whole(parent)
+
+    def _whole(self, parent: RunRecord) -> StudyRecord:
+        with failures():
+            condition = (
+                f"tags.`harness.study_key` = '{parent.tags['harness.study_key']}' "
+                f"and tags.`harness.role` = '{TRAINING}'"
+            )
+            found = [(_record(run), str(run.info.artifact_uri)) for run in self._store.search(condition)]
+            finished = sorted((record for record, _ in found if record.status == "FINISHED"), key=_length)
+            longest = set({same_training(record): record.run_id for record in finished}.values())
+            records = [
+                self._with_details(record, where, is_longest=record.run_id in longest) for record, where in found
+            ]
+            images = self._images(parent.run_id)
+        records.sort(key=lambda record: (int(record.tags["harness.trial"]), record.started_ms, record.name))
+        return StudyRecord(parent, tuple(records), images, self._store.experiment_id)
+
+    def with_histories(self, record: RunRecord) -> RunRecord:
+        """The run with the loss and the errors of each of its epochs; a run that failed has none."""
+        if record.status != "FINISHED":
+            return record
+        with failures():
+            losses, errors = (self._history(record.run_id, name) for name in ("loss", "errors"))
+        return replace(record, losses=losses, errors=tuple(int(count) for count in errors))
+
+    def _with_details(self, record: RunRecord, artifact_uri: str, *, is_longest: bool) -> RunRecord:
+        """A run with what its artifact says, histories only if they are wanted; a run that failed has none."""
+        if record.status != "FINISHED":
+            return record
+        details = self._store.patient(_details)(artifact_uri)
+        record = replace(
+            record,
+            wrong_images=tuple(details["wrong_images"]),
+            wrong_answers=tuple(details.get("wrong_answers", ())),
+            softmax=details["softmax"],
+            softmax_by_size=details.get("softmax_by_size", ()),
+        )
+        if not is_longest:
+            return record
+        if None in details["losses"]:  # JSON has no NaN and no infinity; MLflow has
+            return self.with_histories(record)
+        return replace(record, losses=tuple(details["losses"]), errors=tuple(details["errors"]))
+
+    def weights(self, run_id: str) -> tuple[NDArray[np.float32], ...] | None:
+        """Kernel and bias of each layer after a run's last epoch; None where they were not recorded."""
+        with failures():
+            if WEIGHTS not in {file.path for file in self._store.client.list_artifacts(run_id)}:
+                return None
+            uri = str(self._store.client.get_run(run_id).info.artifact_uri)
+            with np.load(io.BytesIO(self._store.patient(_artifact)(uri, WEIGHTS))) as arrays:
+                return tuple(arrays[name] for name in arrays.files)
+
+    def _images(self, run_id: str) -> Images | None:
+        """The images of the study whose parent run this is; None where an earlier version recorded none."""
+        if IMAGES not in {file.path for file in self._store.client.list_artifacts(run_id)}:
+            return None
+        uri = str(self._store.client.get_run(run_id).info.artifact_uri)
+        with np.load(io.BytesIO(self._store.patient(_artifact)(uri, IMAGES))) as arrays:
+            return Images(arrays["x"], arrays["y"])
+
+    def _history(self, run_id: str, name: str) -> tuple[float, ...]:
+        history = self._store.client.get_metric_history(run_id, name)
+        return tuple(_unclamped(metric.value) for metric in sorted(history, key=lambda metric: metric.step))
+
+
+def _details(artifact_uri: str) -> dict[str, Any]:
+    details: dict[str, Any] = json.loads(_artifact(artifact_uri, OUTCOME))
+    return details
+
+
+def _artifact(artifact_uri: str, name: str) -> bytes:
+    parts = urlsplit(artifact_uri)
+    if parts.scheme == "file":  # MLflow would copy it first
+        return (Path(url2pathname(parts.path)) / name).read_bytes()
+    with tempfile.TemporaryDirectory() as folder:
+        return Path(get_artifact_repository(artifact_uri).download_artifacts(name, folder)).read_bytes()
+
+
+def _unclamped(value: float) -> float:
+    """The value that was recorded: MLflow's SQL store keeps an infinity as the largest number there is."""
+    return math.copysign(math.inf, value) if abs(value) == sys.float_info.max else value
+
+
+def _length(record: RunRecord) -> tuple[int, int]:
+    """What the longest of several runs is told by: its epochs, and of equals the later trial."""
+    return int(record.params["epochs"]), int(record.tags["harness.trial"])
+
+
+def same_training(record: RunRecord) -> frozenset[tuple[str, str]]:
+    """What runs that were read off one training have in common."""
+    every = {**record.settings, "engine": record.params.get("engine", ""), "dataset": record.params.get("dataset", "")}
+    return frozenset((name, value) for name, value in every.items() if name != "epochs")
+
+
+def _record(run: MlflowRun) -> RunRecord:
+    return RunRecord(
+        run_id=str(run.info.run_id),
+        name=str(run.info.run_name),
+        status=str(run.info.status),
+        params=dict(run.data.params),
+        metrics={name: _unclamped(value) for name, value in run.data.metrics.items()},
+        tags=dict(run.data.tags),
+        started_ms=int(run.info.start_time),
+        ended_ms=None if run.info.end_time is None else int(run.info.end_time),
+    )

@@ -1,0 +1,235 @@
+"""MLflow's store: where it is, and how it is opened without harm to it or to another that uses it."""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any
+from weakref import WeakSet
+
+import sqlalchemy
+from alembic.util.exc import CommandError
+from filelock import FileLock
+from mlflow.entities import Run as MlflowRun
+from mlflow.exceptions import MlflowException
+from mlflow.tracking import MlflowClient
+from requests.exceptions import ConnectionError as NoConnectionError
+from requests.exceptions import InvalidURL, RequestException, Timeout
+from sqlalchemy.exc import OperationalError, SQLAlchemyError
+
+from harness.errors import StoppedError, UsageError, first_line
+from harness.files import masked
+from harness.retry import Patient, database_may_come_back, patient
+from harness.tracking.location import ARTIFACTS, EXPERIMENT, database_path, tracking_uri
+
+RUN_ONE = "Run a study (harness study run), in the folder or with the MLFLOW_TRACKING_URI that you ask in."
+
+# So that MLflow's pages show runs and models of it, and do not ask or guess whether it is about language models.
+_TRAINS = {"mlflow.experimentKind": "custom_model_development"}
+_PAGE = 1000
+_BUSY_MS = 60_000  # so long is waited for another that writes to the same SQLite database
+_AWAY = (429, 500, 502, 503, 504)
+
+# What MLflow and Optuna have opened databases with, and keep open.
+_engines: WeakSet[sqlalchemy.Engine] = WeakSet()
+
+
+class StoreError(StoppedError):
+    """The tracking store cannot be reached, read or written.
+
+    Attributes:
+        is_away: whether it was waited for in vain, so that there is nothing more to be said to it.
+    """
+
+    def __init__(self, cause: str, remedy: str, *, is_away: bool = False) -> None:
+        super().__init__(cause, remedy)
+        self.is_away = is_away
+
+
+@contextmanager
+def failures() -> Iterator[None]:
+    """Turn what storage and network throw into one clear error, a :class:`StoreError`."""
+    try:
+        yield
+    except (
+        *(MlflowException, SQLAlchemyError, CommandError, RequestException),
+        *(OSError, sqlite3.Error, ImportError),
+    ) as error:
+        cause = masked(f"the tracking store {tracking_uri()} failed: {first_line(error)}")
+        remedy = "What was recorded is kept. Mend the store, or name another by MLFLOW_TRACKING_URI; then run again."
+        raise StoreError(cause, remedy, is_away=_may_pass(error)) from error
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+def _may_pass(error: BaseException) -> bool:
+    """Whether the store fails for a reason that may pass: a server is away or busy, another holds the database."""
+    if not isinstance(error, Exception):
+        return False  # Ctrl-C while an error was handled
+    for cause in _causes(error):
+        if isinstance(cause, OperationalError):
+            return database_may_come_back(cause)
+        if isinstance(cause, NoConnectionError | Timeout) and not isinstance(cause, InvalidURL):
+            return True
+        response = getattr(cause, "response", None)
+        if response is not None and getattr(response, "status_code", None) in _AWAY:
+            return True
+    is_remote = database_path(tracking_uri()) is None
+    return is_remote and isinstance(error, MlflowException) and error.get_http_status_code() in _AWAY
+
+
+class Store:
+    """MLflow's store, opened: its client, and the experiment that all runs are in.
+
+    Args:
+        create: make the database if there is none; a reader does not.
+
+    Attributes:
+        client: MLflow's; each of its methods waits for a server that is away.
+        experiment_id: of the project's experiment.
+
+    Raises:
+        StoppedError: the store cannot be reached, read or written.
+        UsageError: there is no database, and none was to be made.
+    """
+
+    def __init__(self, *, create: bool) -> None:
+        logging.getLogger("mlflow").setLevel(logging.CRITICAL)  # what it logs, it throws too
+        logging.getLogger("alembic").setLevel(logging.WARNING)
+        logging.getLogger("urllib3").setLevel(logging.ERROR)
+        sqlalchemy.event.listen(sqlalchemy.Engine, "engine_connect", _note)
+        self.uri = tracking_uri()
+        self.path = database_path(self.uri)
+        if not create and self.path is not None and not _is_made(self.path):
+            raise UsageError(f"nothing was recorded yet: {self.path} does not exist", RUN_ONE)
+        if create:
+            sqlalchemy.event.listen(sqlalchemy.Engine, "connect", _tune_sqlite)
+            with failures(), self.alone(), _whole(self.path):
+                self._open()
+                self.experiment_id = self._experiment()
+        else:
+            with failures():
+                self._open()
+                self.experiment_id = self._found_experiment()
+
+    def _open(self) -> None:
+        if self.path is not None and self.path.is_file():
+            _check_database(self.path)
+        self.client: Any = Patient(self.patient(MlflowClient)(self.uri), self._named(), _may_pass)
+
+    def _named(self) -> str:
+        return masked(f"the tracking store {self.uri}")
+
+    def patient(self, function: Any) -> Any:  # noqa: ANN401 - any function in, the same out
+        """The function, called again while the store is away."""
+        return patient(function, self._named(), _may_pass)
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Let one process at a time in, as far as this machine's file systems reach: of an SQLite store."""
+        if self.path is None:
+            yield
+            return
+        with FileLock(f"{self.path}.lock"):
+            yield
+
+    def search(self, condition: str, order_by: list[str] | None = None) -> Iterator[MlflowRun]:
+        """The runs of the experiment that meet a condition, page by page."""
+        token: str | None = None
+        while True:
+            page = self.client.search_runs(
+                [self.experiment_id], condition, max_results=_PAGE, order_by=order_by, page_token=token
+            )
+            yield from page
+            token = page.token
+            if not token:
+                return
+
+    def _found_experiment(self) -> str:
+        found = self.client.get_experiment_by_name(EXPERIMENT)
+        if found is None:
+            raise UsageError(f"nothing was recorded yet in {masked(self.uri)}", RUN_ONE)
+        return str(found.experiment_id)
+
+    def _experiment(self) -> str:
+        found = self.client.get_experiment_by_name(EXPERIMENT)
+        if found is None:
+            location = None if self.path is None else Path(ARTIFACTS).absolute().as_uri()
+            try:
+                return str(self.client.create_experiment(EXPERIMENT, artifact_location=location, tags=_TRAINS))
+            except MlflowException:  # another made it at the same moment, or it cannot be made
+                found = self.client.get_experiment_by_name(EXPERIMENT)
+                if found is None:
+                    raise
+        if found.lifecycle_stage == "deleted":
+            cause = f"the MLflow experiment {EXPERIMENT!r} was deleted"
+            raise StoppedError(cause, "Restore it (mlflow experiments restore), or use another database.")
+        return str(found.experiment_id)
+
+
+def _is_made(path: Path) -> bool:
+    """Whether there is a database that is not just being made, or was left half made."""
+    return path.is_file() and path.stat().st_size > 0 and not _making(path).exists()
+
+
+def _making(path: Path) -> Path:
+    return path.with_name(f"{path.name}.making")
+
+
+@contextmanager
+def _whole(path: Path | None) -> Iterator[None]:
+    """Make a new database whole or not at all: one that a process was stopped in the making of is made anew.
+
+    MLflow brings a new database to its schema in some hundred steps, and would refuse what only some have reached.
+    Nothing is recorded before they are done.
+    """
+    if path is None:
+        yield
+        return
+    making = _making(path)
+    if making.exists():
+        for part in ("", "-wal", "-shm"):
+            path.with_name(path.name + part).unlink(missing_ok=True)
+    is_new = not path.is_file()
+    if is_new:
+        making.touch()
+    yield
+    if is_new:
+        making.unlink()
+
+
+def _check_database(path: Path) -> None:
+    """Fail at once on a file that is no database: MLflow would try it again for a minute and a half."""
+    with closing(sqlite3.connect(path, timeout=_BUSY_MS / 1000)) as connection:
+        connection.execute("PRAGMA schema_version").fetchone()
+
+
+def _tune_sqlite(connection: object, _record: object) -> None:
+    """Let readers read while a study writes, wait for another that writes, and let a commit wait for no disk.
+
+    In the write-ahead log a commit survives the death of the process without a sync; only a power failure can take
+    the last ones, and never harms the database.
+    """
+    if isinstance(connection, sqlite3.Connection):
+        connection.execute(f"PRAGMA busy_timeout={_BUSY_MS}")
+        connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute("PRAGMA synchronous=NORMAL")
+
+
+def _note(connection: sqlalchemy.Connection) -> None:
+    _engines.add(connection.engine)
+
+
+@atexit.register
+def _close() -> None:
+    """Close databases, so that SQLite puts its write-ahead log into the file and nothing lies beside it."""
+    for engine in tuple(_engines):
+        engine.dispose()

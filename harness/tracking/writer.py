@@ -1,0 +1,523 @@
+"""Recording every run in MLflow, whole and once."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from itertools import count
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import numpy as np
+from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunTag
+from mlflow.entities import Run as MlflowRun
+from mlflow.exceptions import MlflowException
+from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+
+from harness import provenance
+from harness.data.digits import Digits
+from harness.engines.training import Outcome
+from harness.errors import StoppedError, UsageError
+from harness.files import write_json
+from harness.network.variant import BASELINE, TRACE_VERSION, Variant
+from harness.study import signature
+from harness.study.config import Plan
+from harness.tracking import descriptions, views
+from harness.tracking.owner import Runner
+from harness.tracking.reader import (
+    ARCHIVED,
+    ASKING,
+    DESCRIPTION,
+    DONE,
+    HEARTBEAT,
+    IMAGES,
+    LAST_RUN,
+    MEANING,
+    OUTCOME,
+    RUNNER,
+    STUDY,
+    TOTAL,
+    TRAINING,
+    TRIAL,
+    WEIGHTS,
+    Records,
+    RunRecord,
+    StudyRecord,
+)
+from harness.tracking.store import failures
+
+SOFTMAX_WAY = "vector"  # the lab's own form of my_softmax: the one whose figures are metrics
+
+_TIMES = "harness.times_run"
+_NOTE = "mlflow.note.content"
+# Where studies cannot be begun one after another, as on a server, is looked for twins after so long.
+_SETTLED_S = 0.5
+_POLL_S = 0.2
+
+
+@dataclass(frozen=True)
+class StudyHandle:
+    """A study that is being run: what every run of it is tagged with, and who runs it.
+
+    Attributes:
+        run_id: of its parent run.
+        plan: what it is.
+        key: what its records are told apart by.
+        digits: the images.
+        runner: this process.
+        times: how often it was run, this time among them.
+    """
+
+    run_id: str
+    plan: Plan
+    key: str
+    digits: Digits
+    runner: Runner
+    times: int
+
+
+class Tracker(Records):
+    """Writes the runs of studies, each by its explicit run id, and reads them.
+
+    Args:
+        create: make the database if there is none.
+
+    Raises:
+        StoppedError: here and in every method: the store cannot be reached, read or written.
+        UsageError: there is no database, and none was to be made.
+    """
+
+    def __init__(self, *, create: bool = True) -> None:
+        super().__init__(create=create)
+
+    # A study's own run
+
+    def begin_study(self, plan: Plan, digits: Digits, me: Runner) -> StudyHandle:
+        """Claim the study of this name for this process: go on with it, or create its parent run.
+
+        Raises:
+            StoppedError: another process is running it.
+            UsageError: its finished trials meant something else.
+        """
+        meant = signature.of(plan, digits)
+        with failures(), self._store.alone():
+            every = self.studies(plan.name)
+            current = [run for run in every if ARCHIVED not in run.tags]
+            if not current:
+                keys = {run.tags["harness.study_key"] for run in every}
+                generations = (signature.key(plan.name, number, meant) for number in count())
+                key = next(key for key in generations if key not in keys)
+                self._create_study(StudyHandle("", plan, key, digits, me, 0), meant)
+                current = self._current(plan.name)
+            parent = current[0]
+            _refuse_if_running(parent)
+            _refuse_if_changed(plan.name, parent, meant)
+            key, times = parent.tags["harness.study_key"], int(parent.tags.get(_TIMES, "0")) + 1
+            study = StudyHandle(parent.run_id, plan, key, digits, me, times)
+            self._claim(study)
+            # Begun by others at the same moment, or by this process, where the first answer was lost.
+            for twin in self._current(plan.name)[1:]:
+                self._put_aside(twin.run_id)
+                self._store.client.set_terminated(twin.run_id, "KILLED")
+            self._complete(study)
+            self._go_on(study)
+            return study
+
+    def _current(self, name: str) -> list[RunRecord]:
+        """The studies of this name that are not put aside, oldest first; on a server, when others are seen as well."""
+        if self._store.path is None:
+            time.sleep(_SETTLED_S)
+        return [run for run in self.studies(name) if ARCHIVED not in run.tags]
+
+    def _claim(self, study: StudyHandle) -> None:
+        """Become the one that runs the study.
+
+        Of several that ask at once the first by its id gets it: each says that it asks, and then looks who else does.
+        One that looks before another says so has it; whoever comes later waits until it says that.
+
+        Raises:
+            StoppedError: another process got it.
+        """
+        client, me = self._store.client, ASKING + uuid4().hex
+        client.set_tag(study.run_id, me, study.runner.text())
+        try:
+            while True:
+                tags = client.get_run(study.run_id).data.tags
+                _refuse_if_running(_with_tags(tags))
+                others = {name for name in tags if name.startswith(ASKING) and name != me and _asks(tags[name])}
+                if not others:
+                    break
+                if min(others) < me:
+                    cause = f"the study {study.plan.name} is being begun by another process"
+                    raise StoppedError(cause, "Wait until it ends, or stop it.")
+                time.sleep(_POLL_S)
+            client.set_tag(study.run_id, HEARTBEAT, f"{time.time():.0f}")
+            client.set_tag(study.run_id, RUNNER, study.runner.text())
+        finally:
+            self._drop_tag(study.run_id, me)
+
+    def _drop_tag(self, run_id: str, name: str) -> None:
+        """Delete a tag, should it be there still: the answer to a first call may have been lost."""
+        try:
+            self._store.client.delete_tag(run_id, name)
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+                raise
+
+    def _is_mine(self, study: StudyHandle) -> bool:
+        claim = self._store.client.get_run(study.run_id).data.tags.get(RUNNER, "")
+        return bool(claim == study.runner.text())
+
+    def _go_on(self, study: StudyHandle) -> None:
+        client, plan = self._store.client, study.plan
+        tags = {
+            LAST_RUN: str(int(time.time() * 1000)),
+            _TIMES: str(study.times),
+            TOTAL: str(plan.n_trials),
+            _NOTE: descriptions.begun(plan, study.digits.name),
+        }
+        if study.times == 1:
+            client.set_experiment_tag(self._store.experiment_id, *views.of_study(plan, study.key))
+        self._store.client.log_batch(study.run_id, tags=[RunTag(name, value) for name, value in tags.items()])
+        self._store.client.update_run(study.run_id, status="RUNNING")
+
+    def _create_study(self, study: StudyHandle, meant: Mapping[str, Any]) -> None:
+        client, plan, digits = self._store.client, study.plan, study.digits
+        tags = {
+            LAST_RUN: str(int(time.time() * 1000)),
+            TOTAL: str(plan.n_trials),
+            MEANING: json.dumps(meant),
+            **self._common_tags(study, STUDY),
+            "mlflow.runName": f"{plan.name} on {digits.name}",
+            DESCRIPTION: plan.description.strip(),
+            _NOTE: descriptions.begun(plan, digits.name),
+        }
+        client.create_run(self._store.experiment_id, tags=tags)
+
+    def _complete(self, study: StudyHandle) -> None:
+        """Leave with the study what it has from its beginning, unless all of it is there: the dataset comes last."""
+        client, plan, digits, run_id = self._store.client, study.plan, study.digits, study.run_id
+        run = client.get_run(run_id)
+        if run.inputs.dataset_inputs:
+            return
+        self._store.patient(_log_images)(str(run.info.artifact_uri), digits)
+        params = {"engine": plan.engine, "dataset": digits.name, "design": plan.design.kind}
+        params |= {f"space.{name}": descriptions.brief(values) for name, values in plan.space.parameters().items()}
+        client.log_batch(run_id, params=[Param(name, value) for name, value in params.items()])
+        client.log_inputs(run_id, [dataset_input(digits)])
+
+    def heartbeat(self, study: StudyHandle, done: int | None) -> None:
+        """Say that this process still runs the study, and how many of its trials are done, if that is known.
+
+        Raises:
+            StoppedError: another took it for dead and runs the study now.
+        """
+        with failures():
+            if not self._is_mine(study):
+                raise StoppedError(f"another process runs the study {study.plan.name} now", "Leave it to that one.")
+            tags = [RunTag(HEARTBEAT, f"{time.time():.0f}"), *_done_tags(done)]
+            self._store.client.log_batch(study.run_id, tags=tags)
+
+    def end_study(self, study: StudyHandle, status: str, counts: Mapping[str, int]) -> None:
+        """Close a study's parent run with how many of its trials ended how, and let go of it; unless another has it."""
+        with failures():
+            if not self._is_mine(study):
+                return
+            now_ms = int(time.time() * 1000)
+            metrics = [Metric(f"trials_{name}", value, now_ms, study.times) for name, value in counts.items()]
+            self._store.client.log_batch(study.run_id, metrics=metrics, tags=_done_tags(counts.get("finished")))
+            self._store.client.set_terminated(study.run_id, status)
+            self._drop_tag(study.run_id, RUNNER)
+
+    def describe(self, record: StudyRecord) -> None:
+        """Say in the note of a study's own run what was found."""
+        with failures():
+            self._store.client.set_tag(record.parent.run_id, _NOTE, descriptions.ended(record))
+
+    def log_files(self, run_id: str, paths: Sequence[Path], folder: str | None = None) -> None:
+        """Leave files and folders with a run, in the place of those that it has of these names.
+
+        Args:
+            run_id: of the run.
+            paths: of what there is; a folder is left under its own name.
+            folder: of the run's artifacts that they go to; by default the first one.
+        """
+        with failures():
+            uri = str(self._store.client.get_run(run_id).info.artifact_uri)
+            repository = get_artifact_repository(uri)
+            for path in paths:
+                if path.is_dir():
+                    where = "/".join(part for part in (folder, path.name) if part)
+                    self._store.patient(repository.log_artifacts)(str(path), where)
+                else:
+                    self._store.patient(repository.log_artifact)(str(path), folder)
+
+    def archive(self, name: str, keep: Callable[[str], None]) -> bool:
+        """Put the study of this name aside, so that the next run begins anew; nothing of it is deleted.
+
+        Args:
+            name: of the study.
+            keep: is called first, with a name for what else of the study is to be kept.
+
+        Returns:
+            whether there was one.
+
+        Raises:
+            StoppedError: a process is running it.
+        """
+        with failures(), self._store.alone():
+            current = [run for run in self.studies(name) if ARCHIVED not in run.tags]
+            for run in current:
+                _refuse_if_running(run)
+            if current:
+                keep(current[0].tags["harness.study_key"])
+            for run in current:
+                self._put_aside(run.run_id)
+            return bool(current)
+
+    def _put_aside(self, run_id: str) -> None:
+        self._store.client.set_tag(run_id, ARCHIVED, datetime.now(UTC).isoformat(timespec="seconds"))
+
+    def close_orphans(self, study: StudyHandle) -> int:
+        """Close the runs that processes which are gone left open, of this study and of others; return how many."""
+        with failures():
+            left = list(self._store.search("attributes.status = 'RUNNING'"))
+            if not left:
+                return 0
+            alive = {run.tags["harness.study_key"] for run in self.studies() if run.runner is not None}
+            closed = 0
+            for run in left:
+                key = run.data.tags.get("harness.study_key")
+                is_own = key == study.key and run.info.run_id != study.run_id
+                if is_own or (key is not None and key not in alive):
+                    self._store.client.set_terminated(run.info.run_id, "KILLED")
+                    closed += 1
+            return closed
+
+    # Its trials
+
+    def begin_trial(self, study: StudyHandle, number: int, variant: Variant) -> str:
+        """Record a trial of several trainings as a run of its own, the parent of theirs; return its id."""
+        with failures():
+            tags = {
+                **self._common_tags(study, TRIAL),
+                "mlflow.parentRunId": study.run_id,
+                "mlflow.runName": f"trial {number}: {descriptions.label(variant, study.plan, seed=False)}",
+                "harness.trial": str(number),
+            }
+            run_id = str(self._store.client.create_run(self._store.experiment_id, tags=tags).info.run_id)
+            params = [param for param in _params(variant, study) if param.key != "seed"]
+            self._store.client.log_batch(run_id, params=params)
+            self._store.client.log_inputs(run_id, [dataset_input(study.digits)])
+            return run_id
+
+    def take_up_trial(self, run_id: str) -> None:
+        """Open the run of a trial again that was closed before all its trainings were recorded."""
+        with failures():
+            self._store.client.update_run(run_id, status="RUNNING")
+
+    def end_trial(self, run_id: str, values: Mapping[str, float], status: str = "FINISHED") -> None:
+        """Close a trial's run with the means over its trainings."""
+        with failures():
+            run = self._store.client.get_run(run_id)
+            ended_ms = int(time.time() * 1000)
+            metrics = [Metric(f"mean_{name}", value, ended_ms, 0) for name, value in values.items()]
+            missing = [metric for metric in metrics if metric.key not in run.data.metrics]
+            self._store.client.log_batch(run_id, metrics=missing)
+            self._store.client.set_terminated(run_id, status, ended_ms)
+
+    def renumber(self, run_id: str, number: int) -> None:
+        """Tag a run with the number that its trial has now."""
+        with failures():
+            self._store.client.set_tag(run_id, "harness.trial", str(number))
+
+    def log_outcome(self, study: StudyHandle, parent_id: str, number: int, outcome: Outcome) -> str:
+        """Record one trained variant whole, in a handful of calls; return its run id."""
+        with failures():
+            started_ms = int(outcome.started_s * 1000)
+            ended_ms = int((outcome.started_s + outcome.duration_s) * 1000)
+            run = self._create_training(study, parent_id, number, outcome.variant, started_ms)
+            run_id = str(run.info.run_id)
+            metrics = [
+                Metric(name, value, ended_ms, step)
+                for name, values in (("loss", outcome.losses), ("errors", outcome.errors))
+                for step, value in enumerate(values.tolist(), start=1)
+            ]
+            finals = _final_metrics(outcome)
+            # At step 0, where MLflow's pages draw what has one value as a bar and not as a point on a line.
+            metrics += [Metric(name, value, ended_ms, 0) for name, value in finals.items()]
+            tags = [] if np.isfinite(outcome.losses).all() else [RunTag("harness.diverged", "true")]
+            self._store.client.log_batch(run_id, metrics, _params(outcome.variant, study), tags)
+            self._store.client.log_inputs(run_id, [dataset_input(study.digits)])
+            self._store.patient(_log_details)(str(run.info.artifact_uri), outcome)
+            self._store.client.set_terminated(run_id, "FINISHED", ended_ms)
+            return run_id
+
+    def log_failure(self, study: StudyHandle, parent_id: str, number: int, variant: Variant, reason: str) -> str:
+        """Record a variant whose training failed: its reason, and no score; return its run id."""
+        with failures():
+            now_ms = int(time.time() * 1000)
+            run_id = str(self._create_training(study, parent_id, number, variant, now_ms).info.run_id)
+            tags = [RunTag("harness.failure", reason)]
+            self._store.client.log_batch(run_id, params=_params(variant, study), tags=tags)
+            self._store.client.set_terminated(run_id, "FAILED", now_ms)
+            return run_id
+
+    def _create_training(
+        self, study: StudyHandle, parent_id: str, number: int, variant: Variant, started_ms: int
+    ) -> MlflowRun:
+        tags = {
+            **self._common_tags(study, TRAINING),
+            "mlflow.parentRunId": parent_id,
+            "mlflow.runName": descriptions.label(variant, study.plan),
+            "harness.trial": str(number),
+            "harness.network.variant": variant.key,
+        }
+        run: MlflowRun = self._store.client.create_run(self._store.experiment_id, started_ms, tags)
+        return run
+
+    @staticmethod
+    def _common_tags(study: StudyHandle, role: str) -> dict[str, str]:
+        tags = {
+            "harness.study": study.plan.name,
+            "harness.study_key": study.key,
+            "harness.role": role,
+            "harness.dataset": study.digits.name,
+            "harness.engine": study.plan.engine,
+            "mlflow.source.name": f"harness study run {study.plan.name}",
+        }
+        return tags | origin_tags()
+
+
+def origin_tags() -> dict[str, str]:
+    """What a run was made by: trace version, machine, versions, user, commit."""
+    tags = {
+        "harness.trace": str(TRACE_VERSION),
+        "harness.cpu": provenance.processor(),
+        "harness.versions": ", ".join(f"{name} {version}" for name, version in provenance.versions().items()),
+        "mlflow.source.type": "PROJECT",
+    }
+    commit, user = provenance.commit(), provenance.user()
+    if user is not None:
+        tags["mlflow.user"] = user
+    if commit is not None:
+        tags["harness.commit"] = tags["mlflow.source.git.commit"] = commit.revision
+        tags["harness.dirty"] = str(commit.dirty).lower()
+    return tags
+
+
+def _done_tags(done: int | None) -> list[RunTag]:
+    """How many of a study's trials are done; nothing, so that what was said before stands, where that is not known."""
+    return [] if done is None else [RunTag(DONE, str(done))]
+
+
+def _with_tags(tags: Mapping[str, str]) -> RunRecord:
+    """A study's run of which no more than its tags is known."""
+    return RunRecord("", "", "", {}, {}, tags, 0)
+
+
+def _asks(claim: str) -> bool:
+    """Whether a process that asked for a study still does."""
+    runner = Runner.parse(claim)
+    return runner is not None and runner.is_alive(runner.since_s)
+
+
+def _refuse_if_running(parent: RunRecord) -> None:
+    if parent.runner is not None:
+        name = parent.tags["harness.study"]
+        raise StoppedError(f"the study {name} is being run by {parent.runner}", "Wait until it ends, or stop it.")
+
+
+def changes(parent: RunRecord, meant: Mapping[str, Any]) -> list[str]:
+    """What would not mean the same in a study that is gone on with, in words.
+
+    Args:
+        parent: the study's own run.
+        meant: what its trials would mean now; see :mod:`harness.study.signature`.
+    """
+    if MEANING not in parent.tags:
+        return ["it was recorded by an earlier version of this project"]
+    return signature.differences(json.loads(parent.tags[MEANING]), meant)
+
+
+def _refuse_if_changed(name: str, parent: RunRecord, meant: Mapping[str, Any]) -> None:
+    if changed := changes(parent, meant):
+        cause = f"the study {name} has trials that would not mean the same now: {'; '.join(changed)}"
+        remedy = "Run it beside the old one by --new-name NAME, or put the old records aside by --fresh."
+        raise UsageError(cause, f"{remedy} Neither deletes anything.")
+
+
+def _log_details(artifact_uri: str, outcome: Outcome) -> None:
+    """Leave what is no single number as an artifact.
+
+    That is the images that are wrong and what they are taken for, every softmax check, and the losses and errors: these
+    are metrics too, but to read them as such takes two slow calls a run.
+
+    The client would first fetch the run, to learn where its artifacts go, which costs more than the rest of this.
+    """
+    details = {
+        "epoch": outcome.variant.epochs,
+        "losses": outcome.losses.tolist(),
+        "errors": outcome.errors.tolist(),
+        "wrong_images": outcome.wrong.tolist(),
+        "wrong_answers": outcome.answers.tolist(),
+        "softmax": {way: asdict(check) for way, check in outcome.softmax.items()},
+        "softmax_by_size": [asdict(check) for check in outcome.softmax_by_size],
+    }
+    with tempfile.TemporaryDirectory() as folder:
+        write_json(f"{folder}/{OUTCOME}", details)
+        if outcome.weights is not None:
+            np.savez(Path(folder) / WEIGHTS, *outcome.weights)
+        get_artifact_repository(artifact_uri).log_artifacts(folder)
+
+
+def _log_images(artifact_uri: str, digits: Digits) -> None:
+    """Leave the images with the study, in 256 greys, so that a report can draw them wherever it is made."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / IMAGES
+        greys = np.rint(digits.x.clip(0, 1) * 255).astype(np.uint8)
+        np.savez_compressed(path, x=np.ascontiguousarray(greys), y=digits.labels)
+        get_artifact_repository(artifact_uri).log_artifact(str(path))
+
+
+def _final_metrics(outcome: Outcome) -> dict[str, float]:
+    metrics: dict[str, float] = {
+        "final_errors": outcome.final_errors,
+        "final_loss": outcome.final_loss,
+        "duration_s": outcome.duration_s,
+        "shared_by": outcome.shared_by,
+    }
+    if outcome.first_zero_epoch is not None:
+        metrics["first_zero_epoch"] = outcome.first_zero_epoch
+    check = asdict(outcome.softmax[SOFTMAX_WAY])
+    return metrics | {f"softmax_{name}": value for name, value in check.items() if value is not None}
+
+
+def _params(variant: Variant, study: StudyHandle) -> list[Param]:
+    """What a run differs in from others of its study and from the baseline: the rest is the baseline's."""
+    usual, told = BASELINE.settings(), {"epochs", "learning_rate", "seed", *study.plan.space.parameters()}
+    own = {name: value for name, value in variant.settings().items() if name in told or value != usual[name]}
+    params = {**own, "engine": study.plan.engine, "dataset": study.digits.name}
+    return [Param(name, str(value)) for name, value in params.items()]
+
+
+def dataset_input(digits: Digits) -> DatasetInput:
+    """The images as MLflow shows the input of a run."""
+    hashes = {"sha256_x": digits.sha256_x, "sha256_y": digits.sha256_y}
+    # As if they were columns of a table: of arrays MLflow's pages show no more than that they are arrays.
+    shapes = {"X": f"float64 {digits.x.shape}", "y": f"uint8 ({len(digits.x)}, 1)"}
+    columns = [{"name": name, "type": shape, "required": True} for name, shape in shapes.items()]
+    dataset = Dataset(
+        name=digits.name,
+        digest=digits.sha256_x[:12],
+        source_type="local",
+        source=json.dumps({"uri": digits.source}),
+        schema=json.dumps({"mlflow_colspec": columns}),
+        profile=json.dumps({"num_rows": len(digits.x), **hashes}),
+    )
+    return DatasetInput(dataset, [InputTag("mlflow.data.context", "training")])

@@ -1,0 +1,354 @@
+"""Batches of variants onto local processes, one a core, each with TensorFlow of its own."""
+
+from __future__ import annotations
+
+import logging
+import multiprocessing
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from multiprocessing import resource_tracker
+from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
+from queue import SimpleQueue
+from types import TracebackType
+from typing import Any, Generic, Protocol, Self, TypeVar
+
+from harness import startup
+from harness.data.digits import Digits
+from harness.engines import registry
+from harness.engines.contract import Engine
+from harness.engines.training import Outcome
+from harness.errors import StoppedError
+from harness.network.variant import Shape, Variant
+
+# So much do workers yield to the process that hands them work and records what they did.
+_NICE = 5
+
+# How often a batch whose worker died is trained again.
+RETRIES = 2
+
+_log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+# What is done with a batch in a worker: a function of a module, so that the worker finds it by its name.
+Task = Callable[[Engine, Digits, Sequence[Variant]], list[T]]
+
+
+class WorkerError(Exception):
+    """What went wrong while a worker trained a batch."""
+
+
+class UnmadeError(WorkerError):
+    """A worker that could not make its engine, and why."""
+
+
+class WorkerLostError(Exception):
+    """A worker that died, again and again, while it trained a batch."""
+
+
+@dataclass(frozen=True)
+class Batch(Generic[T]):
+    """What a worker's task gave, and when it was at it, seconds since 1970."""
+
+    outcomes: list[T]
+    began_s: float
+    ended_s: float
+
+
+class Pool(Protocol):
+    """What trains batches, here or elsewhere."""
+
+    @property
+    def count(self) -> int:
+        """How many batches are trained at a time."""
+
+    def load(self, digits: Digits) -> None:
+        """Give every worker the images; before the first batch."""
+
+    def submit(self, variants: Sequence[Variant]) -> Future[Batch[Outcome]]:
+        """Train a batch as soon as a worker is free; its outcomes come in order."""
+
+    def withdraw(self, future: Future[Batch[Outcome]]) -> bool:
+        """Take back a batch that no worker has begun; False if one has, or if that cannot be known."""
+
+
+def default_count() -> int:
+    """As many workers as cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+# In a worker
+
+
+def train(engine: Engine | Exception, digits: Digits, variants: Sequence[Variant], task: Task[T]) -> Batch[T]:
+    """Train a batch in this process.
+
+    Raises:
+        WorkerError: the engine could not be made, or training failed.
+    """
+    began_s = time.time()
+    if isinstance(engine, Exception):
+        raise UnmadeError(f"the engine cannot be made: {type(engine).__name__}: {engine}")
+    try:
+        outcomes = task(engine, digits, variants)
+    except (Exception, SystemExit) as error:
+        # As one that every process can read: some of TensorFlow's do not survive being sent.
+        raise WorkerError(f"{type(error).__name__}: {error}") from error
+    return Batch(outcomes, began_s, time.time())
+
+
+def made(engine: str, digits: Digits) -> Engine | Exception:
+    """The engine for these images, or why it cannot be made."""
+    try:
+        return registry.make(engine, digits)
+    except Exception as error:  # noqa: BLE001 - whatever it was, it is why the trials of this worker fail
+        return error
+
+
+def give_way() -> None:
+    """Yield to the process that hands out work and records what is done, where the system knows such a thing."""
+    if hasattr(os, "nice"):
+        os.nice(_NICE)
+
+
+def warm(engine: str, shape: Shape | None) -> None:
+    """Load what takes seconds; whatever fails here fails again, and is told, with the first batch."""
+    startup.load_much()
+    with suppress(Exception):
+        registry.start(engine, shape)
+
+
+def _work(connection: Connection, engine: str, shape: Shape | None, task: Task[Any]) -> None:
+    """A worker's life: load what takes seconds, take the images, then train what is sent until nothing more can be."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # which comes to a whole group: the coordinator decides
+    give_way()
+    threading.Thread(target=_end_with_the_parent, daemon=True).start()
+    warm(engine, shape)
+    with suppress(EOFError, BrokenPipeError, ConnectionResetError):
+        digits: Digits = connection.recv()
+        own = made(engine, digits)
+        while True:
+            connection.send(_answer(own, digits, connection.recv(), task))
+
+
+def _answer(
+    engine: Engine | Exception, digits: Digits, variants: Sequence[Variant], task: Task[T]
+) -> Batch[T] | WorkerError:
+    try:
+        return train(engine, digits, variants, task)
+    except WorkerError as error:
+        return type(error)(str(error))  # without its cause
+
+
+def _end_with_the_parent() -> None:
+    """Do not train for a coordinator that was killed."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
+
+
+# In the process that hands out
+
+
+@contextmanager
+def without_interrupts() -> Iterator[None]:
+    """Start processes that Ctrl-C, which goes to a whole terminal, does not reach: it is this process' to handle."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    resource_tracker.ensure_running()  # which unblocks the signal when it starts
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@dataclass(frozen=True)
+class _Job:
+    variants: list[Variant]
+    future: Future[Batch[Any]]
+
+
+class _Worker:
+    """One process, and the thread that hands it batches and begins it anew when it dies.
+
+    A process has a pipe to itself, so that one which is killed at any moment, be it while it sends, harms nobody else.
+    """
+
+    def __init__(
+        self,
+        jobs: SimpleQueue[_Job | None],
+        launch: Callable[[], tuple[BaseProcess, Connection]],
+        images: Callable[[], Digits],
+        retries: int,
+    ) -> None:
+        self._jobs, self._launch, self._images, self._retries = jobs, launch, images, retries
+        self._ending = self._has_images = False
+        self._process, self._connection = launch()
+        self._thread = threading.Thread(target=self._serve, daemon=True)
+        self._thread.start()
+
+    def end(self) -> None:
+        """Stop the process, whatever it is at."""
+        self._ending = True
+        self._process.kill()
+
+    def join(self) -> None:
+        """Wait until the process and the thread have ended."""
+        self._thread.join()
+        self._process.join()
+        self._connection.close()
+
+    def _serve(self) -> None:
+        while (job := self._jobs.get()) is not None:
+            if not job.future.set_running_or_notify_cancel():
+                continue
+            try:
+                answer = self._trained(job.variants)
+            except OSError as error:
+                answer = StoppedError(f"no worker can be started: {error}", "Run again; what was recorded is kept.")
+            except Exception as error:  # noqa: BLE001 - a future must not stay open for ever
+                answer = WorkerError(f"{type(error).__name__}: {error}")
+            if isinstance(answer, BaseException):
+                job.future.set_exception(answer)
+            else:
+                job.future.set_result(answer)
+
+    def _trained(self, variants: list[Variant]) -> Batch[Any] | BaseException:
+        """What the process answers; one that dies is begun anew and asked again."""
+        if not self._process.is_alive():  # it died while it had nothing to do: that costs no try
+            self._begin_anew()
+        code: int | None = None
+        for attempt in range(1 + self._retries):
+            if attempt:
+                _log.warning("%s; its %d variants are trained again", _death(code), len(variants))
+                self._begin_anew()
+            try:
+                if not self._has_images:
+                    self._connection.send(self._images())
+                    self._has_images = True
+                self._connection.send(variants)
+                answer: Batch[Any] | BaseException = self._connection.recv()
+            except (EOFError, OSError):
+                self._process.join()
+                code = self._process.exitcode
+                if self._ending:
+                    break
+            else:
+                return answer
+        times = f", {1 + self._retries} times in a row" if self._retries else ""
+        return WorkerLostError(f"{_death(code)}{times} while it trained these trials")
+
+    def _begin_anew(self) -> None:
+        self._process.kill()
+        self._process.join()
+        self._connection.close()
+        self._has_images = False
+        if not self._ending:
+            self._process, self._connection = self._launch()
+        if self._ending:  # it may have become so meanwhile
+            self._process.kill()
+
+
+def _death(code: int | None) -> str:
+    """How a worker ended, as far as its exit code says."""
+    if code is None:  # another thread asked the system first
+        return "a worker died"
+    if code >= 0:
+        return f"a worker ended by itself (exit code {code})"
+    hint = ", as the system does when memory runs out" if -code == signal.SIGKILL else ""
+    return f"a worker was killed by signal {-code}{hint}"
+
+
+class Workers(Generic[T]):
+    """Worker processes that train batches of variants; one that dies costs its own batch alone, which is tried again.
+
+    They start at once and load TensorFlow while this process has other things to do; the images come after, by
+    :meth:`load`.
+
+    Args:
+        count: processes, each with one thread.
+        engine: the name of the engine that trains.
+        task: what is done with a batch, such as :func:`harness.engines.training.run`.
+        shape: of the variants that come first, if it is known: the engine makes itself ready for it.
+        retries: how often a batch whose worker died is trained again.
+
+    Raises:
+        StoppedError: the processes cannot be started.
+    """
+
+    def __init__(
+        self, count: int, engine: str, task: Task[T], shape: Shape | None = None, retries: int = RETRIES
+    ) -> None:
+        self.count = count
+        self._life = (engine, shape, task)
+        self._digits: Digits | None = None
+        self._jobs: SimpleQueue[_Job | None] = SimpleQueue()
+        self._launching = threading.Lock()
+        self._workers: list[_Worker] = []
+        try:
+            with without_interrupts():
+                for _ in range(count):
+                    self._workers.append(_Worker(self._jobs, self._launch, self._loaded, retries))
+        except OSError as error:
+            self._end()
+            raise StoppedError(f"no worker can be started: {error}", "Run again, or with fewer --workers.") from error
+
+    def _launch(self) -> tuple[BaseProcess, Connection]:
+        context = multiprocessing.get_context("spawn")
+        with self._launching:  # one at a time: starting a process is not made for several threads
+            ours, its = context.Pipe()
+            process = context.Process(target=_work, args=(its, *self._life), daemon=True)
+            process.start()
+            its.close()  # so that its end of the pipe is closed when it ends
+        return process, ours
+
+    def load(self, digits: Digits) -> None:
+        """Give every worker the images, with its first batch."""
+        self._digits = digits
+
+    def _loaded(self) -> Digits:
+        if self._digits is None:
+            raise ValueError("the workers have no images yet")
+        return self._digits
+
+    def submit(self, variants: Sequence[Variant]) -> Future[Batch[T]]:
+        """Train a batch as soon as a worker is free; its outcomes come in order.
+
+        The future's exception is a :class:`WorkerError` where training failed, a :class:`WorkerLostError` where
+        workers died of it, a :class:`StoppedError` where no worker can be started any more.
+        """
+        future: Future[Batch[T]] = Future()
+        self._jobs.put(_Job(list(variants), future))
+        return future
+
+    def withdraw(self, future: Future[Batch[T]]) -> bool:
+        """Take back a batch that no worker has begun; False if one has."""
+        return future.cancel()
+
+    def _end(self) -> None:
+        for worker in self._workers:
+            self._jobs.put(None)
+            worker.end()
+        for worker in self._workers:
+            worker.join()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._end()  # whoever leaves has all results, or wants no more

@@ -1,1 +1,0 @@
-"""Comparison reports, made from recorded runs alone: records to frames, frames to figures, both to a page."""

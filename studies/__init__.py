@@ -1,1 +1,0 @@
-"""Studies, one TOML file each, and the schema that reads them."""

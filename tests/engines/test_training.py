@@ -1,0 +1,70 @@
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from harness.data.digits import Digits
+from harness.engines import training
+from harness.engines.contract import Engine
+from harness.engines.training import by_training
+from harness.files import write_json
+from harness.network.variant import Variant
+
+few = st.lists(
+    st.builds(
+        Variant,
+        epochs=st.integers(1, 3),
+        learning_rate=st.sampled_from([0.001, 0.01]),
+        seed=st.integers(0, 2),
+    ),
+    unique=True,
+)
+
+
+@given(few)
+def test_variants_that_differ_in_epochs_alone_share_a_training(variants: list[Variant]) -> None:
+    groups = by_training(variants)
+    assert sorted(v.key for group in groups for v in group) == sorted(v.key for v in variants)
+    for group in groups:
+        assert len({variant.with_epochs(1) for variant in group}) == 1
+    assert len(groups) == len({variant.with_epochs(1) for variant in variants})
+
+
+def test_what_is_read_off_one_training_is_what_each_alone_gives(graph: Engine, digits: Digits) -> None:
+    variants = [Variant(epochs=2), Variant(epochs=1, seed=5), Variant(epochs=3), Variant(epochs=1)]
+    together = training.run(graph, digits, variants)
+    assert [outcome.variant for outcome in together] == variants
+    assert [outcome.shared_by for outcome in together] == [3, 1, 3, 3]
+    for outcome, variant in zip(together, variants, strict=True):
+        [alone] = training.run(graph, digits, [variant])
+        assert np.array_equal(outcome.losses, alone.losses)
+        assert np.array_equal(outcome.errors, alone.errors)
+        assert np.array_equal(outcome.wrong, alone.wrong)
+        assert np.array_equal(outcome.logits_1015, alone.logits_1015)
+        assert outcome.softmax == alone.softmax
+
+
+def test_an_outcome_counts_its_wrong_images(graph: Engine, digits: Digits) -> None:
+    [outcome] = training.run(graph, digits, [Variant(epochs=2)])
+    assert outcome.final_errors == len(outcome.wrong) == outcome.errors[-1]
+    assert outcome.final_loss == outcome.losses[-1]
+    assert outcome.first_zero_epoch is None
+    assert outcome.duration_s > 0
+
+
+def test_an_outcome_in_json_has_null_for_what_is_not_finite(
+    graph: Engine, digits: Digits, capsys: pytest.CaptureFixture[str]
+) -> None:
+    [outcome] = training.run(graph, digits, [Variant(epochs=1)])
+    write_json("-", replace(outcome, losses=np.array([np.nan])).as_json())
+    written = json.loads(capsys.readouterr().out)
+    assert written["schema"] == 1
+    assert written["losses"] == [None]
+    assert written["first_zero_epoch"] is None
+    assert len(written["logits_1015"]) == 10
+    assert set(written["softmax"]) == {"loop", "vector", "stable"}

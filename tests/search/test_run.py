@@ -1,0 +1,420 @@
+"""Studies as a user runs them: the command, real workers, a real journal and a real database."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sqlite3
+import subprocess
+import time
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+
+import optuna
+import pandas as pd
+import pytest
+from optuna.storages.journal import JournalFileBackend
+
+from harness.data.digits import Digits
+from harness.network.variant import Variant
+from harness.tracking.lock import sole_runner
+from harness.tracking.owner import Runner
+from harness.tracking.reader import Records, RunRecord, StudyRecord
+from tests import warm
+from tests.change import draw_nothing
+from tests.shared import Shared
+from tests.support import COMMAND, SMALL_SEARCH, SMALL_STUDY, STANDIN_PATH, Harness
+
+DATA = ("--data", "optdigits")
+# The same where what is trained is not what a test is about.
+MADE_UP_STUDY, MADE_UP_SEARCH = (text.replace('"xla"', '"standin"') for text in (SMALL_STUDY, SMALL_SEARCH))
+
+
+def write_study(folder: Path, text: str = SMALL_STUDY, name: str = "small") -> Path:
+    path = folder / f"{name}.toml"
+    path.write_text(text)
+    return path
+
+
+def recorded(folder: Path, name: str = "small") -> StudyRecord:
+    """The newest study of this name in a folder's database, with every history."""
+    before = Path.cwd()
+    os.chdir(folder)
+    try:
+        records = Records()
+        study = records.study(name)
+        return replace(study, trainings=tuple(records.with_histories(run) for run in study.trainings))
+    finally:
+        os.chdir(before)
+
+
+def numbers(run: RunRecord) -> tuple[object, ...]:
+    """What a run says of what was computed: not how long it took, nor how many were read off one training in one go."""
+    metrics = {name: value for name, value in run.metrics.items() if name not in {"duration_s", "shared_by"}}
+    return run.name, run.params, metrics, run.losses, run.errors, run.wrong_images, run.softmax
+
+
+def optuna_trials(folder: Path, name: str = "small") -> list[optuna.trial.FrozenTrial]:
+    journal = JournalFileBackend(str(folder / "out" / name / "optuna.journal"))
+    storage = optuna.storages.JournalStorage(journal)
+    [summary] = optuna.get_all_study_summaries(storage)
+    return optuna.load_study(study_name=summary.study_name, storage=storage).trials
+
+
+@pytest.fixture(scope="session")
+def made_up(shared: Shared) -> Path:
+    """A folder in which the small study was run with the engine that trains nothing, to be copied."""
+
+    def make(folder: Path) -> None:
+        write_study(folder, MADE_UP_STUDY)
+        environment = {**os.environ, "PYTHONPATH": STANDIN_PATH}
+        command = ["study", "run", "small.toml", "--workers", "1", *DATA]
+        done = warm.run(command, folder, environment, folder, draw_nothing)
+        assert done.returncode == 0, done.stderr
+
+    return shared.folder("made-up", make)
+
+
+@pytest.fixture(params=["made_up", pytest.param("whole_study", marks=pytest.mark.slow)])
+def whole(request: pytest.FixtureRequest) -> Path:
+    """A folder in which the small study was run from end to end, by the engine that trains nothing or by a real one."""
+    folder: Path = request.getfixturevalue(request.param)
+    return folder
+
+
+@pytest.fixture
+def copied(made_up: Path, tmp_path: Path, standin: None) -> Path:  # noqa: ARG001 - what goes on with it needs the engine
+    """A copy of it, to be worked with."""
+    shutil.copytree(made_up, tmp_path, dirs_exist_ok=True)
+    return tmp_path
+
+
+def test_a_study_names_its_report(whole: Path) -> None:
+    assert str(whole / "out" / "small" / "report.html") in (whole / "stdout").read_text()
+
+
+@pytest.mark.usefixtures("standin")
+def test_a_study_leaves_one_database(tmp_path: Path, harness: Harness) -> None:
+    write_study(tmp_path, MADE_UP_STUDY)
+    assert harness("study", "run", "small.toml", "--workers", "1", *DATA).returncode == 0
+    assert not list(tmp_path.glob("mlflow.db-*"))  # the write-ahead log is in the database, which is one file again
+
+
+def test_every_trial_is_a_finished_run_under_one_parent(whole: Path) -> None:
+    study = recorded(whole)
+    assert study.parent.status == "FINISHED"
+    assert study.parent.metrics == {"trials_finished": 8, "trials_failed": 0}
+    assert "eight trials" in study.parent.tags["mlflow.note.content"].lower()
+    assert len(study.trainings) == 8
+    for run in study.trainings:
+        assert run.status == "FINISHED"
+        assert run.tags["mlflow.parentRunId"] == study.parent.run_id
+        assert len(run.losses) == len(run.errors) == int(run.params["epochs"])
+        assert run.errors[-1] == run.metrics["final_errors"] == len(run.wrong_images)
+        assert run.losses[-1] == run.metrics["final_loss"]
+        assert run.metrics["shared_by"] == 2
+        assert run.metrics["duration_s"] > 0
+        assert set(run.softmax) == {"loop", "vector", "stable"}
+        assert run.softmax["vector"]["max_ulp"] == run.metrics["softmax_max_ulp"]
+        assert run.params.keys() == {"epochs", "learning_rate", "seed", "engine", "dataset"}
+        assert run.settings.keys() == Variant.model_fields.keys()
+        tags = {"study", "study_key", "role", "trial", "variant", "dataset", "engine", "trace", "cpu", "versions"}
+        assert {f"harness.{tag}" for tag in tags} <= run.tags.keys()
+        assert (
+            run.name == f"lr {float(run.params['learning_rate']):.3g}, {run.params['epochs']} "
+            f"epoch{'s' * (run.params['epochs'] != '1')}, seed {run.params['seed']}"
+        )
+
+
+def test_shorter_trials_are_prefixes_of_the_training_they_share(whole: Path) -> None:
+    runs = {
+        (run.params["learning_rate"], run.params["seed"], run.params["epochs"]): run
+        for run in recorded(whole).trainings
+    }
+    for (rate, seed, epochs), run in runs.items():
+        if epochs == "1":
+            assert run.losses == runs[rate, seed, "2"].losses[:1]
+            assert run.errors == runs[rate, seed, "2"].errors[:1]
+
+
+def test_optuna_knows_what_mlflow_knows(whole: Path) -> None:
+    runs = {int(run.tags["harness.trial"]): run for run in recorded(whole).trainings}
+    trials = optuna_trials(whole)
+    assert len(trials) == 8
+    for trial in trials:
+        run = runs[trial.number]
+        assert trial.state == optuna.trial.TrialState.COMPLETE
+        assert trial.value == run.metrics["final_errors"]
+        assert {name: str(value) for name, value in trial.params.items()} == {
+            name: run.params[name] for name in trial.params
+        }
+        assert trial.user_attrs["variants"] == run.tags["harness.network.variant"]
+
+
+def test_the_dataset_is_an_input_with_its_hashes(whole: Path) -> None:
+    with sqlite3.connect(whole / "mlflow.db") as connection:
+        rows = connection.execute("select name, dataset_profile from datasets").fetchall()
+        inputs = connection.execute("select count(*) from inputs where source_type = 'DATASET'").fetchone()
+        journal = connection.execute("pragma journal_mode").fetchone()
+    [(name, profile)] = rows
+    assert name == "optdigits-5000"
+    assert "1df638f67c0977783f4bf5d97754feef6ce67d5cb1c35bcf31a521de9f76a8ad" in profile
+    assert inputs == (9,)
+    assert journal == ("wal",)
+
+
+def test_the_report_says_what_plain_pandas_finds_in_mlflow(whole: Path) -> None:
+    with sqlite3.connect(whole / "mlflow.db") as connection:
+        metrics = pd.read_sql("select run_uuid, key, value from latest_metrics", connection)
+        params = pd.read_sql("select run_uuid, key, value from params", connection)
+    wide = (part.set_index(["run_uuid", "key"])["value"].unstack() for part in (metrics, params))  # noqa: PD010
+    table = pd.concat(wide, axis=1)
+    table = table.dropna(subset="seed").astype({"learning_rate": float, "final_errors": int})
+    report = (whole / "out" / "small" / "report.md").read_text()
+    cells = table.groupby(["learning_rate", "epochs"])["final_errors"]
+    for (rate, epochs), errors in cells:
+        share = f"{(errors == 0).sum()} of {len(errors)}"
+        row = f"| {rate:g} | {epochs} | {errors.mean():.1f} | {errors.min()} to {errors.max()} | {share} |"
+        assert row in report
+    assert len(cells) == 4
+    runs = pd.read_csv(whole / "out" / "small" / "runs.csv").set_index("run_id")
+    assert (runs["final_errors"] == table["final_errors"].loc[runs.index]).all()
+
+
+def test_a_complete_study_trains_nothing_and_still_reports(copied: Path, harness: Harness) -> None:
+    before = [numbers(run) for run in recorded(copied).trainings]
+    (copied / "out" / "small" / "report.html").unlink()
+    again = harness("study", "run", "small.toml", *DATA)
+    assert again.returncode == 0
+    assert "nothing to train: all 8 trials are done" in again.stderr
+    assert (copied / "out" / "small" / "report.html").is_file()
+    assert [numbers(run) for run in recorded(copied).trainings] == before
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("standin")
+def test_a_study_may_vary_where_the_softmax_is(harness: Harness, tmp_path: Path) -> None:
+    write_study(tmp_path, MADE_UP_STUDY.replace("seed = [1234, 1]", 'softmax = ["output", "logits"]'))
+    assert harness("study", "run", "small.toml", "--workers", "1", *DATA).returncode == 0
+    runs = recorded(tmp_path).trainings
+    assert Counter(run.params["softmax"] for run in runs) == {"output": 4, "logits": 4}
+    assert Counter(trial.params["softmax"] for trial in optuna_trials(tmp_path)) == {"output": 4, "logits": 4}
+    # One place more or less is another grid of the same study, not another study.
+    write_study(tmp_path, MADE_UP_STUDY.replace("seed = [1234, 1]", 'softmax = ["output"]'))
+    assert "nothing to train" in harness("study", "run", "small.toml", "--workers", "1", *DATA).stderr
+
+
+@pytest.mark.slow
+def test_the_number_of_workers_changes_no_number(whole_study: Path, harness: Harness, tmp_path: Path) -> None:
+    write_study(tmp_path)
+    arguments = ("study", "run", "small.toml", "--workers", "1", "--quiet", "--json", "-", *DATA)
+    told = json.loads(harness(*arguments).stdout)
+    assert (told["study"], told["before"], told["trained"], told["failed"]) == ("small", 0, 8, 0)
+    assert told["mlflow_s"] > 0
+    assert told["optuna_s"] > 0
+    assert 0 < told["busy_share"] <= 1
+    assert Path(told["report"]).is_file()
+    of_one, of_two = recorded(tmp_path).trainings, recorded(whole_study).trainings
+    assert [(str(numbers(run)), run.tags["harness.trial"]) for run in of_one] == [
+        (str(numbers(run)), run.tags["harness.trial"]) for run in of_two
+    ]
+    assert without_names_and_times(tmp_path) == without_names_and_times(whole_study)
+
+
+def without_names_and_times(folder: Path) -> list[str]:
+    """The report and the table of runs, but for what names a run or says when and how long."""
+    out = folder / "out" / "small"
+    study = recorded(folder)
+    text = (out / "report.md").read_text().replace(str(folder), "")
+    for number, run in enumerate((study.parent, *study.trainings)):
+        text = text.replace(run.run_id, str(number)).replace(run.run_id[:8], str(number))
+    table = pd.read_csv(out / "runs.csv").drop(columns=["run_id", "duration_s"])
+    return [*(line for line in text.splitlines() if "UTC" not in line and "- took: " not in line), table.to_csv()]
+
+
+@pytest.mark.parametrize("lost", ["out", "mlflow.db"])
+def test_a_study_whose_one_store_is_lost_is_mended_from_the_other(copied: Path, harness: Harness, lost: str) -> None:
+    before = [numbers(run) for run in recorded(copied).trainings]
+    subprocess.run(["rm", "-r", str(copied / lost)], check=True)
+    again = harness("study", "run", "small.toml", "--workers", "1", *DATA)
+    assert again.returncode == 0, again.stderr
+    # Lost trials are trained anew; lost trial numbers are told again from the runs.
+    assert ("nothing to train" in again.stderr) == (lost == "out")
+    assert sorted(map(str, map(numbers, recorded(copied).trainings))) == sorted(map(str, before))
+
+
+@pytest.mark.slow
+def test_a_study_that_was_killed_goes_on_and_records_nothing_twice(
+    harness: Harness, whole_study: Path, tmp_path: Path
+) -> None:
+    write_study(tmp_path)
+    command = [COMMAND, "study", "run", "small.toml", "--workers", "1", *DATA]
+    log = tmp_path / "log"
+    with log.open("w") as stream:
+        started = subprocess.Popen(command, cwd=tmp_path, stderr=stream, stdout=stream)
+    database = tmp_path / "mlflow.db"
+    wait_for_runs(database, "FINISHED", "training", 2)
+    started.kill()
+    started.wait()
+    assert 2 <= count_runs(database, "FINISHED", "training") < 8
+    again = harness("study", "run", "small.toml", "--workers", "1", *DATA)
+    assert again.returncode == 0, again.stderr
+    study = recorded(tmp_path)
+    finished = [run for run in study.trainings if run.status == "FINISHED"]
+    assert Counter(run.status for run in study.trainings).keys() <= {"FINISHED", "KILLED"}
+    assert sorted(map(str, map(numbers, finished))) == sorted(map(str, map(numbers, recorded(whole_study).trainings)))
+    assert not [trial for trial in optuna_trials(tmp_path) if not trial.state.is_finished()]
+
+
+def count_runs(database: Path, status: str, role: str) -> int:
+    """How many runs of a role have a status, as another process sees it; 0 while there is no database."""
+    query = (
+        "select count(*) from runs join tags using (run_uuid) where status = ? and key = 'harness.role' and value = ?"
+    )
+    try:
+        with sqlite3.connect(f"file:{database}?mode=ro", uri=True) as connection:
+            found = connection.execute(query, (status, role)).fetchone()
+    except sqlite3.OperationalError:
+        return 0
+    return int(found[0])
+
+
+def wait_for_runs(database: Path, status: str, role: str, count: int) -> None:
+    deadline_s = time.monotonic() + 120
+    while count_runs(database, status, role) < count:
+        assert time.monotonic() < deadline_s, f"no {count} {role} runs are {status}"
+        time.sleep(0.02)
+
+
+@pytest.mark.slow
+def test_studies_of_one_folder_are_kept_apart(copied: Path, harness: Harness) -> None:
+    write_study(copied, MADE_UP_STUDY.replace("[1, 2]", "[1]"), "other")
+    done = harness("study", "run", "other.toml", "--workers", "1", *DATA)
+    assert done.returncode == 0, done.stderr
+    assert len(recorded(copied, "other").trainings) == 4
+    assert len(recorded(copied, "small").trainings) == 8
+    assert "# other on optdigits-5000" in (copied / "out" / "other" / "report.md").read_text()
+    # The one that was run last is the one that is meant, be it begun first.
+    assert harness("study", "run", "small.toml", *DATA).returncode == 0
+    assert "out/small/report.html" in harness("report").stdout
+
+
+@pytest.mark.parametrize(
+    ("change", "told", "runs"),
+    [
+        (("[1234, 1]", "[1234, 1, 2]"), "8 of 12 trials are done; training 4", 12),
+        (("[1234, 1]", "[1]"), "nothing to train: all 4 trials are done", 8),
+    ],
+)
+def test_a_study_may_grow_and_shrink(
+    copied: Path, harness: Harness, change: tuple[str, str], told: str, runs: int
+) -> None:
+    write_study(copied, MADE_UP_STUDY.replace(*change))
+    done = harness("study", "run", "small.toml", "--workers", "1", *DATA)
+    assert done.returncode == 0, done.stderr
+    assert told in done.stderr
+    assert len(recorded(copied).trainings) == runs
+
+
+def test_a_worker_that_cannot_make_its_engine_fails_its_trials_with_the_reason(
+    tmp_path: Path, harness: Harness
+) -> None:
+    write_study(tmp_path)
+    (tmp_path / "broken" / "tensorflow").mkdir(parents=True)
+    (tmp_path / "broken" / "tensorflow" / "__init__.py").write_text('raise ImportError("no such wheel")')
+    done = harness("study", "run", "small.toml", *DATA, PYTHONPATH=str(tmp_path / "broken"))
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    study = recorded(tmp_path)
+    assert [run.status for run in study.trainings] == ["FAILED"] * 8
+    assert all("no such wheel" in run.tags["harness.failure"] for run in study.trainings)
+    assert all("final_errors" not in run.metrics for run in study.trainings)
+    assert "no such wheel" in (tmp_path / "out" / "small" / "report.md").read_text()
+    assert {trial.state.name for trial in optuna_trials(tmp_path)} == {"FAIL"}
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("standin")
+def test_a_search_that_grows_proposes_new_points(tmp_path: Path, harness: Harness) -> None:
+    text = MADE_UP_SEARCH.replace("trials = 3", "trials = 2").replace("seeds = [1, 2]", "seeds = [1]")
+    write_study(tmp_path, text, "find")
+    assert harness("study", "run", "find.toml", "--workers", "1", *DATA).returncode == 0
+    write_study(tmp_path, text.replace("trials = 2", "trials = 4"), "find")
+    grown = harness("study", "run", "find.toml", "--workers", "1", *DATA)
+    assert "2 of 4 trials are done; training 2" in grown.stderr
+    assert len({run.params["learning_rate"] for run in recorded(tmp_path, "find").trainings}) == 4
+
+
+def test_a_second_runner_is_refused(tmp_path: Path, harness: Harness) -> None:
+    write_study(tmp_path)
+    me = Runner.me()
+    with sole_runner(tmp_path / "out" / "small", me):
+        refused = harness("study", "run", "small.toml", *DATA)
+    assert refused.returncode == 5
+    assert f"being run by process {os.getpid()} on {me.host}, since" in refused.stderr
+
+
+@pytest.mark.slow
+def test_a_search_has_its_seeds_as_child_runs_of_its_trials(tmp_path: Path, harness: Harness) -> None:
+    write_study(tmp_path, SMALL_SEARCH, "find")
+    done = harness("study", "run", "find.toml", "--workers", "1", *DATA)
+    assert done.returncode == 0, done.stderr
+    study = recorded(tmp_path, "find")
+    trials = optuna_trials(tmp_path, "find")
+    assert len(trials) == 3
+    assert len(study.trainings) == 6
+    by_trial: dict[int, list[RunRecord]] = {}
+    for run in study.trainings:
+        by_trial.setdefault(int(run.tags["harness.trial"]), []).append(run)
+    for trial in trials:
+        own = by_trial[trial.number]
+        assert {run.params["seed"] for run in own} == {"1", "2"}
+        assert {run.tags["mlflow.parentRunId"] for run in own} != {study.parent.run_id}
+        assert len({run.tags["mlflow.parentRunId"] for run in own}) == 1
+        errors = sum(run.metrics["final_errors"] for run in own) / 2
+        assert list(trial.values or []) == [errors, trial.params["epochs"]]  # noqa: PD011 - not a frame
+    assert "no finished run of the baseline" in (tmp_path / "out" / "find" / "report.md").read_text()
+
+
+@pytest.mark.usefixtures("standin")
+def test_optuna_may_keep_its_trials_in_a_database(tmp_path: Path, harness: Harness) -> None:
+    write_study(tmp_path, MADE_UP_STUDY)
+    done = harness("study", "run", "small.toml", "--storage", "sqlite:///trials.db", "--workers", "1", *DATA)
+    assert done.returncode == 0, done.stderr
+    [summary] = optuna.get_all_study_summaries(f"sqlite:///{tmp_path}/trials.db")
+    assert summary.n_trials == 8
+
+
+@pytest.mark.usefixtures("copied")
+def test_a_study_goes_on_with_the_images_that_it_began_with(harness: Harness, lab: Digits) -> None:
+    assert lab.name == "lab-5000"  # it is remembered now, so that `auto` alone would take it
+    again = harness("study", "run", "small.toml")
+    assert again.returncode == 0
+    assert "optdigits-5000" in again.stderr
+    assert "nothing to train" in again.stderr
+
+
+@pytest.mark.parametrize(
+    ("make", "arguments", "message"),
+    [
+        ("mlflow.db", (), "tracking store"),
+        ("out/small/optuna.journal", (), "Optuna's storage"),
+        (None, ("--storage", "nonsense://x"), "cannot be opened"),
+    ],
+)
+def test_a_store_that_is_no_store_is_one_error(
+    tmp_path: Path, harness: Harness, make: str | None, arguments: tuple[str, ...], message: str
+) -> None:
+    write_study(tmp_path)
+    if make:
+        (tmp_path / make).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / make).write_text("This is not a store of any kind, and long enough to look like none.\n" * 50)
+        content = (tmp_path / make).read_bytes()
+    refused = harness("study", "run", "small.toml", *arguments, *DATA)
+    assert refused.returncode == 5
+    assert message in refused.stderr
+    assert "Traceback" not in refused.stderr
+    if make:
+        assert (tmp_path / make).read_bytes() == content

@@ -1,0 +1,94 @@
+"""The store that runs go to: databases that are none, held by another, half made, or of another age."""
+
+from __future__ import annotations
+
+import sqlite3
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from harness.errors import StoppedError, UsageError
+from harness.tracking import location, store
+from harness.tracking.reader import Records
+from harness.tracking.writer import Tracker
+
+
+def test_tracking_goes_where_mlflow_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert location.tracking_uri() == f"sqlite:///{Path.cwd() / 'mlflow.db'}"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:///elsewhere.db")
+    assert location.tracking_uri() == "sqlite:///elsewhere.db"
+
+
+def test_a_reader_makes_no_database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UsageError, match="nothing was recorded yet"):
+        Records()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_empty_database_has_no_study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    tracker = Tracker()
+    assert tracker.newest_study() is None
+    with pytest.raises(UsageError, match="no study called 'variants' was recorded"):
+        tracker.study("variants")
+
+
+def test_a_file_that_is_no_database_is_one_error_and_stays_as_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / location.DATABASE
+    path.write_text("notes, not a database\n" * 100)
+    with pytest.raises(StoppedError, match="file is not a database"):
+        Tracker()
+    assert path.read_text() == "notes, not a database\n" * 100
+
+
+def test_a_database_that_another_holds_is_one_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    holder = sqlite3.connect(tmp_path / location.DATABASE, isolation_level=None)
+    monkeypatch.setattr(store, "_BUSY_MS", 300)
+    try:
+        holder.execute("create table held (x)")
+        holder.execute("begin exclusive")
+        with pytest.raises(StoppedError, match="database is locked"):
+            Tracker()
+    finally:
+        holder.close()
+
+
+def test_a_database_of_another_age_is_one_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Tracker()
+    # A store that this process has open already is not looked at again: a copy is another one.
+    copy = tmp_path / "copy"
+    copy.mkdir()
+    with sqlite3.connect(tmp_path / location.DATABASE) as old, sqlite3.connect(copy / location.DATABASE) as new:
+        old.backup(new)
+        new.execute("update alembic_version set version_num = 'ffffffffffff'")
+    old.close()
+    new.close()
+    monkeypatch.chdir(copy)
+    with pytest.raises(StoppedError, match="schema"):
+        Tracker()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("wait_s", [0.0, 0.3, 0.8])
+def test_a_database_that_was_half_made_is_made_anew(
+    wait_s: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code = "from harness.tracking.writer import Tracker; Tracker()"
+    started = subprocess.Popen([sys.executable, "-c", code], cwd=tmp_path)
+    while not (tmp_path / "mlflow.db.making").exists():
+        time.sleep(0.01)
+    time.sleep(wait_s)
+    started.kill()
+    started.wait()
+    monkeypatch.chdir(tmp_path)
+    assert Tracker().newest_study() is None
+    assert not (tmp_path / "mlflow.db.making").exists()
