@@ -20,6 +20,7 @@ from harness.gate.convergence import Found, Sample
 from harness.gate.record import OnDone, had, wait
 from harness.gate.reference import ERRORS_EPOCH, Reference
 from harness.network.variant import BASELINE, TRACE_VERSION
+from harness.text import markdown_table
 from harness.workers.local import Workers
 
 # Far from the seeds of references and of gates.
@@ -182,7 +183,6 @@ _HEAD = (
 
 def markdown(found: list[Power]) -> str:
     """A table, and what its columns mean."""
-    rows = [_HEAD, ("---",) * len(_HEAD), *map(_row, found)]
     points = rule.MARGIN_SHARE * 100
     about = [
         f"In bold: at least {rule.MARGIN_MEAN:.0%} more epochs, or {points:.0f} points fewer that reach zero.",
@@ -191,7 +191,7 @@ def markdown(found: list[Power]) -> str:
         "CHANGED: better than the reference beyond chance.",
         "Seeds and seconds: after which half of the gates, and 95 of 100, had their verdict.",
     ]
-    return "\n".join([*(f"| {' | '.join(row)} |" for row in rows), "", *about])
+    return "\n".join([markdown_table(_HEAD, map(_row, found), n_left=len(_HEAD)), "", *about])
 
 
 def _row(power: Power) -> tuple[str, ...]:

@@ -116,7 +116,7 @@ def be_killed(moment: Moment) -> None:
     elif kind == RECORDING:
         for name in ("create_run", "log_batch", "log_inputs", "set_terminated", "set_tag", "update_run", "delete_tag"):
             bomb.arm(MlflowClient, name)
-        for name in ("_log_images", "_log_details"):
+        for name in ("log_images", "log_details"):
             bomb.arm(writer, name)
     elif kind == TELLING:
         bomb.arm(optuna_study.Ledger, "tell")

@@ -43,6 +43,7 @@ IMPORTERS = {
         # Two are processes of their own: one serves MLflow's pages, one writes models in MLflow's format.
         *("harness.tracking.pages", "harness.tracking.model_export"),
         *("harness.tracking.store", "harness.tracking.reader", "harness.tracking.writer", "harness.tracking.models"),
+        "harness.tracking.run_content",
         "harness.gate.track",
     },
     "uvicorn": {"harness.tracking.pages"},
@@ -50,8 +51,8 @@ IMPORTERS = {
     "optuna_dashboard": {"harness.search.dashboard"},
     "psutil": {"harness.tracking.owner"},
     "tenacity": {"harness.retry"},
-    "distributed": {"harness.workers.dask"},
-    "dask": {"harness.workers.dask"},
+    "distributed": {"harness.workers.dask", "harness.workers.dask_connection", "harness.workers.dask_local"},
+    "dask": {"harness.workers.dask_local"},
     "jinja2": {"harness.reporting.templating"},
     "tensorflow": {
         *("harness.network.random_streams", "harness.network.softmax", "harness.engines.tensorflow_setup"),
@@ -201,5 +202,5 @@ def test_the_wheel_holds_the_package_and_the_studies_and_nothing_else(tmp_path: 
     with zipfile.ZipFile(wheel) as archive:
         held = {entry for entry in archive.namelist() if not entry.split("/")[0].endswith(".dist-info")}
     files = {str(path.relative_to(ROOT)) for path in (ROOT / "harness").rglob("*") if path.is_file()}
-    studies = {f"harness/study/studies/{path.name}" for path in (ROOT / "studies").iterdir()}
+    studies = {f"harness/study/studies/{path.name}" for path in (ROOT / "studies").glob("*.toml")}
     assert held == {file for file in files if "__pycache__" not in file} | studies

@@ -247,7 +247,7 @@ def test_answers_that_are_lost_leave_nothing_twice_and_nothing_open(door: Doorma
     assert "RUNNING" not in {run.info.status for run in runs}
     meant = {"harness.study": "lost", "harness.role": "training"}
     whole = [run for run in runs if run.info.status == "FINISHED" and meant.items() <= run.data.tags.items()]
-    assert len({run.data.tags["harness.network.variant"] for run in whole}) == len(whole) == 20
+    assert len({run.data.tags["harness.variant"] for run in whole}) == len(whole) == 20
     for run in whole:
         steps = [metric.step for metric in client.get_metric_history(run.info.run_id, "loss")]
         assert len(steps) == len(set(steps)) == int(run.data.params["epochs"])

@@ -238,7 +238,7 @@ class Doomed:
             (str(variant), float(errors), str(run))
             for variant, errors, run in self._rows(
                 "select tags.value, latest_metrics.value, runs.run_uuid from runs "
-                "join tags on tags.run_uuid = runs.run_uuid and tags.key = 'harness.network.variant' "
+                "join tags on tags.run_uuid = runs.run_uuid and tags.key = 'harness.variant' "
                 "join latest_metrics on latest_metrics.run_uuid = runs.run_uuid "
                 "and latest_metrics.key = 'final_errors' "
                 "where runs.status = 'FINISHED'"
@@ -250,7 +250,7 @@ class Doomed:
         return self._rows(
             "select tags.value, metrics.key, metrics.step, metrics.value from metrics "
             "join runs on runs.run_uuid = metrics.run_uuid and runs.status = 'FINISHED' "
-            "join tags on tags.run_uuid = metrics.run_uuid and tags.key = 'harness.network.variant' "
+            "join tags on tags.run_uuid = metrics.run_uuid and tags.key = 'harness.variant' "
             # How many trainings were read off one in one go, and how long that took, is not what was computed.
             "where metrics.key not in ('duration_s', 'shared_by') order by 1, 2, 3"
         )

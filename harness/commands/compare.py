@@ -27,11 +27,11 @@ def compare(a: str, b: str, out: Path | None, json_to: str | None) -> int:
     Ends with 0 where B is not worse, with 1 where it is (in one of errors and first zero epochs, or both), and with 2
     where too few seeds are there to tell.
     """
-    from harness.reporting import comparison
+    from harness.reporting import comparison, comparison_text
 
     check_destinations(json_to, out)
     found = comparison.compare(_side(a), _side(b))
-    text = comparison.markdown(found)
+    text = comparison_text.markdown(found)
     console.say(f"{text}\nverdict: {found.verdict}", json_to)
     if out is not None:
         write_text(out, text)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import click
 from rich.console import Console
 
 from harness.data import digits
+from harness.errors import UsageError
 
 OUT = Path("out")
 REPORT_FILES = ("report.html", "report.md", "runs.csv", "figures")
@@ -19,6 +22,20 @@ err = Console(stderr=True, highlight=False, soft_wrap=True)
 
 # Flags that are not to be typed again: what they ask for is done.
 done: set[str] = set()
+
+
+@contextmanager
+def cluster_packages() -> Iterator[None]:
+    """Import modules that need the packages of the extra ``cluster``.
+
+    Raises:
+        UsageError: they are not installed.
+    """
+    try:
+        yield
+    except ImportError as error:
+        cause = f"a cluster needs packages that are not installed here ({error})"
+        raise UsageError(cause, "Install them: python -m pip install 'zero-errors[cluster]'.") from error
 
 
 def load(data: str, why: str | None = None) -> digits.Digits:

@@ -58,7 +58,8 @@ def dashboard(name: str, storage: str | None, port: int | None) -> int:
 @click.option("--host", default="127.0.0.1", show_default=True, help="The address that it listens at.")
 def cluster(workers: int | None, port: int, host: str) -> int:
     """Start a Dask scheduler and workers on this machine, to try what docs/cluster.md describes for many."""
-    from harness.workers.dask import local
+    with console.cluster_packages():
+        from harness.workers.dask_local import local
     from harness.workers.local import default_count
 
     count = workers or default_count()

@@ -23,10 +23,13 @@ from harness.signals import Stop
 if TYPE_CHECKING:
     from harness.data.digits import Digits
     from harness.engines.training import Outcome
+    from harness.search.result import Result
     from harness.study.config import Plan
+    from harness.tracking.owner import Runner
     from harness.tracking.reader import Records
     from harness.tracking.writer import Tracker
-    from harness.workers.dask import Cluster, Tls
+    from harness.workers.dask import Cluster
+    from harness.workers.dask_connection import Tls
     from harness.workers.local import Workers
 
 
@@ -78,7 +81,6 @@ def study_run(  # noqa: PLR0913, PLR0917 - an option each
         console.err.print(f"study: {plan.name}, {plan.n_trials} trials, engine {plan.engine}", markup=False)
     # Only now: these take seconds to load, and a mistake in a name or a file should not cost them. What the workers
     # load takes longer still, so they begin before MLflow and Optuna are loaded here.
-    from harness.commands.progress import StudyProgress
     from harness.tracking.lock import sole_runner
     from harness.tracking.owner import Runner
 
@@ -86,8 +88,6 @@ def study_run(  # noqa: PLR0913, PLR0917 - an option each
     me, folder = Runner.me(), console.OUT / plan.name
     started_s = time.monotonic()
     with sole_runner(folder, me), _pool(plan, workers, **cluster) as pool:
-        from harness.search.optuna_study import Ledger, default_journal, open_storage
-        from harness.search.run import Search
         from harness.tracking.writer import Tracker
 
         tracker = Tracker()
@@ -97,30 +97,58 @@ def study_run(  # noqa: PLR0913, PLR0917 - an option each
         began_with = _as_it_began(tracker, plan.name, data)
         digits = console.load(began_with or data, began_with and "with which the study began")
         pool.load(digits)
-        # The report's own packages are loaded while the workers train.
-        Thread(target=import_module, args=("harness.reporting.report",), daemon=True).start()
-        with StudyProgress(console.err, quiet=quiet) as progress, Stop() as stop:
-            journal = default_journal(folder)
-            search = Search(
-                plan, digits, tracker, lambda key: Ledger(plan, key, open_storage(storage, journal)), me, progress
-            )
-            result = search.run(pool, stop)
-    if stop.asked is not None and result.before + result.trained + result.failed < result.total:
-        console.err.print(f"{result.before + result.trained} of {result.total} trials are done")
-        raise stop.asked
-    if not result.trained and not result.failed:
-        more = "" if result.before == result.total else f", {result.total} were asked for"
-        console.err.print(f"nothing to train: all {result.before} trials are done{more}")
-    else:
-        console.err.print(
-            f"{result.trained} trials done, {result.failed} failed, {time.monotonic() - started_s:.0f} s; "
-            f"workers busy {result.busy_share:.0%} of the time"
-        )
+        result = _trained(plan, digits, tracker, pool, me, storage, quiet=quiet)
+    _say(result, time.monotonic() - started_s)
     written = _shown(tracker, plan.name, digits, folder)
     console.say(f"report: {written}", json_to)
     if json_to is not None:
         write_json(json_to, {"study": plan.name, **asdict(result), "report": str(written)})
     return ExitStatus.NEGATIVE if result.failed else ExitStatus.OK
+
+
+def _trained(
+    plan: Plan,
+    digits: Digits,
+    tracker: Tracker,
+    pool: Workers[Outcome] | Cluster,
+    me: Runner,
+    storage: str | None,
+    *,
+    quiet: bool,
+) -> Result:
+    """Run the study's search.
+
+    Raises:
+        KeyboardInterrupt: or what else asked for an end, once the batches in training are recorded.
+    """
+    from harness.commands.progress import StudyProgress
+    from harness.search.optuna_study import Ledger, default_journal, open_storage
+    from harness.search.run import Search
+
+    # The report's own packages are loaded while the workers train.
+    Thread(target=import_module, args=("harness.reporting.report",), daemon=True).start()
+    journal = default_journal(console.OUT / plan.name)
+    with StudyProgress(console.err, quiet=quiet) as progress, Stop() as stop:
+        search = Search(
+            plan, digits, tracker, lambda key: Ledger(plan, key, open_storage(storage, journal)), me, progress
+        )
+        result = search.run(pool, stop)
+    if stop.asked is not None and result.before + result.trained + result.failed < result.total:
+        console.err.print(f"{result.before + result.trained} of {result.total} trials are done")
+        raise stop.asked
+    return result
+
+
+def _say(result: Result, duration_s: float) -> None:
+    """Say how a study ended."""
+    if result.trained or result.failed:
+        console.err.print(
+            f"{result.trained} trials done, {result.failed} failed, {duration_s:.0f} s; "
+            f"workers busy {result.busy_share:.0%} of the time"
+        )
+    else:
+        more = "" if result.before == result.total else f", {result.total} were asked for"
+        console.err.print(f"nothing to train: all {result.before} trials are done{more}")
 
 
 def _shown(tracker: Tracker, name: str, digits: Digits, folder: Path) -> Path:
@@ -148,7 +176,8 @@ def _pool(plan: Plan, workers: int | None, cluster: str | None, **tls: Path | No
     if workers is not None:
         cause = "--workers is for processes of this machine, and --cluster for those of others"
         raise UsageError(cause, "Give one of them; a cluster has the workers that were started on it.")
-    from harness.workers.dask import Cluster
+    with console.cluster_packages():
+        from harness.workers.dask import Cluster
 
     return Cluster(cluster, plan.engine, plan.shape, _tls(**tls))
 
@@ -158,7 +187,7 @@ def _tls(tls_ca: Path | None, tls_cert: Path | None, tls_key: Path | None) -> Tl
         return None
     if tls_ca is None or tls_cert is None or tls_key is None:
         raise UsageError("--tls-ca, --tls-cert and --tls-key go together", "Give all three, or none.")
-    from harness.workers.dask import Tls
+    from harness.workers.dask_connection import Tls
 
     return Tls(tls_ca, tls_cert, tls_key)
 

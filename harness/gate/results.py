@@ -13,6 +13,7 @@ from harness import provenance
 from harness.gate import fingerprint
 from harness.gate.run import Result
 from harness.gate.verdict import Check, Verdict
+from harness.text import markdown_table
 
 _UNWRITABLE = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _SIGNS = {
@@ -74,18 +75,14 @@ def markdown(result: Result) -> str:
     """A gate as a table for people, such as GitHub shows beside a run."""
     about = f"engine `{result.engine}`, images `{result.dataset}`, {result.duration_s:.0f} s" if result.engine else ""
     versions = ", ".join(f"{name} {version}" for name, version in provenance.versions().items())
-    rows = [
-        f"| {_SIGNS[check.verdict]} {check.verdict} | {' | '.join(map(_cell, _texts(check)))} |"
-        for check in result.checks
-    ]
+    head = ["verdict", "check", "expected", "seen", "how sure", "where to look"]
+    rows = [[f"{_SIGNS[check.verdict]} {check.verdict}", *_texts(check)] for check in result.checks]
     return "\n".join(
         [
             f"## {_SIGNS[result.verdict]} Does the baseline still reach zero errors? {result.verdict}",
             "",
             *([about, ""] if about else []),
-            "| verdict | check | expected | seen | how sure | where to look |",
-            "|---|---|---|---|---|---|",
-            *rows,
+            markdown_table(head, rows, n_left=len(head)),
             "",
             f"{provenance.processor()}; {versions}",
             "",
@@ -103,7 +100,7 @@ def table(gates: Sequence[Mapping[str, Any]]) -> str:
     """
     names = list(dict.fromkeys(check["name"] for gate in gates for check in gate["checks"]))
     head = [*_COLUMNS, "verdict", *names, "first zero epoch, mean", "seconds"]
-    rows = [head, ["---"] * len(head)]
+    rows = []
     for gate in gates:
         verdicts = {check["name"]: str(check["verdict"]) for check in gate["checks"]}
         details = {name: value for check in gate["checks"] for name, value in check["details"].items()}
@@ -117,13 +114,9 @@ def table(gates: Sequence[Mapping[str, Any]]) -> str:
                 f"{gate['duration_s']:.0f}",
             ]
         )
-    return "\n".join(f"| {' | '.join(map(_cell, row))} |" for row in rows)
+    return markdown_table(head, rows, n_left=len(head))
 
 
 def _texts(check: Check) -> list[str]:
     look = "" if check.verdict is Verdict.PASS else check.look
     return [check.name, check.expected, check.seen, check.sure, look]
-
-
-def _cell(text: str) -> str:
-    return text.replace("|", "\\|").replace("\n", " ")

@@ -14,8 +14,8 @@ from harness.data.digits import Digits
 from harness.gate import results
 from harness.gate.run import Result
 from harness.gate.verdict import Verdict
+from harness.tracking.run_content import dataset_input, origin_tags
 from harness.tracking.store import Store, failures
-from harness.tracking.writer import dataset_input, origin_tags
 
 ROLE = "gate"
 # Of the check of convergence, what is a metric.

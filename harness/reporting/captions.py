@@ -12,12 +12,8 @@ from numpy.typing import NDArray
 
 from harness.reporting.findings import Cheap, Difference, HardImages, Reach
 from harness.statistics import Estimate
+from harness.text import plural
 from harness.tracking.reader import Images
-
-
-def plural(count: int, what: str) -> str:
-    """A count and its noun, in the singular for one."""
-    return f"{count} {what}" if count == 1 else f"{count} {what}s"
 
 
 def epoch(estimate: Estimate) -> str:

@@ -67,7 +67,7 @@ def _row(run: RunRecord) -> dict[str, object]:
         "name": run.name,
         "status": run.status,
         "trial": int(run.tags["harness.trial"]),
-        "variant": run.tags["harness.network.variant"],
+        "variant": run.tags["harness.variant"],
         **{name: type(value)(params.get(name, value)) for name, value in BASELINE.settings().items()},
         "engine": params["engine"],
         "dataset": params["dataset"],

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-import re
 from typing import Any
 
 import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
+from harness import text
 from harness.reporting import captions
 
 
@@ -32,9 +32,9 @@ def _environment() -> Environment:
         "mean": captions.mean,
         "difference": captions.difference,
         "share": captions.share,
-        "duration": duration,
+        "duration": text.duration,
         "within": captions.within,
-        "md": md,
+        "md": text.escape_markdown,
     }
     return environment
 
@@ -49,20 +49,6 @@ def figure(value: Any) -> str:  # noqa: ANN401 - whatever a table's cell holds
     if value is None or pd.isna(value):
         return "-"
     return f"{value:.3g}" if math.isfinite(value) else str(value)
-
-
-def md(text: str) -> str:
-    """Text that may hold anything, as one line of a cell or a paragraph of Markdown."""
-    line = " ".join(str(text).split())
-    return re.sub(r"([\\`*_|<>\[\]#])", r"\\\1", line)
-
-
-def duration(seconds: float) -> str:
-    """Seconds as people say them."""
-    if seconds < 120:
-        return f"{seconds:.0f} s"
-    minutes = seconds / 60
-    return f"{minutes:.0f} min" if minutes < 120 else f"{minutes / 60:.1f} h"
 
 
 def short(run_id: str) -> str:

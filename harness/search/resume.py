@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from harness.network.variant import BASELINE
 from harness.search.optuna_study import Entry, State
 from harness.study.config import Plan, Sampled, Value
+from harness.tracking.reader import TRAINING, Records
 
 
 @dataclass(frozen=True)
@@ -128,3 +130,16 @@ def _by_trial(plan: Plan, recorded: Mapping[str, Recorded]) -> list[Unknown]:
 
 def _keys(plan: Plan, point: Mapping[str, Value], seeds: Sequence[int]) -> tuple[str, ...]:
     return tuple(plan.variant({**point, "seed": seed}).key for seed in seeds)
+
+
+def recorded(records: Records, plan: Plan, key: str) -> dict[str, Recorded]:
+    """The trainings of a study that MLflow has whole, by the keys of their variants; of equals the first."""
+    found: dict[str, Recorded] = {}
+    kinds = {name: type(getattr(BASELINE, name)) for name in plan.space.parameters()}
+    for run in records.runs(key, TRAINING):
+        if run.status == "FINISHED" and "final_errors" in run.metrics:
+            point: dict[str, Value] = {name: kind(run.settings[name]) for name, kind in kinds.items()}
+            epochs, trial = int(run.params["epochs"]), int(run.tags["harness.trial"])
+            known = Recorded(run.run_id, trial, point, run.metrics["final_errors"], epochs)
+            found.setdefault(run.tags["harness.variant"], known)
+    return found

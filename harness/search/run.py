@@ -7,22 +7,22 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import chain
-from typing import Protocol
 
 from harness.data.digits import Digits
 from harness.engines import registry
 from harness.engines.training import Outcome, by_training
 from harness.errors import StoppedError
-from harness.network.variant import BASELINE, Variant
+from harness.network.variant import Variant
 from harness.search.optuna_study import Entry, Ledger, State
-from harness.search.resume import Recorded, Settlement, Unknown, settle
+from harness.search.result import Costs, Progress, Result
+from harness.search.resume import Recorded, Settlement, Unknown, recorded, settle
 from harness.signals import Stop
 from harness.study.config import Plan, Sampled, Value
 from harness.tracking.owner import HEARTBEAT_S, Runner
-from harness.tracking.reader import TRAINING, TRIAL, Records
+from harness.tracking.reader import TRIAL
 from harness.tracking.store import StoreError
 from harness.tracking.writer import Tracker
 from harness.workers.local import Batch, Pool
@@ -31,75 +31,6 @@ from harness.workers.local import Batch, Pool
 _NOTICED_S = 0.5
 
 _log = logging.getLogger(__name__)
-
-
-class Progress(Protocol):
-    """Is told how a study goes."""
-
-    def settled(self, line: str) -> None:
-        """Something that an interrupted run left was put right."""
-
-    def begin(self, done: int, total: int) -> None:
-        """The study starts with so many of its trials done."""
-
-    def adopted(self) -> None:
-        """A trial was found recorded whole and needs no training."""
-
-    def trial(self, variants: Sequence[Variant], outcomes: Sequence[Outcome] | None) -> None:
-        """A trial ended; with no outcomes, it failed."""
-
-    def stopping(self, batches: int) -> None:
-        """No more is begun; so many batches are being trained still."""
-
-
-@dataclass(frozen=True)
-class Result:
-    """How a study ended.
-
-    Attributes:
-        before: trials that were done before.
-        trained: trials that were trained now.
-        failed: trials that failed now.
-        total: trials that the study has when it is complete.
-        mlflow_s: seconds that recording them in MLflow took this process.
-        optuna_s: seconds that asking for them and telling of them took this process.
-        busy_share: of the workers' time from the first batch's start to the last one's end, the share in which they
-            trained; 0 where nothing was trained.
-    """
-
-    before: int
-    trained: int
-    failed: int
-    total: int
-    mlflow_s: float
-    optuna_s: float
-    busy_share: float
-
-
-class _Costs:
-    """Where the time of a study goes."""
-
-    def __init__(self) -> None:
-        self.spent_s = {"mlflow": 0.0, "optuna": 0.0}
-        self._trained_s = 0.0
-        self._first_s, self._last_s = float("inf"), 0.0
-
-    @contextmanager
-    def of(self, what: str) -> Iterator[None]:
-        """Count the time that is spent in this context."""
-        started_s = time.perf_counter()
-        try:
-            yield
-        finally:
-            self.spent_s[what] += time.perf_counter() - started_s
-
-    def trained(self, batch: Batch[Outcome]) -> None:
-        self._trained_s += batch.ended_s - batch.began_s
-        self._first_s, self._last_s = min(self._first_s, batch.began_s), max(self._last_s, batch.ended_s)
-
-    def busy_share(self, n_workers: int) -> float:
-        whole_s = self._last_s - self._first_s
-        return self._trained_s / (n_workers * whole_s) if whole_s > 0 else 0.0
 
 
 @dataclass(frozen=True)
@@ -114,19 +45,6 @@ class _Job:
 
     trials: tuple[_Trial, ...]
     missing: tuple[Variant, ...]
-
-
-def recorded(records: Records, plan: Plan, key: str) -> dict[str, Recorded]:
-    """The trainings of a study that MLflow has whole, by the keys of their variants; of equals the first."""
-    found: dict[str, Recorded] = {}
-    kinds = {name: type(getattr(BASELINE, name)) for name in plan.space.parameters()}
-    for run in records.runs(key, TRAINING):
-        if run.status == "FINISHED" and "final_errors" in run.metrics:
-            point: dict[str, Value] = {name: kind(run.settings[name]) for name, kind in kinds.items()}
-            epochs, trial = int(run.params["epochs"]), int(run.tags["harness.trial"])
-            known = Recorded(run.run_id, trial, point, run.metrics["final_errors"], epochs)
-            found.setdefault(run.tags["harness.network.variant"], known)
-    return found
 
 
 class Search:
@@ -170,7 +88,7 @@ class Search:
         self._adopted = 0
         self._n_done: int | None = None  # not known before the stores agree
         self._heard_s = time.monotonic()
-        self._costs = _Costs()
+        self._costs = Costs()
 
     def run(self, pool: Pool, stop: Stop) -> Result:
         """Train what is not trained yet, recording each trial as it ends.

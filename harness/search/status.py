@@ -13,8 +13,7 @@ from harness.data.digits import Digits
 from harness.engines.training import by_training
 from harness.network.variant import N_IMAGES, Variant
 from harness.search import optuna_study
-from harness.search.resume import settle
-from harness.search.run import recorded
+from harness.search.resume import recorded, settle
 from harness.study import signature
 from harness.study.config import Plan, Sampled
 from harness.tracking.reader import ARCHIVED, DONE, LAST_RUN, TOTAL, TRAINING, Records, RunRecord, same_training

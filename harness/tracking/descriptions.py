@@ -7,6 +7,7 @@ from typing import Any
 
 from harness.network.variant import N_IMAGES, Variant
 from harness.study.config import Plan, Sampled
+from harness.text import markdown_table
 from harness.tracking import model_selection
 from harness.tracking.reader import DESCRIPTION, StudyRecord
 from harness.tracking.views import address
@@ -128,10 +129,9 @@ def _table(cells: list[model_selection.Cell], varied: list[str], *, is_search: b
         ]
         for cell in shown
     ]
-    lines = [head, ["---"] * len(varied) + ["---:"] * 4, *rows]
     left_out = len(cells) - len(shown)
     more = f"\n\nand {left_out} more in the report." if left_out else ""
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines) + more
+    return markdown_table(head, rows, n_left=len(varied)) + more
 
 
 def _sortable(text: str) -> tuple[float, str]:

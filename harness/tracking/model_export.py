@@ -1,4 +1,4 @@
-"""Writes Keras models from recorded weights, in MLflow's format. A process of its own: ``-m harness.tracking.model_export``.
+"""Writes Keras models of recorded weights in MLflow's format: the process ``python -m harness.tracking.model_export``.
 
 The process that runs a study does not load TensorFlow, and its workers are gone when it is known which runs are best.
 """

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from itertools import count
 from pathlib import Path
@@ -14,17 +12,15 @@ from typing import Any
 from uuid import uuid4
 
 import numpy as np
-from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunTag
+from mlflow.entities import Metric, Param, RunTag
 from mlflow.entities import Run as MlflowRun
 from mlflow.exceptions import MlflowException
 from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 
-from harness import provenance
 from harness.data.digits import Digits
 from harness.engines.training import Outcome
 from harness.errors import StoppedError, UsageError
-from harness.files import write_json
-from harness.network.variant import BASELINE, TRACE_VERSION, Variant
+from harness.network.variant import Variant
 from harness.study import signature
 from harness.study.config import Plan
 from harness.tracking import descriptions, views
@@ -33,52 +29,35 @@ from harness.tracking.reader import (
     ARCHIVED,
     ASKING,
     DESCRIPTION,
-    DONE,
     HEARTBEAT,
-    IMAGES,
     LAST_RUN,
     MEANING,
-    OUTCOME,
     RUNNER,
     STUDY,
     TOTAL,
     TRAINING,
     TRIAL,
-    WEIGHTS,
     Records,
     RunRecord,
     StudyRecord,
 )
+from harness.tracking.run_content import (
+    StudyHandle,
+    common_tags,
+    dataset_input,
+    done_tags,
+    final_metrics,
+    log_details,
+    log_images,
+    params_of,
+)
 from harness.tracking.store import failures
-
-SOFTMAX_WAY = "vector"  # the lab's own form of my_softmax: the one whose figures are metrics
 
 _TIMES = "harness.times_run"
 _NOTE = "mlflow.note.content"
 # Where studies cannot be begun one after another, as on a server, is looked for twins after so long.
 _SETTLED_S = 0.5
 _POLL_S = 0.2
-
-
-@dataclass(frozen=True)
-class StudyHandle:
-    """A study that is being run: what every run of it is tagged with, and who runs it.
-
-    Attributes:
-        run_id: of its parent run.
-        plan: what it is.
-        key: what its records are told apart by.
-        digits: the images.
-        runner: this process.
-        times: how often it was run, this time among them.
-    """
-
-    run_id: str
-    plan: Plan
-    key: str
-    digits: Digits
-    runner: Runner
-    times: int
 
 
 class Tracker(Records):
@@ -192,7 +171,7 @@ class Tracker(Records):
             LAST_RUN: str(int(time.time() * 1000)),
             TOTAL: str(plan.n_trials),
             MEANING: json.dumps(meant),
-            **self._common_tags(study, STUDY),
+            **common_tags(study, STUDY),
             "mlflow.runName": f"{plan.name} on {digits.name}",
             DESCRIPTION: plan.description.strip(),
             _NOTE: descriptions.begun(plan, digits.name),
@@ -205,7 +184,7 @@ class Tracker(Records):
         run = client.get_run(run_id)
         if run.inputs.dataset_inputs:
             return
-        self._store.patient(_log_images)(str(run.info.artifact_uri), digits)
+        self._store.patient(log_images)(str(run.info.artifact_uri), digits)
         params = {"engine": plan.engine, "dataset": digits.name, "design": plan.design.kind}
         params |= {f"space.{name}": descriptions.brief(values) for name, values in plan.space.parameters().items()}
         client.log_batch(run_id, params=[Param(name, value) for name, value in params.items()])
@@ -220,7 +199,7 @@ class Tracker(Records):
         with failures():
             if not self._is_mine(study):
                 raise StoppedError(f"another process runs the study {study.plan.name} now", "Leave it to that one.")
-            tags = [RunTag(HEARTBEAT, f"{time.time():.0f}"), *_done_tags(done)]
+            tags = [RunTag(HEARTBEAT, f"{time.time():.0f}"), *done_tags(done)]
             self._store.client.log_batch(study.run_id, tags=tags)
 
     def end_study(self, study: StudyHandle, status: str, counts: Mapping[str, int]) -> None:
@@ -230,7 +209,7 @@ class Tracker(Records):
                 return
             now_ms = int(time.time() * 1000)
             metrics = [Metric(f"trials_{name}", value, now_ms, study.times) for name, value in counts.items()]
-            self._store.client.log_batch(study.run_id, metrics=metrics, tags=_done_tags(counts.get("finished")))
+            self._store.client.log_batch(study.run_id, metrics=metrics, tags=done_tags(counts.get("finished")))
             self._store.client.set_terminated(study.run_id, status)
             self._drop_tag(study.run_id, RUNNER)
 
@@ -305,13 +284,13 @@ class Tracker(Records):
         """Record a trial of several trainings as a run of its own, the parent of theirs; return its id."""
         with failures():
             tags = {
-                **self._common_tags(study, TRIAL),
+                **common_tags(study, TRIAL),
                 "mlflow.parentRunId": study.run_id,
                 "mlflow.runName": f"trial {number}: {descriptions.label(variant, study.plan, seed=False)}",
                 "harness.trial": str(number),
             }
             run_id = str(self._store.client.create_run(self._store.experiment_id, tags=tags).info.run_id)
-            params = [param for param in _params(variant, study) if param.key != "seed"]
+            params = [param for param in params_of(variant, study) if param.key != "seed"]
             self._store.client.log_batch(run_id, params=params)
             self._store.client.log_inputs(run_id, [dataset_input(study.digits)])
             return run_id
@@ -348,13 +327,13 @@ class Tracker(Records):
                 for name, values in (("loss", outcome.losses), ("errors", outcome.errors))
                 for step, value in enumerate(values.tolist(), start=1)
             ]
-            finals = _final_metrics(outcome)
+            finals = final_metrics(outcome)
             # At step 0, where MLflow's pages draw what has one value as a bar and not as a point on a line.
             metrics += [Metric(name, value, ended_ms, 0) for name, value in finals.items()]
             tags = [] if np.isfinite(outcome.losses).all() else [RunTag("harness.diverged", "true")]
-            self._store.client.log_batch(run_id, metrics, _params(outcome.variant, study), tags)
+            self._store.client.log_batch(run_id, metrics, params_of(outcome.variant, study), tags)
             self._store.client.log_inputs(run_id, [dataset_input(study.digits)])
-            self._store.patient(_log_details)(str(run.info.artifact_uri), outcome)
+            self._store.patient(log_details)(str(run.info.artifact_uri), outcome)
             self._store.client.set_terminated(run_id, "FINISHED", ended_ms)
             return run_id
 
@@ -364,7 +343,7 @@ class Tracker(Records):
             now_ms = int(time.time() * 1000)
             run_id = str(self._create_training(study, parent_id, number, variant, now_ms).info.run_id)
             tags = [RunTag("harness.failure", reason)]
-            self._store.client.log_batch(run_id, params=_params(variant, study), tags=tags)
+            self._store.client.log_batch(run_id, params=params_of(variant, study), tags=tags)
             self._store.client.set_terminated(run_id, "FAILED", now_ms)
             return run_id
 
@@ -372,48 +351,14 @@ class Tracker(Records):
         self, study: StudyHandle, parent_id: str, number: int, variant: Variant, started_ms: int
     ) -> MlflowRun:
         tags = {
-            **self._common_tags(study, TRAINING),
+            **common_tags(study, TRAINING),
             "mlflow.parentRunId": parent_id,
             "mlflow.runName": descriptions.label(variant, study.plan),
             "harness.trial": str(number),
-            "harness.network.variant": variant.key,
+            "harness.variant": variant.key,
         }
         run: MlflowRun = self._store.client.create_run(self._store.experiment_id, started_ms, tags)
         return run
-
-    @staticmethod
-    def _common_tags(study: StudyHandle, role: str) -> dict[str, str]:
-        tags = {
-            "harness.study": study.plan.name,
-            "harness.study_key": study.key,
-            "harness.role": role,
-            "harness.dataset": study.digits.name,
-            "harness.engine": study.plan.engine,
-            "mlflow.source.name": f"harness study run {study.plan.name}",
-        }
-        return tags | origin_tags()
-
-
-def origin_tags() -> dict[str, str]:
-    """What a run was made by: trace version, machine, versions, user, commit."""
-    tags = {
-        "harness.trace": str(TRACE_VERSION),
-        "harness.cpu": provenance.processor(),
-        "harness.versions": ", ".join(f"{name} {version}" for name, version in provenance.versions().items()),
-        "mlflow.source.type": "PROJECT",
-    }
-    commit, user = provenance.commit(), provenance.user()
-    if user is not None:
-        tags["mlflow.user"] = user
-    if commit is not None:
-        tags["harness.commit"] = tags["mlflow.source.git.commit"] = commit.revision
-        tags["harness.dirty"] = str(commit.dirty).lower()
-    return tags
-
-
-def _done_tags(done: int | None) -> list[RunTag]:
-    """How many of a study's trials are done; nothing, so that what was said before stands, where that is not known."""
-    return [] if done is None else [RunTag(DONE, str(done))]
 
 
 def _with_tags(tags: Mapping[str, str]) -> RunRecord:
@@ -450,74 +395,3 @@ def _refuse_if_changed(name: str, parent: RunRecord, meant: Mapping[str, Any]) -
         cause = f"the study {name} has trials that would not mean the same now: {'; '.join(changed)}"
         remedy = "Run it beside the old one by --new-name NAME, or put the old records aside by --fresh."
         raise UsageError(cause, f"{remedy} Neither deletes anything.")
-
-
-def _log_details(artifact_uri: str, outcome: Outcome) -> None:
-    """Leave what is no single number as an artifact.
-
-    That is the images that are wrong and what they are taken for, every softmax check, and the losses and errors: these
-    are metrics too, but to read them as such takes two slow calls a run.
-
-    The client would first fetch the run, to learn where its artifacts go, which costs more than the rest of this.
-    """
-    details = {
-        "epoch": outcome.variant.epochs,
-        "losses": outcome.losses.tolist(),
-        "errors": outcome.errors.tolist(),
-        "wrong_images": outcome.wrong.tolist(),
-        "wrong_answers": outcome.answers.tolist(),
-        "softmax": {way: asdict(check) for way, check in outcome.softmax.items()},
-        "softmax_by_size": [asdict(check) for check in outcome.softmax_by_size],
-    }
-    with tempfile.TemporaryDirectory() as folder:
-        write_json(f"{folder}/{OUTCOME}", details)
-        if outcome.weights is not None:
-            np.savez(Path(folder) / WEIGHTS, *outcome.weights)
-        get_artifact_repository(artifact_uri).log_artifacts(folder)
-
-
-def _log_images(artifact_uri: str, digits: Digits) -> None:
-    """Leave the images with the study, in 256 greys, so that a report can draw them wherever it is made."""
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / IMAGES
-        greys = np.rint(digits.x.clip(0, 1) * 255).astype(np.uint8)
-        np.savez_compressed(path, x=np.ascontiguousarray(greys), y=digits.labels)
-        get_artifact_repository(artifact_uri).log_artifact(str(path))
-
-
-def _final_metrics(outcome: Outcome) -> dict[str, float]:
-    metrics: dict[str, float] = {
-        "final_errors": outcome.final_errors,
-        "final_loss": outcome.final_loss,
-        "duration_s": outcome.duration_s,
-        "shared_by": outcome.shared_by,
-    }
-    if outcome.first_zero_epoch is not None:
-        metrics["first_zero_epoch"] = outcome.first_zero_epoch
-    check = asdict(outcome.softmax[SOFTMAX_WAY])
-    return metrics | {f"softmax_{name}": value for name, value in check.items() if value is not None}
-
-
-def _params(variant: Variant, study: StudyHandle) -> list[Param]:
-    """What a run differs in from others of its study and from the baseline: the rest is the baseline's."""
-    usual, told = BASELINE.settings(), {"epochs", "learning_rate", "seed", *study.plan.space.parameters()}
-    own = {name: value for name, value in variant.settings().items() if name in told or value != usual[name]}
-    params = {**own, "engine": study.plan.engine, "dataset": study.digits.name}
-    return [Param(name, str(value)) for name, value in params.items()]
-
-
-def dataset_input(digits: Digits) -> DatasetInput:
-    """The images as MLflow shows the input of a run."""
-    hashes = {"sha256_x": digits.sha256_x, "sha256_y": digits.sha256_y}
-    # As if they were columns of a table: of arrays MLflow's pages show no more than that they are arrays.
-    shapes = {"X": f"float64 {digits.x.shape}", "y": f"uint8 ({len(digits.x)}, 1)"}
-    columns = [{"name": name, "type": shape, "required": True} for name, shape in shapes.items()]
-    dataset = Dataset(
-        name=digits.name,
-        digest=digits.sha256_x[:12],
-        source_type="local",
-        source=json.dumps({"uri": digits.source}),
-        schema=json.dumps({"mlflow_colspec": columns}),
-        profile=json.dumps({"num_rows": len(digits.x), **hashes}),
-    )
-    return DatasetInput(dataset, [InputTag("mlflow.data.context", "training")])

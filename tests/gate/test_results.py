@@ -94,8 +94,7 @@ def test_gates_of_several_environments_are_a_row_each() -> None:
     whole["checks"][1]["details"]["mean_first_zero"] = 59.5
     less: dict[str, Any] = results.as_json(result(Verdict.NOT_RUN))
     less["versions"] = {"tensorflow": "2.16.2"}
-    rows = results.table([whole, less]).splitlines()
-    assert rows[0].count("|") == rows[2].count("|") == rows[3].count("|")
-    assert "check 0 | check 1 | first zero epoch, mean | seconds" in rows[0]
-    assert "**PASS** | PASS | PASS | 59.5 (3 seeds) | 12" in rows[2]
-    assert rows[3].startswith("| 2.16.2 | - | - | - | **NOT RUN** | NOT RUN | - | - | 12 |")
+    rows = [[cell.strip() for cell in row.split("|")[1:-1]] for row in results.table([whole, less]).splitlines()]
+    assert rows[0][-4:] == ["check 0", "check 1", "first zero epoch, mean", "seconds"]
+    assert rows[2][-5:] == ["**PASS**", "PASS", "PASS", "59.5 (3 seeds)", "12"]
+    assert rows[3] == ["2.16.2", "-", "-", "-", "**NOT RUN**", "NOT RUN", "-", "-", "12"]

@@ -22,8 +22,9 @@ from harness.engines.history import Trajectory, wrong_images
 from harness.errors import ExitStatus, UsageError
 from harness.network.random_streams import initial_weights
 from harness.network.variant import Variant
-from harness.reporting import comparison, comparison_inputs, report
-from harness.reporting.comparison import FAMILY_LEVEL, Comparison, Verdict
+from harness.reporting import comparison, comparison_inputs, comparison_statistics, comparison_text, report
+from harness.reporting.comparison import Comparison, Verdict
+from harness.reporting.comparison_statistics import FAMILY_LEVEL
 from harness.tracking.reader import RunRecord, StudyRecord
 from tests.support import Harness
 
@@ -67,7 +68,7 @@ def run(
             "dataset": dataset,
         },
         metrics=metrics if zero is None else {**metrics, "first_zero_epoch": float(zero)},
-        tags={"harness.trial": str(trial), "harness.network.variant": variant.key},
+        tags={"harness.trial": str(trial), "harness.variant": variant.key},
         started_ms=0,
         wrong_images=tuple(range(errors)),
     )
@@ -147,7 +148,7 @@ def false_alarms(draws: Iterator[tuple[Floats, Floats, Floats, Floats]], *, is_p
     """The upper 95% limit (Clopper and Pearson's) of how often studies of the same are told apart."""
     told_apart = 0
     for errors_a, errors_b, zeros_a, zeros_b in draws:
-        findings = comparison.judge((errors_a, errors_b), (zeros_a, zeros_b), is_paired=is_paired)
+        findings = comparison_statistics.judge((errors_a, errors_b), (zeros_a, zeros_b), is_paired=is_paired)
         told_apart += any(finding.is_found for finding in findings)
     return float(scipy_stats.binomtest(told_apart, RESAMPLED).proportion_ci(0.95, method="exact").high)
 
@@ -344,7 +345,7 @@ def test_one_run_and_itself_do_not_differ_and_have_no_interval() -> None:
     found = compared(one, one)
     assert found.verdict is Verdict.NO_DIFFERENCE
     assert math.isnan(found.errors.difference.low)
-    assert "nan" not in comparison.markdown(found)
+    assert "nan" not in comparison_text.markdown(found)
 
 
 RUN = st.tuples(st.integers(0, 9), st.sampled_from([1, 5, 9]), st.integers(0, 3), st.integers(1, 9) | st.none())
@@ -374,7 +375,7 @@ def test_whatever_runs_two_studies_have_the_one_is_to_the_other_as_the_other_to_
     for one, other in zip((there.errors, there.first_zero), (back.errors, back.first_zero), strict=True):
         assert (one.is_paired, one.n_a, one.n_b) == (other.is_paired, other.n_b, other.n_a)
         assert one.difference.value == pytest.approx(-other.difference.value)
-    assert comparison.markdown(there).startswith(f"# A and B compared: {there.verdict}\n")
+    assert comparison_text.markdown(there).startswith(f"# A and B compared: {there.verdict}\n")
 
 
 def test_images_wrong_in_one_alone_are_described_and_decide_nothing() -> None:
@@ -384,7 +385,7 @@ def test_images_wrong_in_one_alone_are_described_and_decide_nothing() -> None:
     assert found.verdict is Verdict.NO_DIFFERENCE
     images = found.rows[0].images
     assert images == comparison.Images(n=8, only_a=24, only_b=320, below_5=8)
-    assert re.search(r"\| +8 \| +24 \| +320 \| +8 \|", comparison.markdown(found))
+    assert re.search(r"\| +8 \| +24 \| +320 \| +8 \|", comparison_text.markdown(found))
 
 
 def test_runs_that_did_not_finish_are_left_out_and_counted() -> None:
@@ -394,7 +395,7 @@ def test_runs_that_did_not_finish_are_left_out_and_counted() -> None:
     found = compared(whole, study([*whole.trainings[:-1], failed, killed]))
     assert found.b.left_out == 2
     assert found.errors.n_a == 8
-    assert "8 runs, 2 more did not finish and are left out" in comparison.markdown(found)
+    assert "8 runs, 2 more did not finish and are left out" in comparison_text.markdown(found)
 
 
 def test_of_a_variant_that_a_search_tried_twice_the_later_stands() -> None:
@@ -408,7 +409,7 @@ def test_what_the_two_were_made_with_stands_beside_the_numbers() -> None:
     found = compared(a, b)
     assert ("tensorflow", "2.21.0", "2.22.0") in found.environment
     assert ("commit", "0" * 40, "0" * 40 + " with changes") in found.environment
-    text = comparison.markdown(found)
+    text = comparison_text.markdown(found)
     assert re.search(r"\| tensorflow +\| 2.21.0 +\| 2.22.0 +\|", text)
     assert re.search(r"\| processor +\| a processor +\| the same +\|", text)
 

@@ -36,7 +36,7 @@ def run(
             "dataset": "optdigits-5000",
         },
         metrics=metrics if first is None else {**metrics, "first_zero_epoch": float(first)},
-        tags={"harness.trial": str(trial), "harness.network.variant": f"{trial:016x}"},
+        tags={"harness.trial": str(trial), "harness.variant": f"{trial:016x}"},
         started_ms=0,
         losses=(loss,) * len(errors),
         errors=errors,

@@ -150,7 +150,7 @@ def test_optuna_knows_what_mlflow_knows(whole: Path) -> None:
         assert {name: str(value) for name, value in trial.params.items()} == {
             name: run.params[name] for name in trial.params
         }
-        assert trial.user_attrs["variants"] == run.tags["harness.network.variant"]
+        assert trial.user_attrs["variants"] == run.tags["harness.variant"]
 
 
 def test_the_dataset_is_an_input_with_its_hashes(whole: Path) -> None:

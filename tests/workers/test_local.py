@@ -91,10 +91,10 @@ def test_a_batch_that_no_worker_has_begun_can_be_taken_back(optdigits: Digits, m
 @pytest.mark.usefixtures("standin")
 def test_a_worker_does_not_train_for_a_coordinator_that_was_killed(started: Started, tmp_path: Path) -> None:
     code = (
-        "import os, pathlib, signal, time; from harness import digits; from harness.network.variant import Variant; "
-        "from harness.workers.local import Workers; from harness import trials\n"
+        "import os, pathlib, signal, time; from harness.data import digits; from harness.engines import training; "
+        "from harness.network.variant import Variant; from harness.workers.local import Workers\n"
         "if __name__ == '__main__':\n"
-        " workers = Workers(1, 'standin', trials.run); workers.load(digits.load('optdigits'))\n"
+        " workers = Workers(1, 'standin', training.run); workers.load(digits.load('optdigits'))\n"
         " workers.submit([Variant(epochs=1)])\n"
         " while not pathlib.Path(os.environ['STANDIN_STARTED']).exists(): time.sleep(0.05)\n"
         " os.kill(os.getpid(), signal.SIGKILL)"

@@ -1,0 +1,84 @@
+"""Whether two studies differ: a test over seeds, pooled over all variants."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from harness import statistics
+from harness.reporting.comparison_tables import Floats
+
+# The chance that two studies of the same are told apart: of both tests together, corrected by Holm's rule.
+FAMILY_LEVEL = 0.02
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What a test over seeds found: its p, the p with which the family would find it, and whether B has more."""
+
+    p: float
+    p_family: float
+    b_has_more: bool
+
+    @property
+    def is_found(self) -> bool:
+        """Whether it is found at the family's level."""
+        return self.p_family <= FAMILY_LEVEL
+
+
+def judge(errors: tuple[Floats, Floats], zeros: tuple[Floats, Floats], *, is_paired: bool) -> tuple[Finding, Finding]:
+    """Test errors and first zero epochs of two studies over seeds, each pooled over all variants.
+
+    In each variant a run scores the share of the other runs of both studies that have less, minus the share that
+    have more; a seed's score is the mean over its variants. So no variant outweighs the others because its numbers
+    are large, trainings that never reach zero are simply last, and runs that share a training or a seed are one
+    observation. Scores are compared by a sign-flip or permutation test over seeds, both tests by Holm's rule.
+
+    Args:
+        errors: A's and B's, ``(seeds, variants)``, NaN where a seed lacks a variant.
+        zeros: first zero epochs likewise, infinite where there is none.
+        is_paired: whether the rows of both are the same seeds.
+
+    Source of the pooling: P. C. O'Brien, "Procedures for comparing samples with multiple endpoints", Biometrics 40
+    (1984); of counting misses as last: E. A. Gehan, "A generalized Wilcoxon test for comparing arbitrarily
+    singly-censored samples", Biometrika 52 (1965).
+    """
+    found = []
+    for first, second in (errors, zeros):
+        scores = _scores(np.concatenate([first, second]))
+        a, b = _seed_means(scores[: len(first)]), _seed_means(scores[len(first) :])
+        p = statistics.paired_test(a, b) if is_paired else statistics.unpaired_test(a, b)
+        found.append((p, bool(b.mean() > a.mean())))
+    family = statistics.holm([p for p, _ in found])
+    first_found, second_found = (
+        Finding(p, of_family, more) for (p, more), of_family in zip(found, family, strict=True)
+    )
+    return first_found, second_found
+
+
+def _scores(values: Floats) -> Floats:
+    """In each column the share of the others that are less, minus the share that are more; NaN stays."""
+    scores = np.full(values.shape, np.nan)
+    for column, result in zip(values.T, scores.T, strict=True):
+        is_there = ~np.isnan(column)
+        ordered = np.sort(column[is_there])
+        less, not_more = (np.searchsorted(ordered, column[is_there], side) for side in ("left", "right"))
+        result[is_there] = (less - (len(ordered) - not_more)) / len(ordered)
+    return scores
+
+
+def _seed_means(values: Floats) -> Floats:
+    """Each row's mean over what it has."""
+    is_there = ~np.isnan(values)
+    return np.asarray(np.where(is_there, values, 0).sum(axis=1) / is_there.sum(axis=1), np.float64)
+
+
+def level_seed_means(a: Floats, b: Floats) -> tuple[Floats, Floats]:
+    """The means of both sides' seeds over their variants, as if every seed had them all.
+
+    Else a seed that lacks a variant with many errors would seem better for it.
+    """
+    of_variants = np.nanmean(np.concatenate([a, b]), axis=0)
+    level = of_variants.mean()
+    return _seed_means(a - of_variants) + level, _seed_means(b - of_variants) + level

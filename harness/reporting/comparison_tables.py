@@ -1,0 +1,97 @@
+"""The numbers of two studies as tables, seeds by variants, of the variants that both have."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from harness.errors import UsageError
+from harness.reporting.comparison_inputs import CONFIGURATION, VARIANT, Side
+
+# From so many shared seeds on, pairs alone are looked at: fewer cannot be told apart at that level.
+_ENOUGH_PAIRS = 8
+
+Floats = NDArray[np.float64]
+Tables = tuple[pd.DataFrame, pd.DataFrame]  # A's and B's numbers, seeds by variants
+
+
+def common(a: Side, b: Side, number: str) -> Tables:
+    """A number of both studies by seed and variant, of the variants that both have; a missing run is NaN.
+
+    Raises:
+        UsageError: there is no such variant.
+    """
+    first, second = (
+        # Of a finished run nothing but a first zero epoch can be missing.
+        side.frame.assign(value=side.frame[number].fillna(math.inf)).set_index(["seed", *VARIANT])["value"]
+        for side in (a, b)
+    )
+    tables = first.unstack(VARIANT), second.unstack(VARIANT)  # noqa: PD010 - pivot_table would average
+    both = tables[0].columns.intersection(tables[1].columns).sort_values()
+    if both.empty:
+        cause = f"{a.name} and {b.name} have no variant in common: {_apart(a, b)}"
+        raise UsageError(cause, "Compare studies whose runs differ in nothing but their seeds.")
+    return tables[0][both].dropna(how="all"), tables[1][both].dropna(how="all")
+
+
+def _apart(a: Side, b: Side) -> str:
+    """Which settings keep two studies apart, in words."""
+    found = []
+    for name in VARIANT:
+        ours, theirs = set(a.frame[name]), set(b.frame[name])
+        if not ours & theirs:
+            found.append(f"{name} is {_listed(ours)} in A and {_listed(theirs)} in B")
+    return "; ".join(found) or "they combine their settings in other ways"
+
+
+def _listed(values: Iterable[Any]) -> str:
+    known = [f"{value:.12g}" if isinstance(value, float) else str(value) for value in sorted(values)]
+    return ", ".join([*known[:4], *(["..."] if len(known) > 4 else [])])
+
+
+def can_pair(tables: Tables) -> bool:
+    """Whether to compare pairs of one seed: where enough seeds have a variant in both, or neither side has others."""
+    pairs = len(aligned(tables, is_paired=True)[0])
+    return pairs >= _ENOUGH_PAIRS or pairs == len(tables[0]) == len(tables[1])
+
+
+def aligned(tables: Tables, *, is_paired: bool) -> Tables:
+    """Where paired, the same seeds in the rows of both, and values only where both have one."""
+    first, second = tables
+    if not is_paired:
+        return tables
+    seeds = first.index.intersection(second.index)
+    first, second = first.loc[seeds], second.loc[seeds]
+    is_both = first.notna() & second.notna()
+    rows, columns = is_both.any(axis=1), is_both.any(axis=0)
+    return first.where(is_both).loc[rows, columns], second.where(is_both).loc[rows, columns]
+
+
+def longest(tables: Tables) -> Tables:
+    """Of variants that are read off one training the longest: all that is known of its first zero epoch."""
+    columns = tables[0].columns.to_frame(index=False).sort_values("epochs")
+    kept = columns.drop_duplicates(CONFIGURATION, keep="last").sort_index().index
+    first, second = (table.iloc[:, kept].dropna(how="all") for table in tables)
+    return first, second
+
+
+def restricted(zeros: Tables) -> Tables:
+    """First zero epochs with misses as the last epoch."""
+    first, second = (table.clip(upper=table.columns.get_level_values("epochs"), axis=1) for table in zeros)
+    return first, second
+
+
+def arrays(tables: Tables) -> tuple[Floats, Floats]:
+    """The numbers of both tables, ``(seeds, variants)`` each."""
+    first, second = (table.to_numpy(np.float64) for table in tables)
+    return first, second
+
+
+def of_variant(tables: Tables, place: int) -> Tables:
+    """Both tables with the column of one variant alone."""
+    return tables[0].iloc[:, [place]].dropna(), tables[1].iloc[:, [place]].dropna()

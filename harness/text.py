@@ -1,0 +1,50 @@
+"""Words and numbers for people: plurals, durations and tables in Markdown."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+
+
+def plural(count: int, noun: str) -> str:
+    """A count and its noun, ``1 run`` or ``2 runs``."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
+def duration(seconds: float) -> str:
+    """A duration in seconds, minutes or hours, ``90 s``, ``12 min`` or ``2.5 h``."""
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    minutes = seconds / 60
+    return f"{minutes:.0f} min" if minutes < 120 else f"{minutes / 60:.1f} h"
+
+
+def escape_markdown(text: str) -> str:
+    """Any text as one line of Markdown that shows exactly this text."""
+    line = " ".join(str(text).split())
+    return re.sub(r"([\\`*_|<>\[\]#])", r"\\\1", line)
+
+
+def markdown_table(head: Sequence[str], rows: Iterable[Sequence[str]], n_left: int = 1) -> str:
+    """A table in Markdown that is aligned as plain text, too.
+
+    Args:
+        head: the columns' titles.
+        rows: the cells, which may hold Markdown; line breaks and ``|`` are made safe.
+        n_left: the number of columns that are aligned to the left. The others are aligned to the right.
+    """
+    lines = [[_cell(text) for text in line] for line in (head, *rows)]
+    widths = [max(3, *map(len, column)) for column in zip(*lines, strict=True)]
+    rule = ["-" * width if place < n_left else "-" * (width - 1) + ":" for place, width in enumerate(widths)]
+    padded = [
+        [
+            cell.ljust(width) if place < n_left else cell.rjust(width)
+            for place, (cell, width) in enumerate(zip(line, widths, strict=True))
+        ]
+        for line in lines
+    ]
+    return "\n".join(f"| {' | '.join(line)} |" for line in (padded[0], rule, *padded[1:]))
+
+
+def _cell(text: str) -> str:
+    return re.sub(r"(?<!\\)\|", r"\\|", " ".join(text.split()))

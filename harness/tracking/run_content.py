@@ -1,0 +1,156 @@
+"""What a run of a study holds: its tags, parameters, metrics, dataset and artifacts."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+from mlflow.entities import Dataset, DatasetInput, InputTag, Param, RunTag
+from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+
+from harness import provenance
+from harness.data.digits import Digits
+from harness.engines.training import Outcome
+from harness.files import write_json
+from harness.network.variant import BASELINE, TRACE_VERSION, Variant
+from harness.study.config import Plan
+from harness.tracking.owner import Runner
+from harness.tracking.reader import (
+    DONE,
+    IMAGES,
+    OUTCOME,
+    WEIGHTS,
+)
+
+SOFTMAX_WAY = "vector"  # the lab's own form of my_softmax: the one whose figures are metrics
+
+
+@dataclass(frozen=True)
+class StudyHandle:
+    """A study that is being run: what every run of it is tagged with, and who runs it.
+
+    Attributes:
+        run_id: of its parent run.
+        plan: what it is.
+        key: what its records are told apart by.
+        digits: the images.
+        runner: this process.
+        times: how often it was run, this time among them.
+    """
+
+    run_id: str
+    plan: Plan
+    key: str
+    digits: Digits
+    runner: Runner
+    times: int
+
+
+def common_tags(study: StudyHandle, role: str) -> dict[str, str]:
+    """The tags of every run of a study: whose it is, its role, and where it comes from."""
+    tags = {
+        "harness.study": study.plan.name,
+        "harness.study_key": study.key,
+        "harness.role": role,
+        "harness.dataset": study.digits.name,
+        "harness.engine": study.plan.engine,
+        "mlflow.source.name": f"harness study run {study.plan.name}",
+    }
+    return tags | origin_tags()
+
+
+def origin_tags() -> dict[str, str]:
+    """What a run was made by: trace version, machine, versions, user, commit."""
+    tags = {
+        "harness.trace": str(TRACE_VERSION),
+        "harness.cpu": provenance.processor(),
+        "harness.versions": ", ".join(f"{name} {version}" for name, version in provenance.versions().items()),
+        "mlflow.source.type": "PROJECT",
+    }
+    commit, user = provenance.commit(), provenance.user()
+    if user is not None:
+        tags["mlflow.user"] = user
+    if commit is not None:
+        tags["harness.commit"] = tags["mlflow.source.git.commit"] = commit.revision
+        tags["harness.dirty"] = str(commit.dirty).lower()
+    return tags
+
+
+def done_tags(done: int | None) -> list[RunTag]:
+    """How many of a study's trials are done; nothing, so that what was said before stands, where that is not known."""
+    return [] if done is None else [RunTag(DONE, str(done))]
+
+
+def log_details(artifact_uri: str, outcome: Outcome) -> None:
+    """Leave what is no single number as an artifact.
+
+    That is the images that are wrong and what they are taken for, every softmax check, and the losses and errors: these
+    are metrics too, but to read them as such takes two slow calls a run.
+
+    The client would first fetch the run, to learn where its artifacts go, which costs more than the rest of this.
+    """
+    details = {
+        "epoch": outcome.variant.epochs,
+        "losses": outcome.losses.tolist(),
+        "errors": outcome.errors.tolist(),
+        "wrong_images": outcome.wrong.tolist(),
+        "wrong_answers": outcome.answers.tolist(),
+        "softmax": {way: asdict(check) for way, check in outcome.softmax.items()},
+        "softmax_by_size": [asdict(check) for check in outcome.softmax_by_size],
+    }
+    with tempfile.TemporaryDirectory() as folder:
+        write_json(f"{folder}/{OUTCOME}", details)
+        if outcome.weights is not None:
+            np.savez(Path(folder) / WEIGHTS, *outcome.weights)
+        get_artifact_repository(artifact_uri).log_artifacts(folder)
+
+
+def log_images(artifact_uri: str, digits: Digits) -> None:
+    """Leave the images with the study, in 256 greys, so that a report can draw them wherever it is made."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / IMAGES
+        greys = np.rint(digits.x.clip(0, 1) * 255).astype(np.uint8)
+        np.savez_compressed(path, x=np.ascontiguousarray(greys), y=digits.labels)
+        get_artifact_repository(artifact_uri).log_artifact(str(path))
+
+
+def final_metrics(outcome: Outcome) -> dict[str, float]:
+    """The metrics of a run that have one value."""
+    metrics: dict[str, float] = {
+        "final_errors": outcome.final_errors,
+        "final_loss": outcome.final_loss,
+        "duration_s": outcome.duration_s,
+        "shared_by": outcome.shared_by,
+    }
+    if outcome.first_zero_epoch is not None:
+        metrics["first_zero_epoch"] = outcome.first_zero_epoch
+    check = asdict(outcome.softmax[SOFTMAX_WAY])
+    return metrics | {f"softmax_{name}": value for name, value in check.items() if value is not None}
+
+
+def params_of(variant: Variant, study: StudyHandle) -> list[Param]:
+    """What a run differs in from others of its study and from the baseline: the rest is the baseline's."""
+    usual, told = BASELINE.settings(), {"epochs", "learning_rate", "seed", *study.plan.space.parameters()}
+    own = {name: value for name, value in variant.settings().items() if name in told or value != usual[name]}
+    params = {**own, "engine": study.plan.engine, "dataset": study.digits.name}
+    return [Param(name, str(value)) for name, value in params.items()]
+
+
+def dataset_input(digits: Digits) -> DatasetInput:
+    """The images as MLflow shows the input of a run."""
+    hashes = {"sha256_x": digits.sha256_x, "sha256_y": digits.sha256_y}
+    # As if they were columns of a table: of arrays MLflow's pages show no more than that they are arrays.
+    shapes = {"X": f"float64 {digits.x.shape}", "y": f"uint8 ({len(digits.x)}, 1)"}
+    columns = [{"name": name, "type": shape, "required": True} for name, shape in shapes.items()]
+    dataset = Dataset(
+        name=digits.name,
+        digest=digits.sha256_x[:12],
+        source_type="local",
+        source=json.dumps({"uri": digits.source}),
+        schema=json.dumps({"mlflow_colspec": columns}),
+        profile=json.dumps({"num_rows": len(digits.x), **hashes}),
+    )
+    return DatasetInput(dataset, [InputTag("mlflow.data.context", "training")])

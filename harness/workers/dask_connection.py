@@ -1,0 +1,116 @@
+"""Connecting to a Dask scheduler: its address, its certificates, and a check that it answers."""
+
+from __future__ import annotations
+
+import logging
+import socket
+import ssl
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from distributed import Client, Security
+
+from harness.errors import StoppedError, UsageError, first_line
+
+# How long it may take until something is heard of a scheduler.
+_ANSWER_S = 10.0
+# How long a scheduler may be away, at the beginning and at any time later, before the study is stopped.
+SCHEDULER_S = 30.0
+_ADDRESS_REMEDY = "An address is tcp://HOST:PORT, as the scheduler prints it; with TLS, tls://HOST:PORT."
+
+
+@dataclass(frozen=True)
+class Tls:
+    """The files that encrypted connections need: the authority's certificate, and one's own with its key."""
+
+    ca: Path
+    cert: Path
+    key: Path
+
+
+def silence() -> None:
+    """Keep Dask's log off the user's terminal: what matters of it is said in the harness' own words."""
+    for name in ("distributed", "distributed.client", "distributed.gc", "tornado", "tornado.application"):
+        logging.getLogger(name).setLevel(logging.CRITICAL + 1)
+
+
+def checked_address(address: str, tls: Tls | None) -> str:
+    """The address as Dask wants it: ``tls://`` exactly where there are certificates."""
+    try:
+        parts = urlsplit(address)
+        well_formed = parts.scheme in {"tcp", "tls"} and parts.hostname and parts.port and not parts.path.strip("/")
+    except ValueError:
+        well_formed = False
+    if not well_formed:
+        raise UsageError(f"{address!r} is not the address of a scheduler", _ADDRESS_REMEDY)
+    if parts.scheme == "tls" and tls is None:
+        raise UsageError(f"{address} is encrypted", "Give --tls-ca, --tls-cert and --tls-key too.")
+    return f"{'tls' if tls else 'tcp'}://{parts.netloc}"
+
+
+def security_of(tls: Tls | None) -> Security | None:
+    """Dask's security settings for these certificates; None without certificates.
+
+    Raises:
+        UsageError: the files cannot be used.
+    """
+    if tls is None:
+        return None
+    security = Security(
+        tls_ca_file=str(tls.ca),
+        tls_client_cert=str(tls.cert),
+        tls_client_key=str(tls.key),
+        require_encryption=True,
+    )
+    try:
+        security.get_connection_args("client")
+    except (ssl.SSLError, OSError) as error:
+        cause = f"the files of --tls-ca, --tls-cert and --tls-key cannot be used: {error}"
+        raise UsageError(cause, "They are PEM files, and the key is the certificate's own.") from error
+    return security
+
+
+def connect(address: str, security: Security | None) -> Client:
+    """A client of the scheduler at this address.
+
+    Raises:
+        StoppedError: nobody listens there, or who does is no scheduler that talks to this client.
+    """
+    parts = urlsplit(address)
+    try:
+        connection = socket.create_connection((str(parts.hostname), parts.port or 0), timeout=_ANSWER_S)
+    except OSError as error:
+        cause = f"no scheduler listens at {address} ({error.strerror or error})"
+        raise StoppedError(cause, "Start it (docs/cluster.md, or harness cluster on this machine).") from error
+    try:
+        with connection:
+            _hear(connection, security)
+        return Client(address, timeout=SCHEDULER_S, security=security, set_as_default=False)
+    except (OSError, RuntimeError) as error:
+        cause = f"what listens at {address} does not answer as a scheduler does ({innermost(error)})"
+        remedy = "Look at its log. Both sides must use TLS with certificates of one authority, or neither."
+        raise StoppedError(cause, remedy) from error
+
+
+def _hear(connection: socket.socket, security: Security | None) -> None:
+    """Hear the first byte of a scheduler, which speaks first. For one that never speaks Dask's client waits for ever.
+
+    Raises:
+        OSError: nothing is heard, or the certificates are refused.
+    """
+    if security is None:
+        heard = connection.recv(1)
+    else:
+        context: ssl.SSLContext = security.get_connection_args("client")["ssl_context"]
+        with context.wrap_socket(connection) as encrypted:
+            heard = encrypted.recv(1)
+    if not heard:
+        raise ConnectionError("it hung up")
+
+
+def innermost(error: BaseException) -> str:
+    """What lies under an error that wraps others."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return first_line(error)
