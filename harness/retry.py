@@ -13,7 +13,7 @@ from harness.errors import first_line
 from harness.files import masked
 
 # So long is waited for a server; one that is restarted is back in less.
-PATIENCE_S = 120.0
+RETRY_LIMIT_S = 120.0
 
 # What databases say where another holds them, or where their server is away or being started or stopped.
 _PASSING = ("locked", "connect", "server", "terminat", "starting", "shutting")
@@ -30,7 +30,7 @@ def database_may_come_back(error: OperationalError) -> bool:
     return any(word in said for word in _PASSING)
 
 
-def patient(function: Callable[_P, _T], what: str, may_pass: Callable[[BaseException], bool]) -> Callable[_P, _T]:
+def with_retries(function: Callable[_P, _T], what: str, may_pass: Callable[[BaseException], bool]) -> Callable[_P, _T]:
     """The function, tried again while it fails for a reason that may pass.
 
     Args:
@@ -42,11 +42,11 @@ def patient(function: Callable[_P, _T], what: str, may_pass: Callable[[BaseExcep
     def tell(state: RetryCallState) -> None:
         if state.attempt_number == 1 and state.outcome is not None:
             told = masked(first_line(state.outcome.exception()))
-            _log.warning("%s does not answer (%s); trying again for up to %.0f s", what, told, PATIENCE_S)
+            _log.warning("%s does not answer (%s); trying again for up to %.0f s", what, told, RETRY_LIMIT_S)
 
     def trying(*arguments: _P.args, **named: _P.kwargs) -> _T:
         retrying = Retrying(
-            stop=stop_after_delay(PATIENCE_S),
+            stop=stop_after_delay(RETRY_LIMIT_S),
             wait=wait_exponential(multiplier=0.5, max=5),
             retry=retry_if_exception(may_pass),
             before_sleep=tell,
@@ -57,12 +57,12 @@ def patient(function: Callable[_P, _T], what: str, may_pass: Callable[[BaseExcep
     return trying
 
 
-class Patient:
-    """An object whose methods are all :func:`patient`."""
+class RetryingProxy:
+    """An object whose methods are all :func:`with_retries`."""
 
     def __init__(self, wrapped: Any, what: str, may_pass: Callable[[BaseException], bool]) -> None:  # noqa: ANN401
         self._wrapped, self._what, self._may_pass = wrapped, what, may_pass
 
     def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - whatever the object has
         found = getattr(self._wrapped, name)
-        return patient(found, self._what, self._may_pass) if callable(found) else found
+        return with_retries(found, self._what, self._may_pass) if callable(found) else found

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 
 
-def load_much() -> None:
+def reduce_garbage_collection() -> None:
     """Look for garbage seldom: the usual way, packages are looked through a hundred times while they load.
 
     That takes a fifth of the time in which TensorFlow or MLflow are loaded; of memory the difference is a few MB.

@@ -90,11 +90,11 @@ def draw_nothing() -> None:
     patch.setattr(ConstrainedLayoutEngine, "execute", lambda _engine, _figure: None)
 
 
-def be_impatient(seconds: float) -> None:
+def shorten_retries(seconds: float) -> None:
     """Wait no longer for what is away."""
     from harness import retry
 
-    retry.PATIENCE_S = seconds
+    retry.RETRY_LIMIT_S = seconds
 
 
 def be_killed(moment: Moment) -> None:
@@ -110,7 +110,7 @@ def be_killed(moment: Moment) -> None:
         draw_nothing()
     if kind == ASKING:
         for name in ("_create", "propose", "enter", "take_up"):
-            bomb.arm(optuna_study.Ledger, name)
+            bomb.arm(optuna_study.OptunaStudy, name)
     elif kind == TRAINING:
         bomb.arm(run, "wait")
     elif kind == RECORDING:
@@ -119,7 +119,7 @@ def be_killed(moment: Moment) -> None:
         for name in ("log_images", "log_details"):
             bomb.arm(writer, name)
     elif kind == TELLING:
-        bomb.arm(optuna_study.Ledger, "tell")
+        bomb.arm(optuna_study.OptunaStudy, "tell")
     elif kind == REPORT:
         report.write = _in_a_moment(report.write, moment.delay_s)
     else:

@@ -15,17 +15,17 @@ from mlflow.tracking import MlflowClient
 from harness.data.digits import Digits
 from harness.errors import StoppedError, UsageError
 from harness.study import files
-from harness.study.config import Plan
+from harness.study.config import StudyConfig
 from harness.tracking import location, store
 from harness.tracking.location import tracking_uri
-from harness.tracking.owner import DEAD_AFTER_S, Runner
-from harness.tracking.reader import ARCHIVED, ASKING, DONE, HEARTBEAT, RUNNER
-from harness.tracking.writer import Tracker
+from harness.tracking.owner import DEAD_AFTER_S, Owner
+from harness.tracking.tags import Tag
+from harness.tracking.writer import StudyWriter
 from tests.torture import Doomed, race
 
 
 @pytest.fixture
-def plan() -> Plan:
+def config() -> StudyConfig:
     return files.load("variants")
 
 
@@ -35,26 +35,26 @@ def empty(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("empty")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        Tracker()
+        StudyWriter()
     store._close()
     return folder / location.DATABASE
 
 
 @pytest.fixture
-def tracker(empty: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Tracker:
+def writer(empty: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> StudyWriter:
     shutil.copy(empty, tmp_path)
     monkeypatch.chdir(tmp_path)
-    return Tracker()
+    return StudyWriter()
 
 
 @pytest.fixture
-def elsewhere() -> Runner:
+def elsewhere() -> Owner:
     """A process on another machine."""
-    return replace(Runner.me(), host="elsewhere", pid=17)
+    return replace(Owner.me(), host="elsewhere", pid=17)
 
 
 def beat(run_id: str, ago_s: float) -> None:
-    MlflowClient(tracking_uri()).set_tag(run_id, HEARTBEAT, str(time.time() - ago_s))
+    MlflowClient(tracking_uri()).set_tag(run_id, Tag.HEARTBEAT, str(time.time() - ago_s))
 
 
 def status(run_id: str) -> str:
@@ -62,126 +62,128 @@ def status(run_id: str) -> str:
 
 
 def test_a_study_that_another_machine_runs_is_refused_by_name(
-    tracker: Tracker, plan: Plan, optdigits: Digits, elsewhere: Runner
+    writer: StudyWriter, config: StudyConfig, optdigits: Digits, elsewhere: Owner
 ) -> None:
-    study = tracker.begin_study(plan, optdigits, elsewhere)
+    study = writer.begin_study(config, optdigits, elsewhere)
     with pytest.raises(StoppedError, match="variants is being run by process 17 on elsewhere, since"):
-        tracker.begin_study(plan, optdigits, Runner.me())
+        writer.begin_study(config, optdigits, Owner.me())
     with pytest.raises(StoppedError, match="process 17 on elsewhere"):
-        tracker.archive(plan.name, lambda _: None)
+        writer.archive(config.name, lambda _: None)
     assert status(study.run_id) == "RUNNING"
 
 
 def test_a_study_whose_runner_was_not_heard_of_for_long_is_taken_over_and_the_late_one_stops(
-    tracker: Tracker, plan: Plan, optdigits: Digits, elsewhere: Runner
+    writer: StudyWriter, config: StudyConfig, optdigits: Digits, elsewhere: Owner
 ) -> None:
-    late = tracker.begin_study(plan, optdigits, elsewhere)
+    late = writer.begin_study(config, optdigits, elsewhere)
     beat(late.run_id, 2 * DEAD_AFTER_S)
-    now = tracker.begin_study(plan, optdigits, Runner.me())
+    now = writer.begin_study(config, optdigits, Owner.me())
     assert (now.run_id, now.key, now.times) == (late.run_id, late.key, 2)
     with pytest.raises(StoppedError, match="another process runs the study variants now"):
-        tracker.heartbeat(late, 0)
+        writer.heartbeat(late, 0)
     # Nor does it end, on its way out, what is another's.
-    tracker.end_study(late, "KILLED", {"finished": 0, "failed": 0})
+    writer.end_study(late, "KILLED", {"finished": 0, "failed": 0})
     assert status(now.run_id) == "RUNNING"
-    tracker.heartbeat(now, 7)
-    [parent] = tracker.studies()
-    assert parent.runner == now.runner
-    assert parent.tags[DONE] == "7"
+    writer.heartbeat(now, 7)
+    [parent] = writer.studies()
+    assert parent.owner == now.owner
+    assert parent.tags[Tag.DONE] == "7"
 
 
 def test_the_runs_of_the_dead_are_closed_and_those_of_the_living_are_not(
-    tracker: Tracker, plan: Plan, optdigits: Digits, elsewhere: Runner
+    writer: StudyWriter, config: StudyConfig, optdigits: Digits, elsewhere: Owner
 ) -> None:
-    def begun(name: str, runner: Runner) -> tuple[str, str]:
-        study = tracker.begin_study(plan.model_copy(update={"name": name}), optdigits, runner)
-        return study.run_id, tracker.begin_trial(study, 0, plan.variant({}))
+    def begun(name: str, owner: Owner) -> tuple[str, str]:
+        study = writer.begin_study(config.model_copy(update={"name": name}), optdigits, owner)
+        return study.run_id, writer.begin_trial(study, 0, config.variant({}))
 
     child = subprocess.Popen(["true"])
-    dead = replace(Runner.me(), pid=child.pid)
+    dead = replace(Owner.me(), pid=child.pid)
     child.wait()
     of_the_dead = begun("dead", dead)
     of_the_silent = begun("silent", elsewhere)
     beat(of_the_silent[0], 2 * DEAD_AFTER_S)
     of_the_living = begun("living", replace(elsewhere, host="yonder"))
-    mine = tracker.begin_study(plan, optdigits, Runner.me())
-    left = tracker.begin_trial(mine, 3, plan.variant({}))
-    assert tracker.close_orphans(mine) == 5
+    mine = writer.begin_study(config, optdigits, Owner.me())
+    left = writer.begin_trial(mine, 3, config.variant({}))
+    assert writer.close_orphans(mine) == 5
     assert [status(run) for run in (*of_the_dead, *of_the_silent, left)] == ["KILLED"] * 5
     assert [status(run) for run in (*of_the_living, mine.run_id)] == ["RUNNING"] * 3
-    assert tracker.close_orphans(mine) == 0
+    assert writer.close_orphans(mine) == 0
 
 
-def test_a_run_that_is_none_of_the_harness_is_left_alone(tracker: Tracker, plan: Plan, optdigits: Digits) -> None:
-    mine = tracker.begin_study(plan, optdigits, Runner.me())
-    foreign = MlflowClient(tracking_uri()).create_run(tracker._store.experiment_id).info.run_id
-    assert tracker.close_orphans(mine) == 0
+def test_a_run_that_is_none_of_the_harness_is_left_alone(
+    writer: StudyWriter, config: StudyConfig, optdigits: Digits
+) -> None:
+    mine = writer.begin_study(config, optdigits, Owner.me())
+    foreign = MlflowClient(tracking_uri()).create_run(writer._store.experiment_id).info.run_id
+    assert writer.close_orphans(mine) == 0
     assert status(foreign) == "RUNNING"
 
 
 def test_of_several_that_ask_at_once_the_first_by_its_id_gets_the_study(
-    tracker: Tracker, plan: Plan, optdigits: Digits, elsewhere: Runner
+    writer: StudyWriter, config: StudyConfig, optdigits: Digits, elsewhere: Owner
 ) -> None:
-    study = tracker.begin_study(plan, optdigits, Runner.me())
-    tracker.end_study(study, "FINISHED", {"finished": 0, "failed": 0})
+    study = writer.begin_study(config, optdigits, Owner.me())
+    writer.end_study(study, "FINISHED", {"finished": 0, "failed": 0})
     client = MlflowClient(tracking_uri())
     asking = replace(elsewhere, since_s=time.time())
-    client.set_tag(study.run_id, f"{ASKING}0", asking.text())
+    client.set_tag(study.run_id, f"{Tag.REQUEST}0", asking.text())
     with pytest.raises(StoppedError, match="is being begun by another process"):
-        tracker.begin_study(plan, optdigits, Runner.me())
-    client.delete_tag(study.run_id, f"{ASKING}0")
+        writer.begin_study(config, optdigits, Owner.me())
+    client.delete_tag(study.run_id, f"{Tag.REQUEST}0")
     # One that comes after by its id gives way, or has it already: until that is known it is waited for.
-    client.set_tag(study.run_id, f"{ASKING}z", asking.text())
-    threading.Timer(1, client.delete_tag, (study.run_id, f"{ASKING}z")).start()
-    assert tracker.begin_study(plan, optdigits, Runner.me()).times == 2
-    left = [name for name in tracker.studies()[0].tags if name.startswith(ASKING)]
+    client.set_tag(study.run_id, f"{Tag.REQUEST}z", asking.text())
+    threading.Timer(1, client.delete_tag, (study.run_id, f"{Tag.REQUEST}z")).start()
+    assert writer.begin_study(config, optdigits, Owner.me()).times == 2
+    left = [name for name in writer.studies()[0].tags if name.startswith(Tag.REQUEST)]
     assert left == []
 
 
-def test_twins_of_a_study_are_put_aside(tracker: Tracker, plan: Plan, optdigits: Digits) -> None:
-    study = tracker.begin_study(plan, optdigits, Runner.me())
-    tracker.end_study(study, "FINISHED", {"finished": 0, "failed": 0})
+def test_twins_of_a_study_are_put_aside(writer: StudyWriter, config: StudyConfig, optdigits: Digits) -> None:
+    study = writer.begin_study(config, optdigits, Owner.me())
+    writer.end_study(study, "FINISHED", {"finished": 0, "failed": 0})
     tags = MlflowClient(tracking_uri()).get_run(study.run_id).data.tags
-    twin = MlflowClient(tracking_uri()).create_run(tracker._store.experiment_id, tags=tags).info.run_id
-    assert tracker.begin_study(plan, optdigits, Runner.me()).run_id == study.run_id
+    twin = MlflowClient(tracking_uri()).create_run(writer._store.experiment_id, tags=tags).info.run_id
+    assert writer.begin_study(config, optdigits, Owner.me()).run_id == study.run_id
     assert status(twin) == "KILLED"
-    assert [ARCHIVED in run.tags for run in tracker.studies()] == [False, True]
+    assert [Tag.ARCHIVED in run.tags for run in writer.studies()] == [False, True]
 
 
-def test_who_has_ended_a_study_runs_it_no_more(tracker: Tracker, plan: Plan, optdigits: Digits) -> None:
-    study = tracker.begin_study(plan, optdigits, Runner.me())
-    tracker.end_study(study, "FINISHED", {"finished": 0, "failed": 0})
-    [parent] = tracker.studies()
-    assert parent.runner is None
-    assert RUNNER not in parent.tags
+def test_who_has_ended_a_study_runs_it_no_more(writer: StudyWriter, config: StudyConfig, optdigits: Digits) -> None:
+    study = writer.begin_study(config, optdigits, Owner.me())
+    writer.end_study(study, "FINISHED", {"finished": 0, "failed": 0})
+    [parent] = writer.studies()
+    assert parent.owner is None
+    assert Tag.OWNER not in parent.tags
 
 
 def test_what_was_put_aside_stays_and_the_next_study_has_a_key_of_its_own(
-    tracker: Tracker, plan: Plan, optdigits: Digits
+    writer: StudyWriter, config: StudyConfig, optdigits: Digits
 ) -> None:
     kept: list[str] = []
-    assert not tracker.archive(plan.name, kept.append)
-    old = tracker.begin_study(plan, optdigits, Runner.me())
-    tracker.end_study(old, "FINISHED", {"finished": 0, "failed": 0})
-    assert tracker.archive(plan.name, kept.append)
+    assert not writer.archive(config.name, kept.append)
+    old = writer.begin_study(config, optdigits, Owner.me())
+    writer.end_study(old, "FINISHED", {"finished": 0, "failed": 0})
+    assert writer.archive(config.name, kept.append)
     assert kept == [old.key]
-    assert tracker.newest_study(plan.name) is None
-    new = tracker.begin_study(plan, optdigits, Runner.me())
+    assert writer.newest_study(config.name) is None
+    new = writer.begin_study(config, optdigits, Owner.me())
     assert new.key != old.key
-    assert {run.run_id: ARCHIVED in run.tags for run in tracker.studies()} == {old.run_id: True, new.run_id: False}
+    assert {run.run_id: Tag.ARCHIVED in run.tags for run in writer.studies()} == {old.run_id: True, new.run_id: False}
 
 
 def test_a_change_of_what_trials_meant_is_refused_with_the_way_out(
-    tracker: Tracker, plan: Plan, optdigits: Digits
+    writer: StudyWriter, config: StudyConfig, optdigits: Digits
 ) -> None:
-    study = tracker.begin_study(plan, optdigits, Runner.me())
-    tracker.end_study(study, "FINISHED", {"finished": 0, "failed": 0})
-    other = plan.model_copy(update={"engine": "graph"})
+    study = writer.begin_study(config, optdigits, Owner.me())
+    writer.end_study(study, "FINISHED", {"finished": 0, "failed": 0})
+    other = config.model_copy(update={"engine": "graph"})
     with pytest.raises(UsageError, match="engine: xla before, graph now") as refused:
-        tracker.begin_study(other, optdigits, Runner.me())
+        writer.begin_study(other, optdigits, Owner.me())
     assert "--new-name" in refused.value.remedy
     assert "--fresh" in refused.value.remedy
-    assert len(tracker.studies()) == 1
+    assert len(writer.studies()) == 1
 
 
 @pytest.mark.slow

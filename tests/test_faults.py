@@ -263,7 +263,7 @@ def again(doomed: Doomed) -> str:
 @pytest.mark.slow
 def test_a_server_that_stays_away_is_one_error_and_the_study_goes_on_later(door: Doorman, tmp_path: Path) -> None:
     doomed = served(tmp_path, "grid", "left", door)
-    started = at_it(doomed, doomed.start(partial(change.be_impatient, 8.0)))
+    started = at_it(doomed, doomed.start(partial(change.shorten_retries, 8.0)))
     door.closed_until_s = time.monotonic() + 10_000
     assert started.wait(timeout=300) == 5
     told = (tmp_path / "log").read_text()

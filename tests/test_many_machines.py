@@ -14,7 +14,7 @@ from pathlib import Path
 import optuna
 import pytest
 
-from harness.tracking.reader import Records, StudyRecord
+from harness.tracking.reader import StudyReader, StudyRecord
 from tests.search.test_run import MADE_UP_STUDY, numbers, recorded
 from tests.services import LOOPBACK, free_port, postgres, running, wait_for_port
 from tests.support import COMMAND, ROOT, STANDIN_PATH
@@ -73,7 +73,7 @@ def optuna_numbers(storage: optuna.storages.BaseStorage) -> list[tuple[object, .
     return [(trial.number, trial.state, trial.params, trial.values, trial.user_attrs) for trial in trials]
 
 
-def records(study: StudyRecord) -> list[tuple[object, ...]]:
+def reader(study: StudyRecord) -> list[tuple[object, ...]]:
     return sorted((int(run.tags["harness.trial"]), run.status, *numbers(run)) for run in study.trainings)
 
 
@@ -117,15 +117,15 @@ def served(terminal: Terminal, name: str) -> StudyRecord:
     """The study of this name as the page's server has it, with every history."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MLFLOW_TRACKING_URI", f"http://{LOOPBACK}:{terminal.settings['TRACKING_PORT']}")
-        records = Records()
-        study = records.study(name)
-        return replace(study, trainings=tuple(records.with_histories(run) for run in study.trainings))
+        reader = StudyReader()
+        study = reader.study(name)
+        return replace(study, trainings=tuple(reader.with_histories(run) for run in study.trainings))
 
 
 def records_what_one_machine_records(local: Path, terminal: Terminal, monkeypatch: pytest.MonkeyPatch) -> None:
     with terminal.keep("exec dask scheduler --host", "SCHEDULER_PORT"), terminal.keep('dask worker "tcp:'):
         assert "report.html" in terminal.run('--cluster "tcp:', STUDY="few.toml")
-    there, here = records(served(terminal, "few")), records(recorded(local, "few"))
+    there, here = reader(served(terminal, "few")), reader(recorded(local, "few"))
     assert there == here
     assert [record[:2] for record in here] == [(number, "FINISHED") for number in range(40)]
 

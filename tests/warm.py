@@ -262,7 +262,7 @@ def _become(asked: _Asked) -> None:
 
 
 if __name__ == "__main__":
-    startup.load_much()
+    startup.reduce_garbage_collection()
     for name in _LOADED:
         import_module(name)
     _migrate_once()

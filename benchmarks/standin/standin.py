@@ -16,7 +16,7 @@ import numpy as np
 
 from harness.data.digits import Digits
 from harness.engines.contract import EpochReport, OnEpoch, wanted_epochs
-from harness.engines.history import Snapshot, Trajectory
+from harness.engines.history import Snapshot, TrainingHistory
 from harness.network.variant import N_CLASSES, N_FEATURES, N_IMAGES, Variant
 
 # How long a training pretends to take, so that it can be interrupted, whatever its epochs and for each of them.
@@ -37,7 +37,7 @@ class Standin:
 
     def train(
         self, variants: Sequence[Variant], *, snapshots: Collection[int] = (), on_epoch: OnEpoch | None = None
-    ) -> list[Trajectory]:
+    ) -> list[TrainingHistory]:
         """Make a trajectory up for every variant."""
         if path := os.environ.get(STARTED):
             with Path(path).open("a") as file:
@@ -46,12 +46,12 @@ class Standin:
         time.sleep(float(os.environ.get(PAUSE, "0")) + n_epochs * float(os.environ.get(EPOCH, "0")))
         trained = [self._trajectory(variant, snapshots) for variant in variants]
         if on_epoch is not None:
-            for trajectory in trained:
-                for epoch, (loss, errors) in enumerate(zip(trajectory.losses, trajectory.errors, strict=True), start=1):
-                    on_epoch(EpochReport(trajectory.variant, epoch, float(loss), int(errors), 0.0))
+            for history in trained:
+                for epoch, (loss, errors) in enumerate(zip(history.losses, history.errors, strict=True), start=1):
+                    on_epoch(EpochReport(history.variant, epoch, float(loss), int(errors), 0.0))
         return trained
 
-    def _trajectory(self, variant: Variant, snapshots: Collection[int]) -> Trajectory:
+    def _trajectory(self, variant: Variant, snapshots: Collection[int]) -> TrainingHistory:
         """Losses and errors that fall with the epochs, at a rate and with a noise of the variant's own."""
         random = np.random.Generator(np.random.PCG64(int(variant.with_epochs(1).key, 16)))
         rate, noise = random.uniform(0.02, 0.2), random.random(variant.epochs)
@@ -60,7 +60,7 @@ class Standin:
         errors = np.floor(400 * np.exp(-rate * epochs) * (0.5 + noise)).astype(np.int64)
         wanted = wanted_epochs(variant, snapshots)
         kept = {epoch: self._snapshot(variant, int(errors[epoch - 1])) for epoch in wanted}
-        return Trajectory(variant, losses, errors, kept, 0.001)
+        return TrainingHistory(variant, losses, errors, kept, 0.001)
 
     def _snapshot(self, variant: Variant, wrong: int) -> Snapshot:
         logits = np.zeros((N_IMAGES, N_CLASSES), np.float32)

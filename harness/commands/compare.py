@@ -47,6 +47,6 @@ def _side(asked: str) -> Side:
     path = Path(asked)
     if path.is_file() or path.suffix.lower() == ".csv":
         return comparison_inputs.of_csv(path)
-    from harness.tracking.reader import Records
+    from harness.tracking.reader import StudyReader
 
-    return comparison_inputs.of_record(Records().named_or_run(asked))
+    return comparison_inputs.of_record(StudyReader().named_or_run(asked))

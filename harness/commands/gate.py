@@ -22,7 +22,7 @@ from harness.workers.local import default_count
 if TYPE_CHECKING:
     from harness.data.digits import Digits
     from harness.gate.reference import Reference
-    from harness.gate.run import Result
+    from harness.gate.run import GateResult
     from harness.gate.verdict import Check
 
 _SEEDS = 1024
@@ -88,7 +88,7 @@ def gate_run(  # noqa: PLR0913 - an argument an option
     digits: Digits | None = None
     reference: Reference | None = None
     with TrainingsProgress(console.err, quiet=quiet) as progress:
-        told = _Told(progress, json_to)
+        told = _ShownProgress(progress, json_to)
         try:
             digits = console.load(data)
             reference = _load(path, digits)
@@ -116,7 +116,7 @@ def gate_run(  # noqa: PLR0913 - an argument an option
 
 
 @dataclass(frozen=True)
-class _Told:
+class _ShownProgress:
     """Tells a person how far the gate is."""
 
     progress: TrainingsProgress
@@ -171,7 +171,7 @@ def _kept(otherwise: str, write: Callable[[], None]) -> bool:
 
 
 def _writers(
-    result: Result, reference: Reference | None, folder: Path, *, strict: bool
+    result: GateResult, reference: Reference | None, folder: Path, *, strict: bool
 ) -> list[tuple[str, Callable[[], None]]]:
     """What CI and people read, by name, and how it is written."""
     from harness.gate import results
@@ -194,13 +194,13 @@ def _append(path: str, text: str) -> None:
         stream.write(text)
 
 
-def _write_json(result: Result, destination: str) -> None:
+def _write_json(result: GateResult, destination: str) -> None:
     from harness.gate import results
 
     write_json(destination, results.as_json(result))
 
 
-def _summary(result: Result, folder: Path) -> str:
+def _summary(result: GateResult, folder: Path) -> str:
     lines = [f"{result.verdict}: {result.answer} ({result.duration_s:.0f} s)", f"written: {folder.absolute()}"]
     if result.seeds:
         first, last = result.seeds[0], result.seeds[-1]
@@ -208,7 +208,7 @@ def _summary(result: Result, folder: Path) -> str:
     return "\n".join(lines)
 
 
-def _track(result: Result, digits: Digits | None, folder: Path) -> None:
+def _track(result: GateResult, digits: Digits | None, folder: Path) -> None:
     from harness.gate import track
 
     track.record(result, digits, [path for name in (*_FILES, _FIGURES) if (path := folder / name).exists()])

@@ -27,7 +27,7 @@ class _Lines(logging.Handler):
 
 def main(command: click.Command | None = None) -> None:
     """Run a command, by default ``harness``. Every way out has its exit status."""
-    startup.load_much()
+    startup.reduce_garbage_collection()
     handler = _Lines()
     logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=[handler])
     signal.signal(signal.SIGTERM, terminate)

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from harness.engines.contract import EpochReport
-from harness.engines.training import Outcome
+from harness.engines.training import TrainingResult
 from harness.network.variant import Variant
 
 _LINE_EVERY_S = 10.0
@@ -90,7 +90,7 @@ class StudyProgress(_Shown):
         super().__init__(console, quiet=quiet)
         self._before = self._done = self._total = self._failed = 0
 
-    def settled(self, line: str) -> None:
+    def repaired(self, line: str) -> None:
         """Something that an interrupted run left was put right."""
         if not self._quiet:
             self._console.print(f"put right: {line}", markup=False)
@@ -118,10 +118,10 @@ class StudyProgress(_Shown):
         self._done += 1
         self._bar.update(self._task, completed=self._done)
 
-    def trial(self, variants: Sequence[Variant], outcomes: Sequence[Outcome] | None) -> None:
+    def trial(self, variants: Sequence[Variant], results: Sequence[TrainingResult] | None) -> None:
         """A trial ended; with no outcomes, it failed."""
         self._done += 1
-        self._failed += outcomes is None
+        self._failed += results is None
         self._bar.update(self._task, completed=self._done, forecast=self._forecast())
         variant = variants[0]
         what = f"learning rate {variant.learning_rate:.3g}, {variant.epochs} epochs"

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 import click
 
 from harness.commands import console
+from harness.tracking.tags import Tag
 
 if TYPE_CHECKING:
     from harness.tracking.reader import StudyRecord
-    from harness.tracking.writer import Tracker
+    from harness.tracking.writer import StudyWriter
 
 LAB_PAGE = console.OUT / "lab" / "lab.html"
 
@@ -20,10 +21,10 @@ def write(record: StudyRecord, folder: Path | None) -> Path:
     """Write the report of a recorded study; return its path."""
     from harness.reporting import report as page
 
-    return page.write(record, folder or console.OUT / record.parent.tags["harness.study"]).absolute()
+    return page.write(record, folder or console.OUT / record.parent.tags[Tag.STUDY]).absolute()
 
 
-def publish(tracker: Tracker, record: StudyRecord, written: Path) -> None:
+def publish(writer: StudyWriter, record: StudyRecord, written: Path) -> None:
     """Leave a report with the study's own run, say there what was found, and add the lab's page of the same images.
 
     A study that is being run is left alone: its report is left there when it ends.
@@ -31,15 +32,15 @@ def publish(tracker: Tracker, record: StudyRecord, written: Path) -> None:
     from harness.errors import StoppedError
 
     parent = record.parent
-    if parent.runner is not None:
-        console.err.print(f"not left in MLflow: the study is being run by {parent.runner}", markup=False)
+    if parent.owner is not None:
+        console.err.print(f"not left in MLflow: the study is being run by {parent.owner}", markup=False)
         return
     try:
-        tracker.describe(record)
+        writer.describe(record)
         files = (written.with_name(name) for name in console.REPORT_FILES)
-        tracker.log_files(parent.run_id, [path for path in files if path.exists()])
-        if LAB_PAGE.is_file() and parent.tags["harness.dataset"] in LAB_PAGE.read_text():
-            tracker.log_files(parent.run_id, [LAB_PAGE], "lab")
+        writer.log_files(parent.run_id, [path for path in files if path.exists()])
+        if LAB_PAGE.is_file() and parent.tags[Tag.DATASET] in LAB_PAGE.read_text():
+            writer.log_files(parent.run_id, [LAB_PAGE], "lab")
     except StoppedError as error:
         console.err.print(f"warning: the report is not in MLflow: {error.cause}", markup=False)
 
@@ -49,10 +50,10 @@ def publish(tracker: Tracker, record: StudyRecord, written: Path) -> None:
 @click.option("--out", "folder", type=click.Path(path_type=Path), help="The folder; by default out/<study>.")
 def report(name: str | None, folder: Path | None) -> None:
     """Write a study's report from MLflow's records alone; where none is named, that of the study run last."""
-    from harness.tracking.writer import Tracker
+    from harness.tracking.writer import StudyWriter
 
-    tracker = Tracker(create=False)
-    record = tracker.study(name)
+    writer = StudyWriter(create=False)
+    record = writer.study(name)
     written = write(record, folder)
     click.echo(f"report: {written}")
-    publish(tracker, record, written)
+    publish(writer, record, written)

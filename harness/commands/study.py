@@ -19,15 +19,16 @@ from harness.data.digits import AUTO
 from harness.errors import ExitStatus, UsageError
 from harness.files import check_destinations, write_json
 from harness.signals import Stop
+from harness.tracking.tags import Tag
 
 if TYPE_CHECKING:
     from harness.data.digits import Digits
-    from harness.engines.training import Outcome
-    from harness.search.result import Result
-    from harness.study.config import Plan
-    from harness.tracking.owner import Runner
-    from harness.tracking.reader import Records
-    from harness.tracking.writer import Tracker
+    from harness.engines.training import TrainingResult
+    from harness.search.result import StudyResult
+    from harness.study.config import StudyConfig
+    from harness.tracking.owner import Owner
+    from harness.tracking.reader import StudyReader
+    from harness.tracking.writer import StudyWriter
     from harness.workers.dask import Cluster
     from harness.workers.dask_connection import Tls
     from harness.workers.local import Workers
@@ -38,11 +39,11 @@ def study() -> None:
     """Run studies, and look at them."""
 
 
-def _plan(name: str, trials: int | None, new_name: str | None) -> Plan:
+def _config(name: str, trials: int | None, new_name: str | None) -> StudyConfig:
     from harness.study import files
 
-    plan = files.load(name)
-    return files.changed(plan, trials=trials, name=new_name)
+    config = files.load(name)
+    return files.changed(config, trials=trials, name=new_name)
 
 
 @study.command("run")
@@ -76,61 +77,61 @@ def study_run(  # noqa: PLR0913, PLR0917 - an option each
     Studies that come with the project: variants (the default) and search; or the path of a study file. The first
     Ctrl-C records what is being trained and stops, the second stops at once; the same command goes on.
     """
-    plan = _plan(name, trials, new_name)
+    config = _config(name, trials, new_name)
     if not quiet:
-        console.err.print(f"study: {plan.name}, {plan.n_trials} trials, engine {plan.engine}", markup=False)
+        console.err.print(f"study: {config.name}, {config.n_trials} trials, engine {config.engine}", markup=False)
     # Only now: these take seconds to load, and a mistake in a name or a file should not cost them. What the workers
     # load takes longer still, so they begin before MLflow and Optuna are loaded here.
-    from harness.tracking.lock import sole_runner
-    from harness.tracking.owner import Runner
+    from harness.tracking.lock import sole_owner
+    from harness.tracking.owner import Owner
 
     check_destinations(json_to)
-    me, folder = Runner.me(), console.OUT / plan.name
+    me, folder = Owner.me(), console.OUT / config.name
     started_s = time.monotonic()
-    with sole_runner(folder, me), _pool(plan, workers, **cluster) as pool:
-        from harness.tracking.writer import Tracker
+    with sole_owner(folder, me), _pool(config, workers, **cluster) as pool:
+        from harness.tracking.writer import StudyWriter
 
-        tracker = Tracker()
+        writer = StudyWriter()
         if fresh:
-            tracker.archive(plan.name, lambda key: _put_aside(folder, key))
+            writer.archive(config.name, lambda key: _archive(folder, key))
             console.done.add("--fresh")
-        began_with = _as_it_began(tracker, plan.name, data)
+        began_with = _as_it_began(writer, config.name, data)
         digits = console.load(began_with or data, began_with and "with which the study began")
         pool.load(digits)
-        result = _trained(plan, digits, tracker, pool, me, storage, quiet=quiet)
+        result = _trained(config, digits, writer, pool, me, storage, quiet=quiet)
     _say(result, time.monotonic() - started_s)
-    written = _shown(tracker, plan.name, digits, folder)
+    written = _shown(writer, config.name, digits, folder)
     console.say(f"report: {written}", json_to)
     if json_to is not None:
-        write_json(json_to, {"study": plan.name, **asdict(result), "report": str(written)})
+        write_json(json_to, {"study": config.name, **asdict(result), "report": str(written)})
     return ExitStatus.NEGATIVE if result.failed else ExitStatus.OK
 
 
 def _trained(
-    plan: Plan,
+    config: StudyConfig,
     digits: Digits,
-    tracker: Tracker,
-    pool: Workers[Outcome] | Cluster,
-    me: Runner,
+    writer: StudyWriter,
+    pool: Workers[TrainingResult] | Cluster,
+    me: Owner,
     storage: str | None,
     *,
     quiet: bool,
-) -> Result:
+) -> StudyResult:
     """Run the study's search.
 
     Raises:
         KeyboardInterrupt: or what else asked for an end, once the batches in training are recorded.
     """
     from harness.commands.progress import StudyProgress
-    from harness.search.optuna_study import Ledger, default_journal, open_storage
+    from harness.search.optuna_study import OptunaStudy, default_journal, open_storage
     from harness.search.run import Search
 
     # The report's own packages are loaded while the workers train.
     Thread(target=import_module, args=("harness.reporting.report",), daemon=True).start()
-    journal = default_journal(console.OUT / plan.name)
+    journal = default_journal(console.OUT / config.name)
     with StudyProgress(console.err, quiet=quiet) as progress, Stop() as stop:
         search = Search(
-            plan, digits, tracker, lambda key: Ledger(plan, key, open_storage(storage, journal)), me, progress
+            config, digits, writer, lambda key: OptunaStudy(config, key, open_storage(storage, journal)), me, progress
         )
         result = search.run(pool, stop)
     if stop.asked is not None and result.before + result.trained + result.failed < result.total:
@@ -139,7 +140,7 @@ def _trained(
     return result
 
 
-def _say(result: Result, duration_s: float) -> None:
+def _say(result: StudyResult, duration_s: float) -> None:
     """Say how a study ended."""
     if result.trained or result.failed:
         console.err.print(
@@ -151,20 +152,22 @@ def _say(result: Result, duration_s: float) -> None:
         console.err.print(f"nothing to train: all {result.before} trials are done{more}")
 
 
-def _shown(tracker: Tracker, name: str, digits: Digits, folder: Path) -> Path:
+def _shown(writer: StudyWriter, name: str, digits: Digits, folder: Path) -> Path:
     """Write a study's report, while its models are made, and leave both in MLflow; return the report's path."""
-    from harness.tracking.models import Registry
+    from harness.tracking.models import ModelRegistry
 
-    record = tracker.study(name)
-    with Registry(tracker, record, digits).keeping() as lines:
+    record = writer.study(name)
+    with ModelRegistry(writer, record, digits).keeping() as lines:
         written = report.write(record, folder)
-        report.publish(tracker, record, written)
+        report.publish(writer, record, written)
     for line in lines:
         console.err.print(line, markup=False)
     return written
 
 
-def _pool(plan: Plan, workers: int | None, cluster: str | None, **tls: Path | None) -> Workers[Outcome] | Cluster:
+def _pool(
+    config: StudyConfig, workers: int | None, cluster: str | None, **tls: Path | None
+) -> Workers[TrainingResult] | Cluster:
     """What trains a study: processes of this machine, or those of a cluster."""
     if cluster is None:
         from harness.engines import training
@@ -172,14 +175,14 @@ def _pool(plan: Plan, workers: int | None, cluster: str | None, **tls: Path | No
 
         if any(tls.values()):
             raise UsageError("--tls-ca, --tls-cert and --tls-key are for a cluster", "Name it by --cluster.")
-        return Workers(workers or default_count(), plan.engine, training.run, plan.shape)
+        return Workers(workers or default_count(), config.engine, training.run, config.shape)
     if workers is not None:
         cause = "--workers is for processes of this machine, and --cluster for those of others"
         raise UsageError(cause, "Give one of them; a cluster has the workers that were started on it.")
     with console.cluster_packages():
         from harness.workers.dask import Cluster
 
-    return Cluster(cluster, plan.engine, plan.shape, _tls(**tls))
+    return Cluster(cluster, config.engine, config.shape, _tls(**tls))
 
 
 def _tls(tls_ca: Path | None, tls_cert: Path | None, tls_key: Path | None) -> Tls | None:
@@ -192,19 +195,19 @@ def _tls(tls_ca: Path | None, tls_cert: Path | None, tls_key: Path | None) -> Tl
     return Tls(tls_ca, tls_cert, tls_key)
 
 
-def _as_it_began(records: Records, name: str, data: str) -> str | None:
+def _as_it_began(reader: StudyReader, name: str, data: str) -> str | None:
     """Where it is left open which images to take, those that the study of this name was last run with."""
-    last = records.newest_study(name) if data in {"", AUTO} else None
+    last = reader.newest_study(name) if data in {"", AUTO} else None
     if last is None:
         return None
-    began_with = last.tags["harness.dataset"]
+    began_with = last.tags[Tag.DATASET]
     if began_with not in console.CHOICES:
         remedy = "Go on with them by --data PATH, or begin anew with others by --fresh --data."
         raise UsageError(f"the study {name} began with the images {began_with}", remedy)
     return console.CHOICES[began_with]
 
 
-def _put_aside(folder: Path, key: str) -> None:
+def _archive(folder: Path, key: str) -> None:
     """Keep the report of a study that is put aside: the next one's would take its place."""
     kept = folder / "archive" / key
     for part in console.REPORT_FILES:
@@ -218,12 +221,12 @@ def _put_aside(folder: Path, key: str) -> None:
 def study_list(json_to: str | None) -> None:
     """List the recorded studies, and how each stands."""
     from harness.search import status
-    from harness.tracking.reader import Records
+    from harness.tracking.reader import StudyReader
 
-    found = status.standings(Records())
+    found = status.statuses(StudyReader())
     table = Table("study", "state", "trials", "failed", "images", "engine", "last run", box=None, pad_edge=False)
     for one in found:
-        state = f"running ({one.runner})" if one.runner else one.state
+        state = f"running ({one.owner})" if one.owner else one.state
         trials = f"{one.finished} of {one.total}"
         table.add_row(one.name, state, trials, str(one.failed), one.dataset, one.engine, one.last_run)
     Console(stderr=json_to == "-", highlight=False).print(table if found else "no study was recorded")
@@ -237,17 +240,17 @@ def study_list(json_to: str | None) -> None:
 def study_show(name: str, json_to: str | None) -> None:
     """Show how the recorded study of a name stands, and what failed in it and why."""
     from harness.search import status
-    from harness.tracking.reader import Records
+    from harness.tracking.reader import StudyReader
 
-    found = status.standings(Records(), name)
+    found = status.statuses(StudyReader(), name)
     if not found:
         raise UsageError(f"no study called {name!r} was recorded", "harness study list shows those that were.")
     for one in found:
         console.say(f"{one.name}: {one.state}, last run {one.last_run}", json_to)
         console.say(f"  trials: {one.finished} of {one.total} recorded; {one.failed} runs failed", json_to)
         console.say(f"  images {one.dataset}, engine {one.engine}", json_to)
-        if one.runner:
-            console.say(f"  run by {one.runner}", json_to)
+        if one.owner:
+            console.say(f"  run by {one.owner}", json_to)
         for reason, count in one.failures.items():
             console.say(f"  {count} failed: {reason}", json_to)
         report = console.OUT / one.name / console.REPORT_FILES[0]
@@ -278,27 +281,27 @@ def study_check(
     from harness.search import status
     from harness.search.optuna_study import default_journal
     from harness.tracking.location import database_path, tracking_uri
-    from harness.tracking.reader import Records
+    from harness.tracking.reader import StudyReader
     from harness.workers.local import default_count
 
-    plan = _plan(name, trials, new_name)
+    config = _config(name, trials, new_name)
     path = database_path(tracking_uri())
-    records = Records() if path is None or path.is_file() else None
-    began_with = None if records is None else _as_it_began(records, plan.name, data)
+    reader = StudyReader() if path is None or path.is_file() else None
+    began_with = None if reader is None else _as_it_began(reader, config.name, data)
     digits = console.load(began_with or data, began_with and "with which the study began")
-    where = (storage, default_journal(console.OUT / plan.name))
-    found = status.forecast(plan, digits, records, where, workers or default_count())
+    where = (storage, default_journal(console.OUT / config.name))
+    found = status.forecast(config, digits, reader, where, workers or default_count())
     for line in found.refused:
         console.say(f"would be refused: {line}", json_to)
-    for line in found.settled:
+    for line in found.repaired:
         console.say(f"would be put right: {line}", json_to)
-    console.say(f"{plan.name}: {found.done} of {found.total} trials are done", json_to)
+    console.say(f"{config.name}: {found.done} of {found.total} trials are done", json_to)
     if found.trainings:
         console.say(f"to train: {found.trainings} trainings, {found.epochs} epochs in all", json_to)
         about = timedelta(seconds=round(found.duration_s))
-        console.say(f"about {about} of training, told by {found.told_by}", json_to)
+        console.say(f"about {about} of training, told by {found.estimated_from}", json_to)
     else:
         console.say("nothing to train", json_to)
     if json_to is not None:
-        write_json(json_to, {"study": plan.name, **asdict(found)})
+        write_json(json_to, {"study": config.name, **asdict(found)})
     return ExitStatus.USAGE if found.refused else ExitStatus.OK

@@ -53,10 +53,10 @@ def train(engine: str, data: str, json_to: str | None, quiet: bool, **fields: An
     check_destinations(json_to)
     digits = console.load(data)
     on_epoch = None if quiet else EpochLines(sys.stderr if json_to == "-" else sys.stdout)
-    [outcome] = training.run(registry.make(engine, digits), digits, [variant], on_epoch)
-    console.say(f"{outcome.final_errors} errors out of {len(digits.labels)} images", json_to)
-    first = outcome.first_zero_epoch
+    [result] = training.run(registry.make(engine, digits), digits, [variant], on_epoch)
+    console.say(f"{result.final_errors} errors out of {len(digits.labels)} images", json_to)
+    first = result.first_zero_epoch
     console.say(f"first zero epoch: {f'none within {variant.epochs} epochs' if first is None else first}", json_to)
     if json_to is not None:
         dataset = {name: digits.facts()[name] for name in ("name", "sha256_x", "sha256_y")}
-        write_json(json_to, {**outcome.as_json(), "dataset": dataset, "versions": provenance.versions()})
+        write_json(json_to, {**result.as_json(), "dataset": dataset, "versions": provenance.versions()})

@@ -11,7 +11,7 @@ from scipy.special import log_softmax, softmax
 
 from harness.data.digits import Digits
 from harness.engines.contract import Engine, EpochReport
-from harness.engines.history import Trajectory, wrong_images
+from harness.engines.history import TrainingHistory, wrong_images
 from harness.network.random_streams import batch_orders, initial_weights
 from harness.network.variant import N_IMAGES, AdamKind, SoftmaxPlace, Variant
 
@@ -21,13 +21,13 @@ Rule = Callable[[Engine, Digits], None]
 _CLIP = 1e-7
 
 
-class BrokenError(Exception):
+class ContractError(Exception):
     """An engine that does not do what the contract says."""
 
 
 def _must(holds: bool, otherwise: str) -> None:  # noqa: FBT001 - a sentence and its negation
     if not holds:
-        raise BrokenError(otherwise)
+        raise ContractError(otherwise)
 
 
 # The same training in NumPy
@@ -94,7 +94,7 @@ def reference(variant: Variant, digits: Digits, *, drop_remainder: bool = False)
     return weights, losses
 
 
-def same(a: Trajectory, b: Trajectory) -> bool:
+def same(a: TrainingHistory, b: TrainingHistory) -> bool:
     """Whether two trajectories are equal to the last bit, times aside."""
     return (
         a.variant == b.variant
@@ -115,7 +115,7 @@ def same(a: Trajectory, b: Trajectory) -> bool:
 # The rules
 
 
-def _off(trained: Trajectory, losses: Sequence[float]) -> float:
+def _off(trained: TrainingHistory, losses: Sequence[float]) -> float:
     return float(np.abs(trained.losses - losses).max())
 
 
@@ -272,7 +272,7 @@ def examine(engine: Engine, digits: Digits) -> dict[str, str]:
 def _broken(rule: Rule, engine: Engine, digits: Digits) -> str:
     try:
         rule(engine, digits)
-    except BrokenError as error:
+    except ContractError as error:
         return str(error)
     except Exception as error:  # noqa: BLE001 - another's engine may raise anything
         return f"{type(error).__name__}: {error}"

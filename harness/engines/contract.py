@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from harness.engines.history import Trajectory
+from harness.engines.history import TrainingHistory
 from harness.network.variant import Variant
 
 
@@ -31,7 +31,7 @@ class Engine(Protocol):
 
     def train(
         self, variants: Sequence[Variant], *, snapshots: Collection[int] = (), on_epoch: OnEpoch | None = None
-    ) -> list[Trajectory]:
+    ) -> list[TrainingHistory]:
         """Train every variant from its own seed.
 
         A variant's trajectory does not depend on what else is in the list, and repeats bit for bit. NaN losses

@@ -25,7 +25,7 @@ class Snapshot:
 
 
 @dataclass(frozen=True, eq=False)
-class Trajectory:
+class TrainingHistory:
     """One training, epoch by epoch.
 
     Attributes:
@@ -53,7 +53,7 @@ class Trajectory:
         """The network after the last epoch."""
         return self.snapshots[self.variant.epochs]
 
-    def prefix(self, epochs: int) -> Trajectory:
+    def prefix(self, epochs: int) -> TrainingHistory:
         """The first epochs of this training: bit for bit what training only so long gives.
 
         Raises:

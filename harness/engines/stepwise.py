@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from harness.data.digits import Digits
 from harness.engines.contract import EpochReport, OnEpoch, wanted_epochs
-from harness.engines.history import Snapshot, Trajectory, wrong_images
+from harness.engines.history import Snapshot, TrainingHistory, wrong_images
 from harness.network.variant import Variant
 
 
@@ -55,10 +55,12 @@ class Recorder:
             self._on_epoch(EpochReport(self.variant, epoch, loss, self._errors[-1], duration_s))
         self._epoch_started_s = now_s
 
-    def trajectory(self) -> Trajectory:
+    def history(self) -> TrainingHistory:
         """The training so far."""
         duration_s = time.perf_counter() - self._started_s
-        return Trajectory(self.variant, np.array(self._losses), np.array(self._errors), self._snapshots, duration_s)
+        return TrainingHistory(
+            self.variant, np.array(self._losses), np.array(self._errors), self._snapshots, duration_s
+        )
 
 
 class StepwiseEngine(ABC):
@@ -75,11 +77,11 @@ class StepwiseEngine(ABC):
 
     def train(
         self, variants: Sequence[Variant], *, snapshots: Collection[int] = (), on_epoch: OnEpoch | None = None
-    ) -> list[Trajectory]:
+    ) -> list[TrainingHistory]:
         """Train each variant; see :class:`harness.engines.contract.Engine`."""
         trained = []
         for variant in variants:
             recorder = Recorder(variant, self._digits.labels, snapshots, on_epoch)
             self._train(recorder)
-            trained.append(recorder.trajectory())
+            trained.append(recorder.history())
         return trained

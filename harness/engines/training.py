@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from harness.data.digits import Digits
 from harness.engines import registry
 from harness.engines.contract import Engine, OnEpoch
-from harness.engines.history import Trajectory, wrong_images
+from harness.engines.history import TrainingHistory, wrong_images
 from harness.network.softmax import SizedCheck, SoftmaxCheck, consistency, consistency_by_size
 from harness.network.variant import Variant
 
@@ -22,7 +22,7 @@ LAB_IMAGE_OF_TWO = 1015
 
 
 @dataclass(frozen=True, eq=False)
-class Outcome:
+class TrainingResult:
     """What is recorded of one trained variant.
 
     Attributes:
@@ -92,7 +92,9 @@ def by_training(variants: Sequence[Variant]) -> list[list[Variant]]:
     return list(groups.values())
 
 
-def run(engine: Engine, digits: Digits, variants: Sequence[Variant], on_epoch: OnEpoch | None = None) -> list[Outcome]:
+def run(
+    engine: Engine, digits: Digits, variants: Sequence[Variant], on_epoch: OnEpoch | None = None
+) -> list[TrainingResult]:
     """Train the variants, one training for all that differ in their epochs alone.
 
     Returns:
@@ -103,45 +105,45 @@ def run(engine: Engine, digits: Digits, variants: Sequence[Variant], on_epoch: O
     longest = [max(group, key=lambda variant: variant.epochs) for group in groups]
     wanted = {variant.epochs for variant in variants}
     started_s = time.time()
-    trajectories = engine.train(longest, snapshots=wanted, on_epoch=on_epoch)
-    outcomes: dict[Variant, Outcome] = {}
-    for group, trajectory in zip(groups, trajectories, strict=True):
+    histories = engine.train(longest, snapshots=wanted, on_epoch=on_epoch)
+    results: dict[Variant, TrainingResult] = {}
+    for group, history in zip(groups, histories, strict=True):
         for variant in group:
-            prefix = trajectory.prefix(variant.epochs)
-            outcomes[variant] = _outcome(engine.name, digits, prefix, started_s, len(group))
-        started_s += trajectory.duration_s
-    kept = _kept(engine.name, list(outcomes.values()))
-    return [outcomes[variant] if variant in kept else replace(outcomes[variant], weights=None) for variant in variants]
+            prefix = history.prefix(variant.epochs)
+            results[variant] = _result(engine.name, digits, prefix, started_s, len(group))
+        started_s += history.duration_s
+    kept = _kept(engine.name, list(results.values()))
+    return [results[variant] if variant in kept else replace(results[variant], weights=None) for variant in variants]
 
 
-def _kept(engine: str, outcomes: Sequence[Outcome]) -> set[Variant]:
+def _kept(engine: str, results: Sequence[TrainingResult]) -> set[Variant]:
     """What may be kept as a model: nothing of an engine of another package, whose weights are its own affair."""
-    sound = [outcome for outcome in outcomes if math.isfinite(outcome.final_loss)]
+    sound = [result for result in results if math.isfinite(result.final_loss)]
     if engine not in registry.NAMES or not sound:
         return set()
     own = registry.baseline(engine)
-    kept = {outcome.variant for outcome in sound if not outcome.final_errors}
-    kept |= {outcome.variant for outcome in sound if outcome.variant == own.with_epochs(outcome.variant.epochs)}
-    best = min(sound, key=lambda outcome: (outcome.final_errors, outcome.variant.epochs, outcome.final_loss))
+    kept = {result.variant for result in sound if not result.final_errors}
+    kept |= {result.variant for result in sound if result.variant == own.with_epochs(result.variant.epochs)}
+    best = min(sound, key=lambda result: (result.final_errors, result.variant.epochs, result.final_loss))
     return kept | {best.variant}
 
 
-def _outcome(engine: str, digits: Digits, trajectory: Trajectory, started_s: float, shared_by: int) -> Outcome:
-    logits = trajectory.final.logits
+def _result(engine: str, digits: Digits, history: TrainingHistory, started_s: float, shared_by: int) -> TrainingResult:
+    logits = history.final.logits
     wrong = wrong_images(logits, digits.labels)
-    return Outcome(
-        variant=trajectory.variant,
+    return TrainingResult(
+        variant=history.variant,
         engine=engine,
-        losses=trajectory.losses,
-        errors=trajectory.errors,
-        first_zero_epoch=trajectory.first_zero_epoch,
+        losses=history.losses,
+        errors=history.errors,
+        first_zero_epoch=history.first_zero_epoch,
         softmax=consistency(logits),
         softmax_by_size=consistency_by_size(logits),
         wrong=wrong,
         answers=np.where(np.isfinite(logits[wrong]).all(axis=1), logits[wrong].argmax(axis=1), -1),
         logits_1015=logits[LAB_IMAGE_OF_TWO],
         started_s=started_s,
-        duration_s=trajectory.duration_s,
+        duration_s=history.duration_s,
         shared_by=shared_by,
-        weights=trajectory.final.weights,
+        weights=history.final.weights,
     )

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from harness.data.digits import Digits
 from harness.engines.adam import CLIP, Adam, adam
 from harness.engines.contract import EpochReport, OnEpoch, wanted_epochs
-from harness.engines.history import Snapshot, Trajectory
+from harness.engines.history import Snapshot, TrainingHistory
 from harness.network.random_streams import batch_orders, initial_weights
 from harness.network.variant import N_CLASSES, N_FEATURES, N_IMAGES, Shape, SoftmaxPlace, Variant
 
@@ -58,9 +58,9 @@ class _Lane:
         self.duration_s += duration_s
         return EpochReport(self.variant, len(self.losses), self.losses[-1], self.errors[-1], duration_s)
 
-    def trajectory(self) -> Trajectory:
+    def history(self) -> TrainingHistory:
         losses, errors = np.array(self.losses), np.array(self.errors)
-        return Trajectory(self.variant, losses, errors, self.snapshots, self.duration_s)
+        return TrainingHistory(self.variant, losses, errors, self.snapshots, self.duration_s)
 
 
 class XlaEngine:
@@ -84,7 +84,7 @@ class XlaEngine:
 
     def train(
         self, variants: Sequence[Variant], *, snapshots: Collection[int] = (), on_epoch: OnEpoch | None = None
-    ) -> list[Trajectory]:
+    ) -> list[TrainingHistory]:
         """Train every variant; see :class:`harness.engines.contract.Engine`."""
         groups: dict[Shape, list[_Lane]] = {}
         for index, variant in enumerate(variants):
@@ -93,7 +93,7 @@ class XlaEngine:
         for shape, lanes in groups.items():
             self._train_alike(shape, lanes, on_epoch)
         ended = sorted((lane for lanes in groups.values() for lane in lanes), key=lambda lane: lane.index)
-        return [lane.trajectory() for lane in ended]
+        return [lane.history() for lane in ended]
 
     def _train_alike(self, shape: Shape, lanes: list[_Lane], on_epoch: OnEpoch | None) -> None:
         """Train variants of one shape: the longest first, so that few lanes are idle at the end."""

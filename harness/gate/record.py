@@ -133,7 +133,7 @@ def _train(digits: Digits, seeds: int, workers: int, on_done: OnDone) -> _Traine
 
 def had(futures: Sequence[Future[Batch[Training]]]) -> list[Training]:
     """The trainings that were waited for, in order."""
-    return [training for future in futures for training in future.result().outcomes]
+    return [training for future in futures for training in future.result().results]
 
 
 @dataclass(frozen=True)
@@ -178,7 +178,7 @@ def wait(futures: Sequence[Future[Batch[Training]]], on_done: OnDone, total: int
     on_done(done, total)
     for future in as_completed(futures):
         try:
-            done += len(future.result().outcomes)
+            done += len(future.result().results)
         except (WorkerError, WorkerLostError) as error:
             raise StoppedError(f"a training failed: {error}", "Mend the cause and run again.") from error
         on_done(done, total)

@@ -11,7 +11,7 @@ from junitparser import Error, Failure, JUnitXml, TestCase, TestSuite
 
 from harness import provenance
 from harness.gate import fingerprint
-from harness.gate.run import Result
+from harness.gate.run import GateResult
 from harness.gate.verdict import Check, Verdict
 from harness.text import markdown_table
 
@@ -25,7 +25,7 @@ _SIGNS = {
 }
 
 
-def as_json(result: Result) -> dict[str, Any]:
+def as_json(result: GateResult) -> dict[str, Any]:
     """A gate in plain values, with what it ran on."""
     commit = provenance.commit()
     return {
@@ -37,7 +37,7 @@ def as_json(result: Result) -> dict[str, Any]:
     }
 
 
-def junit(result: Result, *, strict: bool) -> bytes:
+def junit(result: GateResult, *, strict: bool) -> bytes:
     """A gate in the form that CI systems read: a test case a check.
 
     What failed is a failure; what was inconclusive or not run is an error, so that no system takes it for passed.
@@ -71,7 +71,7 @@ def _writable(text: str) -> str:
     return _UNWRITABLE.sub("?", text)
 
 
-def markdown(result: Result) -> str:
+def markdown(result: GateResult) -> str:
     """A gate as a table for people, such as GitHub shows beside a run."""
     about = f"engine `{result.engine}`, images `{result.dataset}`, {result.duration_s:.0f} s" if result.engine else ""
     versions = ", ".join(f"{name} {version}" for name, version in provenance.versions().items())

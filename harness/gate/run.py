@@ -21,7 +21,7 @@ from harness.gate.reference import Reference
 from harness.gate.training import Training, conform, train
 from harness.gate.verdict import Check, Verdict, overall
 from harness.network.variant import BASELINE, Variant
-from harness.workers.local import Batch, UnmadeError, WorkerError, WorkerLostError, Workers
+from harness.workers.local import Batch, EngineStartError, WorkerError, WorkerLostError, Workers
 
 # For how many epochs the first of the early seeds are trained by another engine and by this one, to be compared; few
 # by the slow one.
@@ -31,7 +31,7 @@ _PAIRS = {"xla": (40, 40, 40, 40), "graph": (40, 40, 40, 40), "keras": (40, 40, 
 FEWEST_SEEDS = 2
 
 
-class Told(Protocol):
+class GateProgress(Protocol):
     """Who is told how far the gate is."""
 
     def trained(self, done: int, total: int) -> None:
@@ -68,7 +68,7 @@ class Asked:
 
 
 @dataclass(frozen=True)
-class Result:
+class GateResult:
     """What a gate came to.
 
     Attributes:
@@ -115,7 +115,7 @@ class _FailedError(Exception):
 
 def _failed(error: WorkerLostError | StoppedError | WorkerError) -> _FailedError:
     """What comes of a worker that gave nothing: FAIL where the engine itself said so."""
-    is_of_engine = isinstance(error, WorkerError) and not isinstance(error, UnmadeError)
+    is_of_engine = isinstance(error, WorkerError) and not isinstance(error, EngineStartError)
     return _FailedError(Verdict.FAIL if is_of_engine else Verdict.NOT_RUN, str(error))
 
 
@@ -156,32 +156,32 @@ class _Trainer:
             raise ValueError(f"{variant!r} was not submitted")
         future, place = self._futures[longest]
         try:
-            return future.result().outcomes[place].prefix(variant.epochs)
+            return future.result().results[place].prefix(variant.epochs)
         except (WorkerLostError, StoppedError, WorkerError) as error:
             raise _failed(error) from error
 
 
-def run(digits: Digits, reference: Reference, asked: Asked, told: Told) -> Result:
+def run(digits: Digits, reference: Reference, asked: Asked, progress: GateProgress) -> GateResult:
     """Put an engine to the gate.
 
     Args:
         digits: the images.
         reference: what is compared with.
         asked: what is tested, and with which seeds.
-        told: is told of what is trained and of each check.
+        progress: is told of what is trained and of each check.
     """
     began_s = time.monotonic()
     found = [checks.data(digits, reference)]
-    told.check(found[0])
-    gate = _Gate(digits, reference, asked, told)
+    progress.check(found[0])
+    gate = _Gate(digits, reference, asked, progress)
     if found[0].verdict is Verdict.PASS:
         last_s = began_s
         for check in gate.checks():
             now_s = time.monotonic()
             found.append(replace(check, duration_s=now_s - last_s))
-            told.check(found[-1])
+            progress.check(found[-1])
             last_s = now_s
-    return Result(
+    return GateResult(
         checks=found,
         verdict=overall(found, strict=asked.strict),
         engine=asked.engine,
@@ -193,17 +193,17 @@ def run(digits: Digits, reference: Reference, asked: Asked, told: Told) -> Resul
     )
 
 
-def not_run(name: str, expected: str, error: HarnessError) -> Result:
+def not_run(name: str, expected: str, error: HarnessError) -> GateResult:
     """What a gate comes to that has no images, or no reference."""
     check = Check(name, Verdict.NOT_RUN, expected, error.cause, look=error.remedy)
-    return Result([check], overall([check]), "", "")
+    return GateResult([check], overall([check]), "", "")
 
 
 class _Gate:
     """The trainings of one gate, and the checks that are made of them."""
 
-    def __init__(self, digits: Digits, reference: Reference, asked: Asked, told: Told) -> None:
-        self._digits, self._reference, self._asked, self._told = digits, reference, asked, told
+    def __init__(self, digits: Digits, reference: Reference, asked: Asked, progress: GateProgress) -> None:
+        self._digits, self._reference, self._asked, self._progress = digits, reference, asked, progress
         self._counting, self._done = Lock(), 0
         self._trainers: dict[str, _Trainer] = {}
         self._engine = asked.engine
@@ -241,7 +241,7 @@ class _Gate:
     def _count(self, n: int) -> None:
         with self._counting:
             self._done += n
-            self._told.trained(self._done, sum(trainer.n for trainer in self._trainers.values()))
+            self._progress.trained(self._done, sum(trainer.n for trainer in self._trainers.values()))
 
     def _early(self, own: Variant) -> list[Variant]:
         begun = own.with_epochs(traces.EARLY_EPOCHS)
@@ -276,7 +276,7 @@ class _Gate:
         try:
             with Workers(1, self._engine, conform, retries=0) as workers:
                 workers.load(self._digits)
-                [broken] = workers.submit([]).result().outcomes
+                [broken] = workers.submit([]).result().results
         except (WorkerLostError, StoppedError, WorkerError) as error:
             raise _failed(error) from error
         return checks.conformance(self._engine, broken)

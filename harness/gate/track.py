@@ -12,17 +12,17 @@ from mlflow.store.artifact.artifact_repository_registry import get_artifact_repo
 
 from harness.data.digits import Digits
 from harness.gate import results
-from harness.gate.run import Result
+from harness.gate.run import GateResult
 from harness.gate.verdict import Verdict
 from harness.tracking.run_content import dataset_input, origin_tags
 from harness.tracking.store import Store, failures
+from harness.tracking.tags import Role, Tag
 
-ROLE = "gate"
 # Of the check of convergence, what is a metric.
 _METRICS = ("mean_first_zero", "mean_errors", "reached", "p_more_errors", "p_share", "p_later")
 
 
-def record(result: Result, digits: Digits | None, paths: Sequence[Path]) -> str:
+def record(result: GateResult, digits: Digits | None, paths: Sequence[Path]) -> str:
     """Record a gate with its files; return the id of its run.
 
     A gate that was not run is a run that failed, any other is one that finished.
@@ -33,13 +33,13 @@ def record(result: Result, digits: Digits | None, paths: Sequence[Path]) -> str:
     store = Store(create=True)
     tags = {
         **origin_tags(),
-        "mlflow.runName": f"gate: {result.verdict}",
+        Tag.NAME: f"gate: {result.verdict}",
         "mlflow.source.name": "harness gate run",
-        "mlflow.note.content": results.markdown(result),
-        "harness.role": ROLE,
-        "harness.verdict": str(result.verdict),
-        "harness.engine": result.engine,
-        "harness.dataset": result.dataset,
+        Tag.NOTE: results.markdown(result),
+        Tag.ROLE: Role.GATE,
+        Tag.VERDICT: str(result.verdict),
+        Tag.ENGINE: result.engine,
+        Tag.DATASET: result.dataset,
     }
     with failures():
         began_ms = int((time.time() - result.duration_s) * 1000)
@@ -53,7 +53,7 @@ def record(result: Result, digits: Digits | None, paths: Sequence[Path]) -> str:
     return run_id
 
 
-def _fill(store: Store, run: Run, result: Result, digits: Digits | None, paths: Sequence[Path]) -> None:
+def _fill(store: Store, run: Run, result: GateResult, digits: Digits | None, paths: Sequence[Path]) -> None:
     run_id = str(run.info.run_id)
     details = {name: value for check in result.checks for name, value in check.details.items()}
     found = {name: details[name] for name in _METRICS if name in details}

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from harness.data.digits import Digits
 from harness.engines import registry, tensorflow_setup
 from harness.engines.contract import Engine
-from harness.engines.history import Trajectory, first_zero, wrong_images
+from harness.engines.history import TrainingHistory, first_zero, wrong_images
 from harness.network.softmax import WAYS, SoftmaxCheck, consistency, tensorflow_softmax
 from harness.network.variant import BASELINE, N_CLASSES, N_IMAGES, Variant
 
@@ -84,7 +84,7 @@ class Training:
         return int(self.errors[epoch - 1])
 
 
-class UnfitError(Exception):
+class InvalidResultError(Exception):
     """An engine that did not return what it was asked for."""
 
 
@@ -98,7 +98,7 @@ def train(engine: Engine, digits: Digits, variants: Sequence[Variant]) -> list[T
     own = [variant.epochs for variant in variants if variant.seed == BASELINE.seed]
     trained = engine.train(variants, snapshots=range(1, max(own, default=0) + 1))
     _check(trained, variants, digits)
-    return [_training(trajectory) for trajectory in trained]
+    return [_training(history) for history in trained]
 
 
 def train_with_noise(engine: Engine, digits: Digits, variants: Sequence[Variant]) -> list[Training]:
@@ -110,8 +110,8 @@ def train_with_noise(engine: Engine, digits: Digits, variants: Sequence[Variant]
     found = []
     for variant in variants:
         noisy = registry.make(engine.name, with_noise(digits, variant.seed))
-        [trajectory] = noisy.train([variant])
-        found.append(_training(trajectory))
+        [history] = noisy.train([variant])
+        found.append(_training(history))
     return found
 
 
@@ -140,49 +140,53 @@ def with_noise(digits: Digits, seed: int) -> Digits:
 
 def _check(trained: object, variants: Sequence[Variant], digits: Digits) -> None:
     if not isinstance(trained, list) or len(trained) != len(variants):
-        raise UnfitError(f"the engine was asked for {len(variants)} trainings and returned {_told(trained)}")
-    for variant, trajectory in zip(variants, trained, strict=True):
-        if not isinstance(trajectory, Trajectory) or trajectory.variant != variant:
-            raise UnfitError(f"the engine was asked for seed {variant.seed} and returned {_told(trajectory)}")
-        shapes = np.shape(trajectory.losses), np.shape(trajectory.errors)
+        raise InvalidResultError(f"the engine was asked for {len(variants)} trainings and returned {_told(trained)}")
+    for variant, history in zip(variants, trained, strict=True):
+        if not isinstance(history, TrainingHistory) or history.variant != variant:
+            raise InvalidResultError(f"the engine was asked for seed {variant.seed} and returned {_told(history)}")
+        shapes = np.shape(history.losses), np.shape(history.errors)
         if shapes != ((variant.epochs,), (variant.epochs,)):
-            raise UnfitError(f"the engine returned losses and errors of shapes {shapes} for {variant.epochs} epochs")
-        errors = np.asarray(trajectory.errors)
+            raise InvalidResultError(
+                f"the engine returned losses and errors of shapes {shapes} for {variant.epochs} epochs"
+            )
+        errors = np.asarray(history.errors)
         if errors.dtype.kind not in "iu" or errors.min() < 0 or errors.max() > N_IMAGES:
-            raise UnfitError(f"the engine returned errors that are no counts of {N_IMAGES} images: {errors[:3]} ...")
-        if variant.epochs not in trajectory.snapshots:
-            raise UnfitError(f"the engine kept no weights and logits of the last epoch, {variant.epochs}")
-        _check_counts(trajectory, digits)
+            raise InvalidResultError(
+                f"the engine returned errors that are no counts of {N_IMAGES} images: {errors[:3]} ..."
+            )
+        if variant.epochs not in history.snapshots:
+            raise InvalidResultError(f"the engine kept no weights and logits of the last epoch, {variant.epochs}")
+        _check_counts(history, digits)
 
 
-def _check_counts(trajectory: Trajectory, digits: Digits) -> None:
+def _check_counts(history: TrainingHistory, digits: Digits) -> None:
     """Errors are counted anew wherever logits were kept: of the baseline's own seed after every epoch."""
-    for epoch, snapshot in trajectory.snapshots.items():
+    for epoch, snapshot in history.snapshots.items():
         logits = np.asarray(snapshot.logits)
         if logits.shape != (N_IMAGES, N_CLASSES):
-            raise UnfitError(f"the engine returned logits of shape {logits.shape}, not {(N_IMAGES, N_CLASSES)}")
-        told, wrong = int(trajectory.errors[epoch - 1]), len(wrong_images(logits, digits.labels))
+            raise InvalidResultError(f"the engine returned logits of shape {logits.shape}, not {(N_IMAGES, N_CLASSES)}")
+        told, wrong = int(history.errors[epoch - 1]), len(wrong_images(logits, digits.labels))
         if told != wrong:
-            raise UnfitError(f"the engine counts {told} errors at epoch {epoch} where its logits have {wrong}")
+            raise InvalidResultError(f"the engine counts {told} errors at epoch {epoch} where its logits have {wrong}")
 
 
 def _told(value: object) -> str:
     if isinstance(value, list):
         return f"{len(value)}"
-    return f"seed {value.variant.seed}" if isinstance(value, Trajectory) else f"{type(value).__name__}"
+    return f"seed {value.variant.seed}" if isinstance(value, TrainingHistory) else f"{type(value).__name__}"
 
 
-def _training(trajectory: Trajectory) -> Training:
-    is_own = trajectory.variant.seed == BASELINE.seed
+def _training(history: TrainingHistory) -> Training:
+    is_own = history.variant.seed == BASELINE.seed
     weights: tuple[str, ...] = ()
     softmax: dict[str, SoftmaxLook] = {}
     if is_own:
         if "tensorflow" not in sys.modules:  # another's engine may do without
             tensorflow_setup.start(with_keras=False)
-        weights = tuple(digest(trajectory.snapshots[epoch].weights) for epoch in sorted(trajectory.snapshots))
-        softmax = {"trained logits": _look(np.asarray(trajectory.final.logits)), "vectors": _look(VECTORS)}
-    losses, errors = np.asarray(trajectory.losses, np.float64), np.asarray(trajectory.errors, np.int64)
-    return Training(trajectory.variant, losses, errors, weights, softmax, trajectory.duration_s)
+        weights = tuple(digest(history.snapshots[epoch].weights) for epoch in sorted(history.snapshots))
+        softmax = {"trained logits": _look(np.asarray(history.final.logits)), "vectors": _look(VECTORS)}
+    losses, errors = np.asarray(history.losses, np.float64), np.asarray(history.errors, np.int64)
+    return Training(history.variant, losses, errors, weights, softmax, history.duration_s)
 
 
 def _look(logits: NDArray[np.float32]) -> SoftmaxLook:

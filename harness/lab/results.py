@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from harness.data.digits import LAB_NAME, Digits
 from harness.engines import registry
 from harness.engines.contract import Engine, OnEpoch
-from harness.engines.history import Trajectory, wrong_images
+from harness.engines.history import TrainingHistory, wrong_images
 from harness.engines.training import LAB_IMAGE_OF_TWO
 from harness.lab.published import LAB_LOG
 from harness.network.softmax import WAYS, Floats, tensorflow_softmax
@@ -53,7 +53,7 @@ class Softmaxes:
 
 
 @dataclass(frozen=True, eq=False)
-class State:
+class NetworkState:
     """What the network says after some epochs.
 
     Attributes:
@@ -80,7 +80,7 @@ class Lab:
     Attributes:
         digits: the images.
         engine: the name of what trained.
-        trajectory: the baseline's 100 epochs, with a snapshot after each.
+        history: the baseline's 100 epochs, with a snapshot after each.
         states: the network after the lab's 40 epochs, and after 100.
         softmaxes: ``my_softmax`` beside TensorFlow's: the lab's vector, a large one, the logits of ``X[1015]``.
         summary: Keras' summary of the model.
@@ -88,15 +88,15 @@ class Lab:
 
     digits: Digits
     engine: str
-    trajectory: Trajectory
-    states: tuple[State, State]
+    history: TrainingHistory
+    states: tuple[NetworkState, NetworkState]
     softmaxes: tuple[Softmaxes, ...]
     summary: str
 
     @cached_property
     def parameters(self) -> list[int]:
         """How many parameters each layer has, bias and all."""
-        weights = self.trajectory.final.weights
+        weights = self.history.final.weights
         return [kernel.size + bias.size for kernel, bias in zip(weights[::2], weights[1::2], strict=True)]
 
     @cached_property
@@ -111,7 +111,7 @@ class Lab:
         Returns:
             the epoch (from 1), and the largest of the ten differences there.
         """
-        snapshots = self.trajectory.snapshots
+        snapshots = self.history.snapshots
         published = np.array(PUBLISHED_LOGITS, float)
         distances = {
             epoch: float(np.abs(snapshot.logits[LAB_IMAGE_OF_TWO] - published).max())
@@ -126,9 +126,9 @@ class Lab:
         return {
             "dataset": dataset,
             "engine": self.engine,
-            "losses": self.trajectory.losses.tolist(),
-            "errors": self.trajectory.errors.tolist(),
-            "first_zero_epoch": self.trajectory.first_zero_epoch,
+            "losses": self.history.losses.tolist(),
+            "errors": self.history.errors.tolist(),
+            "first_zero_epoch": self.history.first_zero_epoch,
             "states": [
                 {
                     "epochs": state.epochs,
@@ -210,25 +210,25 @@ def run(engine: Engine, digits: Digits, on_epoch: OnEpoch | None = None) -> Lab:
     from harness.network import keras_model
 
     every_epoch = range(1, LONGER + 1)
-    [trajectory] = engine.train([registry.baseline(engine.name)], snapshots=every_epoch, on_epoch=on_epoch)
-    states = (state(digits, trajectory, EPOCHS), state(digits, trajectory, LONGER))
+    [history] = engine.train([registry.baseline(engine.name)], snapshots=every_epoch, on_epoch=on_epoch)
+    states = (state(digits, history, EPOCHS), state(digits, history, LONGER))
     vectors = {name: np.array(z) for name, z in VECTORS.items()}
     vectors[f"logits of X[{LAB_IMAGE_OF_TWO}], {EPOCHS} epochs"] = states[0].logits.astype(np.float64)
     softmaxes = tuple(softmax(name, z) for name, z in vectors.items())
-    return Lab(digits, engine.name, trajectory, states, softmaxes, keras_model.summary())
+    return Lab(digits, engine.name, history, states, softmaxes, keras_model.summary())
 
 
-def state(digits: Digits, trajectory: Trajectory, epochs: int) -> State:
+def state(digits: Digits, history: TrainingHistory, epochs: int) -> NetworkState:
     """What the network of a training says after so many epochs.
 
     Raises:
         KeyError: no snapshot was taken then.
     """
-    logits = trajectory.snapshots[epochs].logits
+    logits = history.snapshots[epochs].logits
     two = logits[LAB_IMAGE_OF_TWO]
     predicted = np.where(np.isfinite(logits).all(axis=1), logits.argmax(axis=1), -1)
-    loss = float(trajectory.losses[epochs - 1])
-    return State(epochs, loss, two, tensorflow_softmax(two), predicted, wrong_images(logits, digits.labels))
+    loss = float(history.losses[epochs - 1])
+    return NetworkState(epochs, loss, two, tensorflow_softmax(two), predicted, wrong_images(logits, digits.labels))
 
 
 def softmax(name: str, z: Floats) -> Softmaxes:
@@ -246,14 +246,12 @@ def _pixels(first: int, *values: str) -> Place:
 
 
 def _loss(epoch: int, published: str) -> Place:
-    return Place(
-        "training", f"loss of epoch {epoch}", (published,), ".4f", lambda lab: [lab.trajectory.losses[epoch - 1]]
-    )
+    return Place("training", f"loss of epoch {epoch}", (published,), ".4f", lambda lab: [lab.history.losses[epoch - 1]])
 
 
 def _weight(name: str, index: int, published: str) -> Place:
     return Place(
-        "model", f"shape of {name}", (published,), "", lambda lab: [str(lab.trajectory.final.weights[index].shape)]
+        "model", f"shape of {name}", (published,), "", lambda lab: [str(lab.history.final.weights[index].shape)]
     )
 
 
@@ -275,7 +273,9 @@ def _after(number: int) -> list[Place]:
     """What the lab prints of the trained network; of its two moments of training it does not say which it shows."""
     when = f"after {(EPOCHS, LONGER)[number]} epochs"
 
-    def place(part: str, name: str, published: tuple[str, ...], form: str, read: Callable[[State], _Values]) -> Place:
+    def place(
+        part: str, name: str, published: tuple[str, ...], form: str, read: Callable[[NetworkState], _Values]
+    ) -> Place:
         return Place(part, f"{name}, {when}", published, form, lambda lab: read(lab.states[number]))
 
     return [

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from harness.reporting.findings import Cheap, Difference, HardImages, Reach
 from harness.statistics import Estimate
 from harness.text import plural
-from harness.tracking.reader import Images
+from harness.tracking.reader import StoredImages
 
 
 def epoch(estimate: Estimate) -> str:
@@ -207,7 +207,7 @@ def errors_by_epoch(groups: Sequence[Reach]) -> str:
     return f"Errors came back after an epoch with none in {back} of the {count} that had one{spikes}. {lines}"
 
 
-def hardest(hard: HardImages, images: Images, chosen: Sequence[int]) -> str:
+def hardest(hard: HardImages, images: StoredImages, chosen: Sequence[int]) -> str:
     """How many images are ever wrong, and which is hardest."""
     never, first = int((hard.times == 0).sum()), chosen[0]
     answer = hard.usual_answer(first)

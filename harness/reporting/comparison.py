@@ -36,7 +36,7 @@ from harness.text import plural
 ERRORS, FIRST_ZERO = "errors at the last epoch", "first zero epoch"
 
 
-class Verdict(StrEnum):
+class ComparisonVerdict(StrEnum):
     """What a comparison comes to."""
 
     NO_DIFFERENCE = "no difference"
@@ -48,9 +48,9 @@ class Verdict(StrEnum):
     @property
     def exit_status(self) -> ExitStatus:
         """Whether B is worse, as a command ends with it; where nothing can be said, the input was not enough."""
-        if self is Verdict.CANNOT_TELL:
+        if self is ComparisonVerdict.CANNOT_TELL:
             return ExitStatus.USAGE
-        return ExitStatus.NEGATIVE if self in {Verdict.WORSE, Verdict.MIXED} else ExitStatus.OK
+        return ExitStatus.NEGATIVE if self in {ComparisonVerdict.WORSE, ComparisonVerdict.MIXED} else ExitStatus.OK
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ class Measure:
 
 
 @dataclass(frozen=True)
-class Images:
+class ImageDifferences:
     """Which images are wrong in one alone, over runs of one variant and seed; description, no verdict.
 
     Attributes:
@@ -113,7 +113,7 @@ class Row:
     errors: Measure
     first_zero: Measure | None
     reached: tuple[int, int] | None
-    images: Images | None
+    images: ImageDifferences | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -134,7 +134,7 @@ class Comparison:
 
     a: Side
     b: Side
-    verdict: Verdict
+    verdict: ComparisonVerdict
     reasons: tuple[str, ...]
     errors: Measure
     first_zero: Measure
@@ -246,7 +246,7 @@ def _setting(name: str, value: object) -> str:
     return f"{words.get(name, name)} {value:.12g}" if isinstance(value, float) else f"{words.get(name, name)} {value}"
 
 
-def _images(a: Side, b: Side, first: dict[int, str], second: dict[int, str]) -> Images | None:
+def _images(a: Side, b: Side, first: dict[int, str], second: dict[int, str]) -> ImageDifferences | None:
     """Of one variant, whose runs are given by their seeds."""
     if a.wrong is None or b.wrong is None:
         return None
@@ -255,7 +255,7 @@ def _images(a: Side, b: Side, first: dict[int, str], second: dict[int, str]) -> 
         ours, theirs = a.wrong[first[seed]], b.wrong[second[seed]]
         counts.append((len(ours - theirs), len(theirs - ours)))
     below = sum(statistics.mcnemar(*count) < 0.05 for count in counts)
-    return Images(len(counts), sum(only for only, _ in counts), sum(only for _, only in counts), below)
+    return ImageDifferences(len(counts), sum(only for only, _ in counts), sum(only for _, only in counts), below)
 
 
 def _verdict(
@@ -264,19 +264,25 @@ def _verdict(
     arrays: tuple[tuple[Floats, Floats], ...],
     *,
     is_paired: bool,
-) -> tuple[Verdict, tuple[str, ...]]:
+) -> tuple[ComparisonVerdict, tuple[str, ...]]:
     n_a, n_b = overall[0].n_a, overall[0].n_b
     if is_paired and all(np.array_equal(a, b, equal_nan=True) for a, b in arrays):
-        return Verdict.NO_DIFFERENCE, (f"every number is the same, for all of {plural(n_a, 'seed')}",)
+        return ComparisonVerdict.NO_DIFFERENCE, (f"every number is the same, for all of {plural(n_a, 'seed')}",)
     if _smallest_p(n_a, n_b, is_paired=is_paired) * len(findings) > FAMILY_LEVEL:
         have = plural(n_a, "shared seed") if is_paired else f"{n_a} and {n_b} seeds"
         need = f"{_ENOUGH_PAIRS} shared ones" if is_paired else "5 on each side"
-        return Verdict.CANNOT_TELL, (f"too few for any difference to be found: {have}; it takes {need}",)
+        return ComparisonVerdict.CANNOT_TELL, (f"too few for any difference to be found: {have}; it takes {need}",)
     found = [(measure, finding) for measure, finding in zip(overall, findings, strict=True) if finding.is_found]
     if not found:
-        return Verdict.NO_DIFFERENCE, tuple(_not_found(measure) for measure in overall)
+        return ComparisonVerdict.NO_DIFFERENCE, tuple(_not_found(measure) for measure in overall)
     directions = {finding.b_has_more for _, finding in found}
-    verdict = Verdict.MIXED if len(directions) > 1 else Verdict.WORSE if directions == {True} else Verdict.BETTER
+    verdict = (
+        ComparisonVerdict.MIXED
+        if len(directions) > 1
+        else ComparisonVerdict.WORSE
+        if directions == {True}
+        else ComparisonVerdict.BETTER
+    )
     return verdict, tuple(_found(measure, finding) for measure, finding in found)
 
 

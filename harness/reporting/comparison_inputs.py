@@ -14,6 +14,7 @@ from harness.errors import UsageError
 from harness.network.variant import BASELINE, N_IMAGES
 from harness.reporting import frames
 from harness.tracking.reader import StudyRecord
+from harness.tracking.tags import Tag
 
 # What a training is told by, but its seed; and with epochs, a variant.
 CONFIGURATION = [name for name in BASELINE.settings() if name not in {"epochs", "seed"}]
@@ -57,16 +58,16 @@ def of_record(record: StudyRecord) -> Side:
         UsageError: none of its runs has finished.
     """
     parent, tags = record.parent, record.parent.tags
-    name = f"study {tags['harness.study']} (run {parent.run_id[:8]})"
+    name = f"study {tags[Tag.STUDY]} (run {parent.run_id[:8]})"
     frame = frames.runs(record)
     finished = _finished(frame, name)
-    versions = dict(part.rsplit(" ", 1) for part in tags["harness.versions"].split(", ") if " " in part)
-    commit = tags.get("harness.commit", "not a checkout")
+    versions = dict(part.rsplit(" ", 1) for part in tags[Tag.VERSIONS].split(", ") if " " in part)
+    commit = tags.get(Tag.COMMIT, "not a checkout")
     facts = {
         **versions,
-        "processor": tags["harness.cpu"],
-        "commit": commit + (" with changes" if tags.get("harness.dirty") == "true" else ""),
-        "trace": tags.get("harness.trace", "unknown"),
+        "processor": tags[Tag.CPU],
+        "commit": commit + (" with changes" if tags.get(Tag.DIRTY) == "true" else ""),
+        "trace": tags.get(Tag.TRACE, "unknown"),
     }
     wrong = {run.run_id: frozenset(run.wrong_images) for run in record.trainings if run.status == "FINISHED"}
     left_out = len(frame) - len(finished) + len(frames.half_written(record))

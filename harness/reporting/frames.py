@@ -10,6 +10,7 @@ import pandas as pd
 from harness.engines import registry
 from harness.network.variant import BASELINE
 from harness.tracking.reader import RunRecord, StudyRecord
+from harness.tracking.tags import Tag
 
 # A study of many learning rates, such as a search, is shown in this many groups of neighbouring ones.
 _MOST_RATES = 6
@@ -66,8 +67,8 @@ def _row(run: RunRecord) -> dict[str, object]:
         "run_id": run.run_id,
         "name": run.name,
         "status": run.status,
-        "trial": int(run.tags["harness.trial"]),
-        "variant": run.tags["harness.variant"],
+        "trial": int(run.tags[Tag.TRIAL]),
+        "variant": run.tags[Tag.VARIANT],
         **{name: type(value)(params.get(name, value)) for name, value in BASELINE.settings().items()},
         "engine": params["engine"],
         "dataset": params["dataset"],
@@ -76,7 +77,7 @@ def _row(run: RunRecord) -> dict[str, object]:
         "final_loss": metrics.get("final_loss", np.nan),
         "duration_s": metrics.get("duration_s", np.nan),
         "shared_by": metrics.get("shared_by", np.nan),
-        "failure": run.tags.get("harness.failure", ""),
+        "failure": run.tags.get(Tag.FAILURE, ""),
     }
     return row | {f"softmax_{name}": metrics.get(f"softmax_{name}", np.nan) for name in _SOFTMAX_FIGURES}
 

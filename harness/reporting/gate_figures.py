@@ -6,14 +6,14 @@ from pathlib import Path
 
 from harness.files import write_bytes
 from harness.gate.reference import Reference
-from harness.gate.run import Result
+from harness.gate.run import GateResult
 from harness.reporting import figure_files
 from harness.reporting.charts import gate as charts
 
 SURVIVAL, TRACE = "survival.png", "trace.png"
 
 
-def write(result: Result, reference: Reference | None, folder: Path) -> None:
+def write(result: GateResult, reference: Reference | None, folder: Path) -> None:
     """Draw what the gate has seen; what it has not is not drawn, and what was drawn before goes.
 
     Raises:

@@ -13,7 +13,7 @@ from harness import provenance
 from harness.data.digits import Digits
 from harness.engines.training import LAB_IMAGE_OF_TWO
 from harness.files import write_bytes, write_text
-from harness.lab.results import EPOCHS, PUBLISHED_LOGITS, PUBLISHED_PROBABILITIES, VECTORS, Lab, Number, State
+from harness.lab.results import EPOCHS, PUBLISHED_LOGITS, PUBLISHED_PROBABILITIES, VECTORS, Lab, NetworkState, Number
 from harness.network.softmax import my_softmax
 from harness.reporting import display
 from harness.reporting.figure_files import Picture, picture
@@ -45,7 +45,7 @@ def grid(digits: Digits) -> Figure:
 
 
 def _content(lab: Lab, pictures: dict[str, Picture]) -> dict[str, Any]:
-    digits, trajectory = lab.digits, lab.trajectory
+    digits, history = lab.digits, lab.history
     published = [number for number in lab.numbers if number.same is not None]
     logged = [number for number in published if number.part == "training"]
     return {
@@ -64,8 +64,8 @@ def _content(lab: Lab, pictures: dict[str, Picture]) -> dict[str, Any]:
         "why": _why(lab) if published else {},
         "story": _story(lab),
         "engine": lab.engine,
-        "adam": trajectory.variant.adam,
-        "seed": trajectory.variant.seed,
+        "adam": history.variant.adam,
+        "seed": history.variant.seed,
         "versions": ", ".join(f"{name} {version}" for name, version in provenance.versions().items()),
         "processor": provenance.processor(),
     }
@@ -88,7 +88,7 @@ def _by_name(lab: Lab) -> dict[str, list[Number]]:
 
 def _log(lab: Lab) -> list[dict[str, Any]]:
     """Every epoch's loss and errors."""
-    both = zip(lab.trajectory.losses.tolist(), lab.trajectory.errors.tolist(), strict=True)
+    both = zip(lab.history.losses.tolist(), lab.history.errors.tolist(), strict=True)
     return [{"epoch": epoch, "loss": loss, "errors": errors} for epoch, (loss, errors) in enumerate(both, start=1)]
 
 
@@ -101,17 +101,17 @@ def _slider(place: int, z: float) -> dict[str, Any]:
 
 def _story(lab: Lab) -> str:
     """When this training had errors and when none, in words."""
-    first = lab.trajectory.first_zero_epoch
+    first = lab.history.first_zero_epoch
     counts = [f"{_errors(state)} after {state.epochs} epochs" for state in lab.states]
-    epochs = lab.trajectory.variant.epochs
+    epochs = lab.history.variant.epochs
     if first is None:
         return f"It has {' and '.join(counts)}, and at no epoch of these {epochs} none."
-    back = int((lab.trajectory.errors[first:] > 0).sum())
+    back = int((lab.history.errors[first:] > 0).sum())
     again = f"; after that, {back} of the {epochs - first} epochs that follow have some again" if back else ""
     return f"It has {' and '.join(counts)}, and none for the first time after epoch {first}{again}."
 
 
-def _errors(state: State) -> str:
+def _errors(state: NetworkState) -> str:
     count = len(state.wrong)
     return "no error" if not count else f"{count} error{'' if count == 1 else 's'}"
 
@@ -126,7 +126,7 @@ def _why(lab: Lab) -> dict[str, str]:
             f"This was trained by {lab.engine} with Keras' Adam. The lab's log is printed by TensorFlow's, which "
             "rounds 1 - 0.9 to 0.10000002; Keras multiplies by 0.1 today, and that alone moves the last digits of the "
             "late epochs."
-            if lab.trajectory.variant.adam == "keras"
+            if lab.history.variant.adam == "keras"
             else "Why is not known: another processor or another version of TensorFlow may round differently."
         )
     if "prediction" in differ:
@@ -147,7 +147,7 @@ def _why(lab: Lab) -> dict[str, str]:
 
 def _why_other_logits(lab: Lab) -> str:
     epoch, distance = lab.nearest()
-    errors = int(lab.trajectory.errors[epoch - 1])
+    errors = int(lab.history.errors[epoch - 1])
     printed, claimed = np.array(PUBLISHED_LOGITS, float), np.array(PUBLISHED_PROBABILITIES, float)
     apart = float(np.abs(my_softmax(printed) / claimed - 1).max())
     away = float(np.abs(lab.states[0].logits - printed).max())
@@ -191,14 +191,14 @@ def _pictures(lab: Lab) -> dict[str, Picture]:
             "Loss of every epoch",
             _loss_caption(lab),
             (6.6, 3.4),
-            lambda axes: display.plot_loss(lab.trajectory.losses, axes),
+            lambda axes: display.plot_loss(lab.history.losses, axes),
         ),
         _drawn(
             "errors-by-epoch",
             "Errors after every epoch",
             f"Training errors: images of the 5000 that the network learns from and still gets wrong. {_story(lab)}",
             (6.6, 3.4),
-            lambda axes: display.plot_errors(lab.trajectory.errors, axes),
+            lambda axes: display.plot_errors(lab.history.errors, axes),
         ),
         _drawn(
             "two",
@@ -220,7 +220,7 @@ def _pictures(lab: Lab) -> dict[str, Picture]:
     return {one.name: one for one in made}
 
 
-def _drawn_errors(digits: Digits, state: State) -> Picture:
+def _drawn_errors(digits: Digits, state: NetworkState) -> Picture:
     rows = -(-min(len(state.wrong), 64) // 8)
     size = (5.2, 0.5 + 0.83 * rows) if rows else (4.0, 0.8)
     return _drawn(
@@ -254,7 +254,7 @@ def _softmax_caption(z: tuple[float, ...]) -> str:
 
 
 def _loss_caption(lab: Lab) -> str:
-    losses = lab.trajectory.losses
+    losses = lab.history.losses
     early, late = lab.states
     if not np.isfinite(losses).all():
         return "Not every epoch has a loss that is a number: the training diverged."

@@ -20,7 +20,8 @@ from harness.reporting.charts import search as search_charts
 from harness.reporting.charts import softmax as softmax_charts
 from harness.reporting.figure_files import Picture, picture
 from harness.reporting.templating import render
-from harness.tracking.reader import Images, StudyRecord
+from harness.tracking.reader import StoredImages, StudyRecord
+from harness.tracking.tags import Tag
 
 _HARDEST = 24
 _MOST_COLUMNS = 12
@@ -94,30 +95,30 @@ _NOTHING: Mapping[str, Any] = {
 def _facts(record: StudyRecord) -> dict[str, Any]:
     """What was run, where and when."""
     tags, parent = record.parent.tags, record.parent
-    dataset = search_trials.meaning(record).get("dataset", {})
+    dataset = search_trials.recorded_signature(record).get("dataset", {})
     return {
         "parent": parent,
-        "study": tags["harness.study"],
-        "dataset": tags["harness.dataset"],
+        "study": tags[Tag.STUDY],
+        "dataset": tags[Tag.DATASET],
         "sha256_x": dataset.get("sha256_x", "not recorded"),
         "sha256_y": dataset.get("sha256_y", "not recorded"),
-        "engine": tags["harness.engine"],
-        "commit": tags.get("harness.commit", "not a checkout"),
-        "dirty": tags.get("harness.dirty") == "true",
-        "cpu": tags["harness.cpu"],
-        "versions": tags["harness.versions"],
+        "engine": tags[Tag.ENGINE],
+        "commit": tags.get(Tag.COMMIT, "not a checkout"),
+        "dirty": tags.get(Tag.DIRTY) == "true",
+        "cpu": tags[Tag.CPU],
+        "versions": tags[Tag.VERSIONS],
         "began": datetime.fromtimestamp(parent.started_ms / 1000, UTC),
         "took_s": None if parent.ended_ms is None else (parent.ended_ms - parent.started_ms) / 1000,
-        "times_run": int(tags.get("harness.times_run", "1")),
+        "times_run": int(tags.get(Tag.TIMES_RUN, "1")),
         "tracking_uri": record.tracking_uri,
     }
 
 
 def _baseline_named(record: StudyRecord) -> str:
     """What the baseline's own run is called: on the lab's images, with TensorFlow's Adam, it is the lab's."""
-    own = registry.baseline(record.parent.tags["harness.engine"])
+    own = registry.baseline(record.parent.tags[Tag.ENGINE])
     told = f"Seed {own.seed}, learning rate {own.learning_rate:g}, {'/'.join(map(str, own.layers))}"
-    is_the_labs = record.parent.tags["harness.dataset"] == LAB_NAME and own.adam == "tensorflow"
+    is_the_labs = record.parent.tags[Tag.DATASET] == LAB_NAME and own.adam == "tensorflow"
     named = "the lab's own training" if is_the_labs else "the baseline's own"
     return f"{told}, is {named}."
 
@@ -209,7 +210,7 @@ def _error_pictures(frame: pd.DataFrame, cells: pd.DataFrame) -> list[Picture]:
     return found
 
 
-def _image_pictures(hard: findings.HardImages | None, images: Images | None) -> list[Picture]:
+def _image_pictures(hard: findings.HardImages | None, images: StoredImages | None) -> list[Picture]:
     if hard is None or images is None or not (chosen := hard.hardest(_HARDEST)):
         return []
     counts = findings.confusion(hard, images.y)

@@ -9,7 +9,8 @@ from typing import Any
 import pandas as pd
 
 from harness.reporting import frames
-from harness.tracking.reader import MEANING, StudyRecord
+from harness.tracking.reader import StudyRecord
+from harness.tracking.tags import Tag
 
 # The parameters that a sampled design can vary.
 PARAMETERS = ("learning_rate", "epochs", "batch_size")
@@ -20,9 +21,9 @@ def is_search(record: StudyRecord) -> bool:
     return record.parent.params.get("design") == "sampled"
 
 
-def meaning(record: StudyRecord) -> Mapping[str, Any]:
+def recorded_signature(record: StudyRecord) -> Mapping[str, Any]:
     """What the study's trials mean, as it was recorded; empty of one from before that was."""
-    found: Mapping[str, Any] = json.loads(record.parent.tags.get(MEANING, "{}"))
+    found: Mapping[str, Any] = json.loads(record.parent.tags.get(Tag.SIGNATURE, "{}"))
     return found
 
 
@@ -31,7 +32,7 @@ def trials(record: StudyRecord, frame: pd.DataFrame) -> pd.DataFrame:
     done = frames.finished(frame)
     if done.empty:
         return done
-    n_seeds = len(meaning(record).get("seeds") or ()) or int(done.groupby("trial")["seed"].nunique().max())
+    n_seeds = len(recorded_signature(record).get("seeds") or ()) or int(done.groupby("trial")["seed"].nunique().max())
     grouped = done.groupby("trial", as_index=False).agg(
         **{name: (name, "first") for name in PARAMETERS},
         errors=("final_errors", "mean"),
@@ -45,7 +46,7 @@ def trials(record: StudyRecord, frame: pd.DataFrame) -> pd.DataFrame:
 
 def objectives(record: StudyRecord) -> list[str]:
     """What the search made small."""
-    return list(meaning(record).get("objectives", ["errors"]))
+    return list(recorded_signature(record).get("objectives", ["errors"]))
 
 
 def varied(found: pd.DataFrame) -> list[str]:
@@ -55,7 +56,7 @@ def varied(found: pd.DataFrame) -> list[str]:
 
 def scale(record: StudyRecord, name: str) -> str:
     """On which scale the search saw a parameter: ``log`` or ``linear``."""
-    return "log" if meaning(record).get("scales", {}).get(name) == "logarithmic" else "linear"
+    return "log" if recorded_signature(record).get("scales", {}).get(name) == "logarithmic" else "linear"
 
 
 def front(found: pd.DataFrame, goals: list[str]) -> pd.Series[bool]:

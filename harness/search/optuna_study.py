@@ -23,15 +23,15 @@ from sqlalchemy.exc import DBAPIError, OperationalError, SQLAlchemyError
 from harness.errors import StoppedError, UsageError, first_line
 from harness.files import masked
 from harness.network.variant import SoftmaxPlace
-from harness.retry import Patient, database_may_come_back, patient
-from harness.study.config import FloatRange, IntRange, Plan, Sampled, Value
+from harness.retry import RetryingProxy, database_may_come_back, with_retries
+from harness.study.config import FloatRange, IntRange, Sampled, StudyConfig, Value
 
 _VARIANTS = "variants"
 _STORAGE = "Optuna's storage"
 _log = logging.getLogger(__name__)
 
 
-class State(Enum):
+class TrialPhase(Enum):
     """How far a trial is: still to be trained, told, or given up."""
 
     OPEN = "open"
@@ -51,17 +51,17 @@ class Entry:
     """
 
     number: int
-    state: State
+    state: TrialPhase
     point: Mapping[str, Value]
     variants: tuple[str, ...]
 
 
 _STATES = {
-    TrialState.RUNNING: State.OPEN,
-    TrialState.WAITING: State.OPEN,
-    TrialState.COMPLETE: State.TOLD,
-    TrialState.PRUNED: State.FAILED,
-    TrialState.FAIL: State.FAILED,
+    TrialState.RUNNING: TrialPhase.OPEN,
+    TrialState.WAITING: TrialPhase.OPEN,
+    TrialState.COMPLETE: TrialPhase.TOLD,
+    TrialState.PRUNED: TrialPhase.FAILED,
+    TrialState.FAIL: TrialPhase.FAILED,
 }
 
 
@@ -79,13 +79,13 @@ def open_storage(url: str | None, journal: Path) -> BaseStorage:
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     with _failures(f"{_STORAGE} {url or journal} cannot be opened"):
         if url is not None:
-            return patient(optuna.storages.get_storage, _STORAGE, _may_pass)(url)
+            return with_retries(optuna.storages.get_storage, _STORAGE, _may_pass)(url)
         journal.parent.mkdir(parents=True, exist_ok=True)
-        _mend(journal)
+        _repair(journal)
         return JournalStorage(JournalFileBackend(str(journal), _SystemLock(str(journal))))
 
 
-def _mend(journal: Path) -> None:
+def _repair(journal: Path) -> None:
     """Take off a last line that was cut short, by a full disk or a crash: Optuna would write on in the same line.
 
     What was being written had not been done yet for anyone who waited for it.
@@ -143,7 +143,7 @@ def _is_missing(url: str) -> bool:
     return url.startswith("sqlite:///") and not Path(url.removeprefix("sqlite:///")).is_file()
 
 
-def look(plan: Plan, key: str, url: str | None, journal: Path) -> list[Entry]:
+def look(config: StudyConfig, key: str, url: str | None, journal: Path) -> list[Entry]:
     """Every trial of a study, without making or changing anything; none where there is no storage.
 
     Raises:
@@ -154,7 +154,7 @@ def look(plan: Plan, key: str, url: str | None, journal: Path) -> list[Entry]:
         if storage is None:
             return []
         ids = {study.study_name: study._study_id for study in storage.get_all_studies()}  # noqa: SLF001 - no public way
-        found = ids.get(name(plan, key))
+        found = ids.get(name(config, key))
         return [] if found is None else [_entry(trial) for trial in storage.get_all_trials(found, deepcopy=False)]
 
 
@@ -187,11 +187,11 @@ class _Unchanged(JournalFileBackend):
         raise OSError(f"the journal is only looked at, and stays as it is: {len(logs)} changes are refused")
 
 
-class Ledger:
+class OptunaStudy:
     """The trials of one study: begun, told, or given up, each once.
 
     Args:
-        plan: the study.
+        config: the study.
         key: what its records are told apart by.
         storage: where they are kept.
 
@@ -199,16 +199,16 @@ class Ledger:
         StoppedError: here and in every method: the storage fails.
     """
 
-    def __init__(self, plan: Plan, key: str, storage: BaseStorage) -> None:
+    def __init__(self, config: StudyConfig, key: str, storage: BaseStorage) -> None:
         self._raw = storage
-        self._storage: Any = Patient(storage, _STORAGE, _may_pass)
+        self._storage: Any = RetryingProxy(storage, _STORAGE, _may_pass)
         with _failures(f"{_STORAGE} cannot be used"):
-            self._study = _study(storage, name(plan, key), len(plan.objectives))
-            self._id = self._storage.get_study_id_from_name(name(plan, key))
+            self._study = _study(storage, name(config, key), len(config.objectives))
+            self._id = self._storage.get_study_id_from_name(name(config, key))
             # A sampler that began anew with the same seed would propose the same points anew.
             self._n_trials = len(self._storage.get_all_trials(self._id, deepcopy=False))
-            self._study.sampler = _sampler(plan, self._n_trials)
-        self._distributions = _distributions(plan)
+            self._study.sampler = _sampler(config, self._n_trials)
+        self._distributions = _distributions(config)
 
     def entries(self) -> list[Entry]:
         """Every trial, in the order of their numbers."""
@@ -222,9 +222,9 @@ class Ledger:
     def propose(self) -> Entry:
         """Have the sampler ask for a trial; what it trains is entered by :meth:`enter`."""
         with _failures(f"{_STORAGE} failed"):
-            asked = patient(self._study.ask, _STORAGE, _may_pass)(self._distributions)
+            asked = with_retries(self._study.ask, _STORAGE, _may_pass)(self._distributions)
             self._n_trials = asked.number + 1
-            return Entry(asked.number, State.OPEN, dict(asked.params), ())
+            return Entry(asked.number, TrialPhase.OPEN, dict(asked.params), ())
 
     def enter(self, number: int, variants: Sequence[str]) -> None:
         """Enter what a proposed trial trains."""
@@ -239,11 +239,11 @@ class Ledger:
         """Give an open trial up."""
         self._set(number, TrialState.FAIL, None)
 
-    def park(self, number: int) -> None:
+    def enqueue(self, number: int) -> None:
         """Let an open trial wait for the next run of the study."""
         self._set(number, TrialState.WAITING, None)
 
-    def take_up(self, number: int) -> None:
+    def restart(self, number: int) -> None:
         """Go on with a trial that waits."""
         with _failures(f"{_STORAGE} failed"):
             trial_id = self._trial_id(number)
@@ -293,7 +293,7 @@ class Ledger:
                 self._raw.set_trial_state_values(trial_id, state, values)
 
         with _failures(f"{_STORAGE} failed"):
-            patient(once, _STORAGE, _may_pass)()
+            with_retries(once, _STORAGE, _may_pass)()
 
     def _trial_id(self, number: int) -> int:
         return int(self._storage.get_trial_id_from_study_id_trial_number(self._id, number))
@@ -309,9 +309,9 @@ def _study(storage: BaseStorage, named: str, n_objectives: int) -> optuna.Study:
         )
 
 
-def name(plan: Plan, key: str) -> str:
+def name(config: StudyConfig, key: str) -> str:
     """What Optuna calls a study."""
-    return f"{plan.name}-{key}"
+    return f"{config.name}-{key}"
 
 
 def _holds(distribution: BaseDistribution | None, value: Value) -> bool:
@@ -323,20 +323,20 @@ def _entry(trial: FrozenTrial) -> Entry:
     return Entry(trial.number, _STATES[trial.state], trial.params, tuple(keys.split()))
 
 
-def _sampler(plan: Plan, n_trials: int) -> optuna.samplers.BaseSampler:
+def _sampler(config: StudyConfig, n_trials: int) -> optuna.samplers.BaseSampler:
     """The sampler of a study that has so many trials; of a factorial, one that is never asked."""
-    if not isinstance(plan.design, Sampled):
+    if not isinstance(config.design, Sampled):
         return optuna.samplers.RandomSampler()
-    seed = int(np.random.SeedSequence([plan.design.sampler_seed, n_trials]).generate_state(1)[0])
-    if plan.design.sampler == "tpe":
+    seed = int(np.random.SeedSequence([config.design.sampler_seed, n_trials]).generate_state(1)[0])
+    if config.design.sampler == "tpe":
         return optuna.samplers.TPESampler(seed=seed)
     return optuna.samplers.RandomSampler(seed=seed)
 
 
-def _distributions(plan: Plan) -> dict[str, BaseDistribution]:
+def _distributions(config: StudyConfig) -> dict[str, BaseDistribution]:
     """The space as numbers wherever it can be: Optuna lets the range of a number grow, but not a set of choices."""
     distributions: dict[str, BaseDistribution] = {}
-    for parameter, values in plan.space.parameters().items():
+    for parameter, values in config.space.parameters().items():
         if isinstance(values, IntRange):
             distributions[parameter] = IntDistribution(values.low, values.high, step=values.step, log=values.log)
         elif isinstance(values, FloatRange):

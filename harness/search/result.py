@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Protocol
 
-from harness.engines.training import Outcome
+from harness.engines.training import TrainingResult
 from harness.network.variant import Variant
 from harness.workers.local import Batch
 
@@ -16,7 +16,7 @@ from harness.workers.local import Batch
 class Progress(Protocol):
     """Is told how a study goes."""
 
-    def settled(self, line: str) -> None:
+    def repaired(self, line: str) -> None:
         """Something that an interrupted run left was put right."""
 
     def begin(self, done: int, total: int) -> None:
@@ -25,7 +25,7 @@ class Progress(Protocol):
     def adopted(self) -> None:
         """A trial was found recorded whole and needs no training."""
 
-    def trial(self, variants: Sequence[Variant], outcomes: Sequence[Outcome] | None) -> None:
+    def trial(self, variants: Sequence[Variant], results: Sequence[TrainingResult] | None) -> None:
         """A trial ended; with no outcomes, it failed."""
 
     def stopping(self, batches: int) -> None:
@@ -33,7 +33,7 @@ class Progress(Protocol):
 
 
 @dataclass(frozen=True)
-class Result:
+class StudyResult:
     """How a study ended.
 
     Attributes:
@@ -73,7 +73,7 @@ class Costs:
         finally:
             self.spent_s[what] += time.perf_counter() - started_s
 
-    def trained(self, batch: Batch[Outcome]) -> None:
+    def trained(self, batch: Batch[TrainingResult]) -> None:
         """Count a batch that a worker trained."""
         self._trained_s += batch.ended_s - batch.began_s
         self._first_s, self._last_s = min(self._first_s, batch.began_s), max(self._last_s, batch.ended_s)

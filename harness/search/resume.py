@@ -6,13 +6,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from harness.network.variant import BASELINE
-from harness.search.optuna_study import Entry, State
-from harness.study.config import Plan, Sampled, Value
-from harness.tracking.reader import TRAINING, Records
+from harness.search.optuna_study import Entry, TrialPhase
+from harness.study.config import Sampled, StudyConfig, Value
+from harness.tracking.reader import StudyReader
+from harness.tracking.tags import Role, Tag
 
 
 @dataclass(frozen=True)
-class Recorded:
+class RecordedTraining:
     """A training that MLflow has whole.
 
     Attributes:
@@ -31,7 +32,7 @@ class Recorded:
 
 
 @dataclass(frozen=True)
-class Unknown:
+class UnmatchedTrial:
     """A trial of which MLflow has records and Optuna knows nothing."""
 
     number: int
@@ -40,7 +41,7 @@ class Unknown:
 
 
 @dataclass
-class Settlement:
+class ResumePlan:
     """What is to be done, by kind; each trial is in one list at most.
 
     Attributes:
@@ -57,7 +58,7 @@ class Settlement:
     again: list[Entry] = field(default_factory=list)
     unfinished: list[Entry] = field(default_factory=list)
     give_up: list[Entry] = field(default_factory=list)
-    unknown: list[Unknown] = field(default_factory=list)
+    unknown: list[UnmatchedTrial] = field(default_factory=list)
 
     def lines(self) -> list[str]:
         """One line for each kind of thing that was put right."""
@@ -71,31 +72,31 @@ class Settlement:
         return [f"{count} {'trial' if count == 1 else 'trials'} {what}" for what, count in said.items() if count]
 
 
-def settle(plan: Plan, entries: Iterable[Entry], recorded: Mapping[str, Recorded]) -> Settlement:
+def plan_resume(config: StudyConfig, entries: Iterable[Entry], recorded: Mapping[str, RecordedTraining]) -> ResumePlan:
     """Compare what Optuna and MLflow know of a study.
 
     Args:
-        plan: the study as it is now.
+        config: the study as it is now.
         entries: Optuna's trials, in order.
         recorded: what MLflow has whole, by the keys of variants.
     """
-    found = Settlement()
-    wanted = None if isinstance(plan.design, Sampled) else {plan.variant(point).key for point in plan.points()}
+    found = ResumePlan()
+    wanted = None if isinstance(config.design, Sampled) else {config.variant(point).key for point in config.points()}
     known: set[tuple[str, ...]] = set()
     is_grid = wanted is not None
     # Those that are told come first, so that one that was asked for twice is not trained for the other.
-    for entry in sorted(entries, key=lambda entry: entry.state != State.TOLD):
-        if entry.state == State.FAILED:
+    for entry in sorted(entries, key=lambda entry: entry.state != TrialPhase.TOLD):
+        if entry.state == TrialPhase.FAILED:
             continue
         is_whole = bool(entry.variants) and all(key in recorded for key in entry.variants)
         is_wanted = bool(entry.variants) and (wanted is None or wanted.issuperset(entry.variants))
         _place(found, entry, is_whole=is_whole, is_wanted=is_wanted, is_known=entry.variants in known, is_grid=is_grid)
         known.add(entry.variants)
-    if isinstance(plan.design, Sampled):  # which may have been asked for fewer trials than before
-        wanted_more = max(0, plan.design.trials - len(found.done) - len(found.tell) - len(found.again))
+    if isinstance(config.design, Sampled):  # which may have been asked for fewer trials than before
+        wanted_more = max(0, config.design.trials - len(found.done) - len(found.tell) - len(found.again))
         found.give_up += found.unfinished[wanted_more:]
         found.unfinished = found.unfinished[:wanted_more]
-    groups = _by_trial(plan, recorded)
+    groups = _by_trial(config, recorded)
     found.unknown += [group for group in groups if group.variants not in known]
     if wanted is not None:
         found.unknown = [group for group in found.unknown if wanted.issuperset(group.variants)]
@@ -103,9 +104,9 @@ def settle(plan: Plan, entries: Iterable[Entry], recorded: Mapping[str, Recorded
     return found
 
 
-def _place(found: Settlement, entry: Entry, *, is_whole: bool, is_wanted: bool, is_known: bool, is_grid: bool) -> None:
+def _place(found: ResumePlan, entry: Entry, *, is_whole: bool, is_wanted: bool, is_known: bool, is_grid: bool) -> None:
     """Put a trial into the list that it belongs to, if any: told trials that are not of the design rest."""
-    if entry.state == State.TOLD:
+    if entry.state == TrialPhase.TOLD:
         if is_wanted and is_whole:
             found.done.append(entry)
         elif is_wanted and not is_known:
@@ -120,26 +121,28 @@ def _place(found: Settlement, entry: Entry, *, is_whole: bool, is_wanted: bool, 
         found.unfinished.append(entry)
 
 
-def _by_trial(plan: Plan, recorded: Mapping[str, Recorded]) -> list[Unknown]:
+def _by_trial(config: StudyConfig, recorded: Mapping[str, RecordedTraining]) -> list[UnmatchedTrial]:
     """The trials that the recorded trainings are of: of a sampled design those with all its seeds."""
-    if not isinstance(plan.design, Sampled):
-        return [Unknown(run.trial, run.point, (key,)) for key, run in recorded.items()]
+    if not isinstance(config.design, Sampled):
+        return [UnmatchedTrial(run.trial, run.point, (key,)) for key, run in recorded.items()]
     points = {run.trial: run.point for run in recorded.values()}
-    return [Unknown(number, point, _keys(plan, point, plan.design.seeds)) for number, point in points.items()]
+    return [
+        UnmatchedTrial(number, point, _keys(config, point, config.design.seeds)) for number, point in points.items()
+    ]
 
 
-def _keys(plan: Plan, point: Mapping[str, Value], seeds: Sequence[int]) -> tuple[str, ...]:
-    return tuple(plan.variant({**point, "seed": seed}).key for seed in seeds)
+def _keys(config: StudyConfig, point: Mapping[str, Value], seeds: Sequence[int]) -> tuple[str, ...]:
+    return tuple(config.variant({**point, "seed": seed}).key for seed in seeds)
 
 
-def recorded(records: Records, plan: Plan, key: str) -> dict[str, Recorded]:
+def recorded(reader: StudyReader, config: StudyConfig, key: str) -> dict[str, RecordedTraining]:
     """The trainings of a study that MLflow has whole, by the keys of their variants; of equals the first."""
-    found: dict[str, Recorded] = {}
-    kinds = {name: type(getattr(BASELINE, name)) for name in plan.space.parameters()}
-    for run in records.runs(key, TRAINING):
+    found: dict[str, RecordedTraining] = {}
+    kinds = {name: type(getattr(BASELINE, name)) for name in config.space.parameters()}
+    for run in reader.runs(key, Role.TRAINING):
         if run.status == "FINISHED" and "final_errors" in run.metrics:
             point: dict[str, Value] = {name: kind(run.settings[name]) for name, kind in kinds.items()}
-            epochs, trial = int(run.params["epochs"]), int(run.tags["harness.trial"])
-            known = Recorded(run.run_id, trial, point, run.metrics["final_errors"], epochs)
-            found.setdefault(run.tags["harness.variant"], known)
+            epochs, trial = int(run.params["epochs"]), int(run.tags[Tag.TRIAL])
+            known = RecordedTraining(run.run_id, trial, point, run.metrics["final_errors"], epochs)
+            found.setdefault(run.tags[Tag.VARIANT], known)
     return found

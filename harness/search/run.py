@@ -13,18 +13,18 @@ from itertools import chain
 
 from harness.data.digits import Digits
 from harness.engines import registry
-from harness.engines.training import Outcome, by_training
+from harness.engines.training import TrainingResult, by_training
 from harness.errors import StoppedError
 from harness.network.variant import Variant
-from harness.search.optuna_study import Entry, Ledger, State
-from harness.search.result import Costs, Progress, Result
-from harness.search.resume import Recorded, Settlement, Unknown, recorded, settle
+from harness.search.optuna_study import Entry, OptunaStudy, TrialPhase
+from harness.search.result import Costs, Progress, StudyResult
+from harness.search.resume import RecordedTraining, ResumePlan, UnmatchedTrial, plan_resume, recorded
 from harness.signals import Stop
-from harness.study.config import Plan, Sampled, Value
-from harness.tracking.owner import HEARTBEAT_S, Runner
-from harness.tracking.reader import TRIAL
+from harness.study.config import Sampled, StudyConfig, Value
+from harness.tracking.owner import HEARTBEAT_S, Owner
 from harness.tracking.store import StoreError
-from harness.tracking.writer import Tracker
+from harness.tracking.tags import Role, Tag
+from harness.tracking.writer import StudyWriter
 from harness.workers.local import Batch, Pool
 
 # How long a request to stop may go unnoticed while workers train.
@@ -51,10 +51,10 @@ class Search:
     """One study, continued from where its records stand.
 
     Args:
-        plan: the study.
+        config: the study.
         digits: the images.
-        tracker: where runs are recorded.
-        open_ledger: opens Optuna's trials of the study whose key it is given.
+        writer: where runs are recorded.
+        open_optuna_study: opens Optuna's trials of the study whose key it is given.
         me: this process.
         progress: is told of every trial.
 
@@ -65,24 +65,24 @@ class Search:
 
     def __init__(
         self,
-        plan: Plan,
+        config: StudyConfig,
         digits: Digits,
-        tracker: Tracker,
-        open_ledger: Callable[[str], Ledger],
-        me: Runner,
+        writer: StudyWriter,
+        open_optuna_study: Callable[[str], OptunaStudy],
+        me: Owner,
         progress: Progress,
     ) -> None:
-        self._plan, self._tracker, self._progress = plan, tracker, progress
-        self._handle = tracker.begin_study(plan, digits, me)
+        self._config, self._writer, self._progress = config, writer, progress
+        self._handle = writer.begin_study(config, digits, me)
         try:
-            self._ledger = open_ledger(self._handle.key)
-            self._recorded = recorded(tracker, plan, self._handle.key)
+            self._optuna_study = open_optuna_study(self._handle.key)
+            self._recorded = recorded(writer, config, self._handle.key)
             self._trial_runs = {
-                int(run.tags["harness.trial"]): run.run_id for run in tracker.runs(self._handle.key, TRIAL)
+                int(run.tags[Tag.TRIAL]): run.run_id for run in writer.runs(self._handle.key, Role.TRIAL)
             }
         except BaseException:
             with suppress(StoppedError):
-                tracker.end_study(self._handle, "KILLED", {})
+                writer.end_study(self._handle, "KILLED", {})
             raise
         self._followers: dict[tuple[str, ...], list[int]] = {}
         self._adopted = 0
@@ -90,7 +90,7 @@ class Search:
         self._heard_s = time.monotonic()
         self._costs = Costs()
 
-    def run(self, pool: Pool, stop: Stop) -> Result:
+    def run(self, pool: Pool, stop: Stop) -> StudyResult:
         """Train what is not trained yet, recording each trial as it ends.
 
         Args:
@@ -103,10 +103,10 @@ class Search:
         counts = {True: 0, False: 0}
         status = "KILLED"
         try:
-            settlement = self._settle()
-            before = self._n_done = len(settlement.done) + len(settlement.tell)
-            self._progress.begin(before, self._plan.n_trials)
-            for job, future in self._trained(pool, settlement, stop):
+            resume_plan = self._resume()
+            before = self._n_done = len(resume_plan.done) + len(resume_plan.tell)
+            self._progress.begin(before, self._config.n_trials)
+            for job, future in self._trained(pool, resume_plan, stop):
                 for ended_well in self._record(job, future):
                     counts[ended_well] += 1
                     self._n_done = before + counts[True]
@@ -119,22 +119,24 @@ class Search:
         self._end(status, counts[False])
         spent_s, busy_share = self._costs.spent_s, self._costs.busy_share(pool.count)
         done = before + self._adopted
-        ended = (done, counts[True], counts[False], self._plan.n_trials)
-        return Result(*ended, spent_s["mlflow"], spent_s["optuna"], busy_share)
+        ended = (done, counts[True], counts[False], self._config.n_trials)
+        return StudyResult(*ended, spent_s["mlflow"], spent_s["optuna"], busy_share)
 
     def _end(self, status: str, failed: int) -> None:
         ended = {} if self._n_done is None else {"finished": self._n_done + self._adopted, "failed": failed}
-        self._tracker.close_orphans(self._handle)  # runs whose making was not answered, and repeated
-        self._tracker.end_study(self._handle, status, ended)
+        self._writer.close_orphans(self._handle)  # runs whose making was not answered, and repeated
+        self._writer.end_study(self._handle, status, ended)
 
-    def _trained(self, pool: Pool, settlement: Settlement, stop: Stop) -> Iterator[tuple[_Job, Future[Batch[Outcome]]]]:
+    def _trained(
+        self, pool: Pool, resume_plan: ResumePlan, stop: Stop
+    ) -> Iterator[tuple[_Job, Future[Batch[TrainingResult]]]]:
         """Each job with its future, as they are done, while the next ones train.
 
         More jobs are handed out than there are workers, so that none waits while this process records: of a grid
         one more each, of a sampler one in all, because what waits was proposed without knowing what is recorded now.
         """
-        jobs = self._jobs(settlement, pool)
-        running: dict[Future[Batch[Outcome]], _Job] = {}
+        jobs = self._jobs(resume_plan, pool)
+        running: dict[Future[Batch[TrainingResult]], _Job] = {}
         is_stopping = False
         while True:
             while not stop.asked and len(running) < self._most(pool) and (job := next(jobs, None)) is not None:
@@ -152,61 +154,61 @@ class Search:
                 yield running.pop(future), future
 
     def _most(self, pool: Pool) -> int:
-        return pool.count + 1 if isinstance(self._plan.design, Sampled) else 2 * pool.count
+        return pool.count + 1 if isinstance(self._config.design, Sampled) else 2 * pool.count
 
-    def _withdraw(self, pool: Pool, running: dict[Future[Batch[Outcome]], _Job]) -> None:
+    def _withdraw(self, pool: Pool, running: dict[Future[Batch[TrainingResult]], _Job]) -> None:
         """Take back what no worker has begun; it waits for the next run of the study."""
         for future in [future for future in running if pool.withdraw(future)]:
             for trial in running.pop(future).trials:
                 for number in (trial.number, *self._followers.pop(_keys(trial.variants), ())):
-                    self._ledger.park(number)
+                    self._optuna_study.enqueue(number)
         self._progress.stopping(len(running))
 
     def _heartbeat(self) -> None:
         if time.monotonic() - self._heard_s > HEARTBEAT_S:
             self._heard_s = time.monotonic()
-            self._tracker.heartbeat(self._handle, None if self._n_done is None else self._n_done + self._adopted)
+            self._writer.heartbeat(self._handle, None if self._n_done is None else self._n_done + self._adopted)
 
     # What an interrupted run left
 
-    def _settle(self) -> Settlement:
+    def _resume(self) -> ResumePlan:
         """Make Optuna and MLflow agree, and close what was left open."""
-        settlement = settle(self._plan, self._ledger.entries(), self._recorded)
-        for entry in settlement.tell:
+        resume_plan = plan_resume(self._config, self._optuna_study.entries(), self._recorded)
+        for entry in resume_plan.tell:
             self._adopt(entry.number, entry.variants)
             self._heartbeat()
-        for entry in settlement.give_up:
-            self._ledger.fail(entry.number)
+        for entry in resume_plan.give_up:
+            self._optuna_study.fail(entry.number)
             self._heartbeat()
         # Those that the space does not hold any more cannot be entered, and rest.
-        settlement.unknown = [unknown for unknown in settlement.unknown if self._ledger.holds(unknown.point)]
-        for unknown in settlement.unknown:
-            self._enter(unknown, settlement)
+        resume_plan.unknown = [unknown for unknown in resume_plan.unknown if self._optuna_study.holds(unknown.point)]
+        for unknown in resume_plan.unknown:
+            self._enter(unknown, resume_plan)
             self._heartbeat()
-        closed = self._tracker.close_orphans(self._handle)
-        lines = settlement.lines()
+        closed = self._writer.close_orphans(self._handle)
+        lines = resume_plan.lines()
         if closed:
             lines.append(f"{closed} {'run' if closed == 1 else 'runs'} left open in MLflow: closed as KILLED")
         for line in lines:
-            self._progress.settled(line)
-        return settlement
+            self._progress.repaired(line)
+        return resume_plan
 
-    def _enter(self, unknown: Unknown, settlement: Settlement) -> None:
+    def _enter(self, unknown: UnmatchedTrial, resume_plan: ResumePlan) -> None:
         """Enter a trial of which there are records into Optuna: as told, or as unfinished where some are missing."""
         is_whole = self._is_recorded(unknown.variants)
         if is_whole:
             values = self._recorded_values(unknown.variants)
-            number = self._ledger.restore(unknown.number, unknown.point, unknown.variants, values)
+            number = self._optuna_study.restore(unknown.number, unknown.point, unknown.variants, values)
         else:
-            number = self._ledger.begin(unknown.point, unknown.variants)
+            number = self._optuna_study.begin(unknown.point, unknown.variants)
         for key in unknown.variants if number != unknown.number else ():
             if key in self._recorded:
-                self._tracker.renumber(self._recorded[key].run_id, number)
+                self._writer.renumber(self._recorded[key].run_id, number)
         if unknown.number in self._trial_runs and number != unknown.number:
             self._trial_runs[number] = self._trial_runs.pop(unknown.number)
-            self._tracker.renumber(self._trial_runs[number], number)
-        entry = Entry(number, State.TOLD if is_whole else State.OPEN, unknown.point, unknown.variants)
-        (settlement.done if is_whole else settlement.unfinished).append(entry)
+            self._writer.renumber(self._trial_runs[number], number)
+        entry = Entry(number, TrialPhase.TOLD if is_whole else TrialPhase.OPEN, unknown.point, unknown.variants)
+        (resume_plan.done if is_whole else resume_plan.unfinished).append(entry)
         self._finish_trial_run(number, unknown.variants)
 
     def _is_recorded(self, keys: Sequence[str]) -> bool:
@@ -215,27 +217,27 @@ class Search:
     def _adopt(self, number: int, keys: tuple[str, ...]) -> None:
         """Tell a trial from its records, all of which are there."""
         self._finish_trial_run(number, keys)
-        self._ledger.tell(number, self._recorded_values(keys))
+        self._optuna_study.tell(number, self._recorded_values(keys))
 
     def _finish_trial_run(self, number: int, keys: tuple[str, ...]) -> None:
         """Close a trial's own run where it has one and all its trainings are recorded."""
         if number in self._trial_runs and self._is_recorded(keys):
-            means = zip(self._plan.objectives, self._recorded_values(keys), strict=True)
-            self._tracker.end_trial(self._trial_runs[number], {str(name): value for name, value in means})
+            means = zip(self._config.objectives, self._recorded_values(keys), strict=True)
+            self._writer.end_trial(self._trial_runs[number], {str(name): value for name, value in means})
 
     def _recorded_values(self, keys: Sequence[str]) -> list[float]:
         runs = [self._recorded[key] for key in keys]
         measured = {"errors": sum(run.errors for run in runs) / len(runs), "epochs": float(runs[0].epochs)}
-        return [measured[objective] for objective in self._plan.objectives]
+        return [measured[objective] for objective in self._config.objectives]
 
     # What is left to do
 
-    def _jobs(self, settlement: Settlement, pool: Pool) -> Iterator[_Job]:
-        known = [*settlement.again, *settlement.unfinished]
-        if not isinstance(self._plan.design, Sampled):
-            return self._grid_jobs(known, {entry.variants for entry in settlement.done + settlement.tell}, pool)
-        n_done = len(settlement.done) + len(settlement.tell)
-        design = self._plan.design
+    def _jobs(self, resume_plan: ResumePlan, pool: Pool) -> Iterator[_Job]:
+        known = [*resume_plan.again, *resume_plan.unfinished]
+        if not isinstance(self._config.design, Sampled):
+            return self._grid_jobs(known, {entry.variants for entry in resume_plan.done + resume_plan.tell}, pool)
+        n_done = len(resume_plan.done) + len(resume_plan.tell)
+        design = self._config.design
         for entry in known:  # so that a point that is proposed once more is not trained once more
             self._followers[entry.variants] = []
         n_left = max(0, design.trials - n_done - len(known))
@@ -245,7 +247,9 @@ class Search:
         """A factorial's trials, as many trainings together as the engine takes at once and every worker has some."""
         numbers = {entry.variants: entry.number for entry in known}
         points = {
-            variant: point for point in self._plan.points() if ((variant := self._plan.variant(point)).key,) not in done
+            variant: point
+            for point in self._config.points()
+            if ((variant := self._config.variant(point)).key,) not in done
         }
         trainings = by_training(list(points))
         trainings.sort(key=lambda training: training[0].shape)  # one call takes one shape
@@ -258,8 +262,8 @@ class Search:
     def _begun(self, number: int | None, variant: Variant, point: Mapping[str, Value]) -> _Trial:
         with self._costs.of("optuna"):
             if number is None:
-                return _Trial(self._ledger.begin(point, (variant.key,)), (variant,))
-            self._ledger.take_up(number)
+                return _Trial(self._optuna_study.begin(point, (variant.key,)), (variant,))
+            self._optuna_study.restart(number)
             return _Trial(number, (variant,))
 
     def _known_jobs(self, known: list[Entry], seeds: Sequence[int], pool: Pool) -> Iterator[_Job]:
@@ -268,7 +272,7 @@ class Search:
         for first in range(0, len(known), together):
             chunk = known[first : first + together]
             for entry in chunk:
-                self._ledger.take_up(entry.number)
+                self._optuna_study.restart(entry.number)
             yield self._job([_Trial(entry.number, self._variants(entry.point, seeds)) for entry in chunk])
 
     def _sampled_jobs(self, design: Sampled, n_left: int, pool: Pool) -> Iterator[_Job]:
@@ -283,10 +287,10 @@ class Search:
     def _propose(self, design: Sampled) -> _Trial | None:
         """A new trial; None if it is one that is recorded or being trained, whose values it then has."""
         with self._costs.of("optuna"):
-            asked = self._ledger.propose()
+            asked = self._optuna_study.propose()
             variants = self._variants(asked.point, design.seeds)
             keys = _keys(variants)
-            self._ledger.enter(asked.number, keys)
+            self._optuna_study.enter(asked.number, keys)
             if keys in self._followers:
                 self._followers[keys].append(asked.number)
                 return None
@@ -297,12 +301,12 @@ class Search:
         return _Trial(asked.number, variants)
 
     def _follow(self, number: int, keys: tuple[str, ...]) -> None:
-        self._ledger.tell(number, self._recorded_values(keys))
+        self._optuna_study.tell(number, self._recorded_values(keys))
         self._adopted += 1
         self._progress.adopted()
 
     def _variants(self, point: Mapping[str, Value], seeds: Sequence[int]) -> tuple[Variant, ...]:
-        return tuple(self._plan.variant({**point, "seed": seed}) for seed in seeds)
+        return tuple(self._config.variant({**point, "seed": seed}) for seed in seeds)
 
     def _job(self, trials: Sequence[_Trial]) -> _Job:
         missing = (variant for trial in trials for variant in trial.variants)
@@ -310,25 +314,25 @@ class Search:
 
     def _together(self, n_units: int, trainings_each: int, pool: Pool) -> int:
         """How many units of so many trainings go to a worker at a time, so that its engine and all workers are busy."""
-        return max(1, min(registry.width(self._plan.engine) // trainings_each, -(-n_units // pool.count)))
+        return max(1, min(registry.width(self._config.engine) // trainings_each, -(-n_units // pool.count)))
 
     # What was done
 
-    def _record(self, job: _Job, future: Future[Batch[Outcome]]) -> Iterator[bool]:
+    def _record(self, job: _Job, future: Future[Batch[TrainingResult]]) -> Iterator[bool]:
         """Log a job's trials to MLflow, then tell Optuna, so that what is told is logged; yield how each ended."""
         error = future.exception()
         if isinstance(error, StoppedError):
             raise error
-        outcomes: deque[Outcome] = deque()
+        results: deque[TrainingResult] = deque()
         if error is None:
             batch = future.result()
             self._costs.trained(batch)
-            outcomes.extend(batch.outcomes)
+            results.extend(batch.results)
         missing = {variant.key for variant in job.missing}
         for trial in job.trials:
             ended = 1
             if error is None:
-                own = [outcomes.popleft() for variant in trial.variants if variant.key in missing]
+                own = [results.popleft() for variant in trial.variants if variant.key in missing]
                 self._log_trial(trial, own)
                 self._progress.trial(trial.variants, own)
             else:
@@ -337,18 +341,18 @@ class Search:
                     self._progress.trial(trial.variants, None)
             yield from [error is None] * ended
 
-    def _log_trial(self, trial: _Trial, outcomes: Sequence[Outcome]) -> None:
+    def _log_trial(self, trial: _Trial, results: Sequence[TrainingResult]) -> None:
         keys = _keys(trial.variants)
         with self._costs.of("mlflow"):
             parent = self._parent_of(trial)
-            for outcome in outcomes:
-                variant = outcome.variant
-                run_id = self._tracker.log_outcome(self._handle, parent, trial.number, outcome)
-                errors, epochs = outcome.final_errors, variant.epochs
-                self._recorded[variant.key] = Recorded(run_id, trial.number, {}, errors, epochs)
+            for result in results:
+                variant = result.variant
+                run_id = self._writer.log_outcome(self._handle, parent, trial.number, result)
+                errors, epochs = result.final_errors, variant.epochs
+                self._recorded[variant.key] = RecordedTraining(run_id, trial.number, {}, errors, epochs)
             self._finish_trial_run(trial.number, keys)
         with self._costs.of("optuna"):
-            self._ledger.tell(trial.number, self._recorded_values(keys))
+            self._optuna_study.tell(trial.number, self._recorded_values(keys))
         for number in self._followers.pop(keys, ()):
             self._follow(number, keys)
 
@@ -358,22 +362,22 @@ class Search:
         parent = self._parent_of(trial)
         for variant in trial.variants:
             if variant.key in missing:
-                self._tracker.log_failure(self._handle, parent, trial.number, variant, reason)
+                self._writer.log_failure(self._handle, parent, trial.number, variant, reason)
         if trial.number in self._trial_runs:
-            self._tracker.end_trial(self._trial_runs[trial.number], {}, "FAILED")
+            self._writer.end_trial(self._trial_runs[trial.number], {}, "FAILED")
         numbers = (trial.number, *self._followers.pop(_keys(trial.variants), ()))
         for number in numbers:
-            self._ledger.fail(number)
+            self._optuna_study.fail(number)
         return len(numbers)
 
     def _parent_of(self, trial: _Trial) -> str:
         """The run that a trial's trainings hang under: of its own where it has several, else the study's."""
-        if not isinstance(self._plan.design, Sampled):
+        if not isinstance(self._config.design, Sampled):
             return self._handle.run_id
         if trial.number in self._trial_runs:
-            self._tracker.take_up_trial(self._trial_runs[trial.number])
+            self._writer.reopen_trial(self._trial_runs[trial.number])
         else:
-            run_id = self._tracker.begin_trial(self._handle, trial.number, trial.variants[0])
+            run_id = self._writer.begin_trial(self._handle, trial.number, trial.variants[0])
             self._trial_runs[trial.number] = run_id
         return self._trial_runs[trial.number]
 

@@ -13,10 +13,11 @@ from harness.data.digits import Digits
 from harness.engines.training import by_training
 from harness.network.variant import N_IMAGES, Variant
 from harness.search import optuna_study
-from harness.search.resume import recorded, settle
+from harness.search.resume import plan_resume, recorded
 from harness.study import signature
-from harness.study.config import Plan, Sampled
-from harness.tracking.reader import ARCHIVED, DONE, LAST_RUN, TOTAL, TRAINING, Records, RunRecord, same_training
+from harness.study.config import Sampled, StudyConfig
+from harness.tracking.reader import RunRecord, StudyReader, same_training
+from harness.tracking.tags import Role, Tag
 from harness.tracking.writer import changes
 
 # Where nothing was recorded to tell by: seconds an optimizer step, as the README's table has them.
@@ -25,7 +26,7 @@ _STEP_S = {"xla": 25e-6, "graph": 77e-6, "keras": 167e-6}
 
 
 @dataclass(frozen=True)
-class Standing:
+class StudyStatus:
     """How a recorded study stands.
 
     Attributes:
@@ -37,7 +38,7 @@ class Standing:
         dataset: the name of the images.
         engine: what trains.
         last_run_s: when it was last run, seconds since 1970.
-        runner: who is running it, in words; empty where nobody is.
+        owner: who is running it, in words; empty where nobody is.
         failures: the reasons of failures, with how often each was met.
     """
 
@@ -49,7 +50,7 @@ class Standing:
     dataset: str
     engine: str
     last_run_s: float
-    runner: str
+    owner: str
     failures: dict[str, int]
 
     @property
@@ -58,33 +59,33 @@ class Standing:
         return f"{datetime.fromtimestamp(self.last_run_s, UTC).astimezone():%Y-%m-%d %H:%M}"
 
 
-def standings(records: Records, name: str | None = None) -> list[Standing]:
+def statuses(reader: StudyReader, name: str | None = None) -> list[StudyStatus]:
     """How the recorded studies stand, or those of one name, the one that was run last first."""
-    found = [_standing(records, run) for run in records.studies(name)]
+    found = [_status(reader, run) for run in reader.studies(name)]
     return sorted(found, key=lambda standing: -standing.last_run_s)
 
 
-def _standing(records: Records, parent: RunRecord) -> Standing:
+def _status(reader: StudyReader, parent: RunRecord) -> StudyStatus:
     tags = parent.tags
-    finished = int(tags.get(DONE, "0"))
-    runs = records.runs(tags["harness.study_key"], TRAINING)
-    failures = Counter(run.tags.get("harness.failure", "") for run in runs if run.status == "FAILED")
-    total = int(tags.get(TOTAL, "0"))
+    finished = int(tags.get(Tag.DONE, "0"))
+    runs = reader.runs(tags[Tag.STUDY_KEY], Role.TRAINING)
+    failures = Counter(run.tags.get(Tag.FAILURE, "") for run in runs if run.status == "FAILED")
+    total = int(tags.get(Tag.TOTAL, "0"))
     state = "complete" if finished >= total else "stopped"
-    if ARCHIVED in tags:
+    if Tag.ARCHIVED in tags:
         state = "archived"
-    elif parent.runner is not None:
+    elif parent.owner is not None:
         state = "running"
-    return Standing(
-        name=tags["harness.study"],
+    return StudyStatus(
+        name=tags[Tag.STUDY],
         state=state,
         finished=finished,
         failed=failures.total(),
         total=total,
-        dataset=tags["harness.dataset"],
-        engine=tags["harness.engine"],
-        last_run_s=int(tags.get(LAST_RUN, "0")) / 1000,
-        runner=str(parent.runner or ""),
+        dataset=tags[Tag.DATASET],
+        engine=tags[Tag.ENGINE],
+        last_run_s=int(tags.get(Tag.LAST_RUN, "0")) / 1000,
+        owner=str(parent.owner or ""),
         failures=dict(failures),
     )
 
@@ -95,66 +96,66 @@ class Forecast:
 
     Attributes:
         refused: why it would be refused, in words; empty where it would not.
-        settled: what it would put right first, a line a kind.
+        repaired: what it would put right first, a line a kind.
         done: trials that are done.
         total: trials that it has when it is complete.
         trainings: that it would train.
         epochs: of these trainings together.
         duration_s: how long that would take about, seconds, with as many workers as were asked for.
-        told_by: what the duration is told by.
+        estimated_from: what the duration is told by.
     """
 
     refused: list[str]
-    settled: list[str]
+    repaired: list[str]
     done: int
     total: int
     trainings: int
     epochs: int
     duration_s: float
-    told_by: str
+    estimated_from: str
 
 
 def forecast(
-    plan: Plan, digits: Digits, records: Records | None, storage: tuple[str | None, Path], workers: int
+    config: StudyConfig, digits: Digits, reader: StudyReader | None, storage: tuple[str | None, Path], workers: int
 ) -> Forecast:
     """Find out what a run of the study would do now, and about how long it would take.
 
     Args:
-        plan: the study.
+        config: the study.
         digits: the images that it would be run with.
-        records: what was recorded; None where nothing was.
+        reader: what was recorded; None where nothing was.
         storage: Optuna's, by its URL or as a journal.
         workers: how many would train.
     """
-    parent = None if records is None else records.newest_study(plan.name)
-    if records is None or parent is None:
-        left = _new_trainings(plan, set(), plan.n_trials)
-        return _forecast(plan, [], [], 0, left, _step_s(records, plan.engine), workers)
-    refused = changes(parent, signature.of(plan, digits))
-    if parent.runner is not None:
-        refused.append(f"it is being run by {parent.runner}")
-    key = parent.tags["harness.study_key"]
-    known = recorded(records, plan, key)
-    found = settle(plan, optuna_study.look(plan, key, *storage), known)
+    parent = None if reader is None else reader.newest_study(config.name)
+    if reader is None or parent is None:
+        left = _new_trainings(config, set(), config.n_trials)
+        return _forecast(config, [], [], 0, left, _step_s(reader, config.engine), workers)
+    refused = changes(parent, signature.of(config, digits))
+    if parent.owner is not None:
+        refused.append(f"it is being run by {parent.owner}")
+    key = parent.tags[Tag.STUDY_KEY]
+    known = recorded(reader, config, key)
+    found = plan_resume(config, optuna_study.look(config, key, *storage), known)
     whole = [unknown for unknown in found.unknown if all(variant in known for variant in unknown.variants)]
     done = len(found.done) + len(found.tell) + len(whole)
-    left = _new_trainings(plan, set(known), plan.n_trials - done)
-    return _forecast(plan, refused, found.lines(), done, left, _step_s(records, plan.engine), workers)
+    left = _new_trainings(config, set(known), config.n_trials - done)
+    return _forecast(config, refused, found.lines(), done, left, _step_s(reader, config.engine), workers)
 
 
-def _new_trainings(plan: Plan, known: set[str], n_trials: int) -> list[Variant]:
+def _new_trainings(config: StudyConfig, known: set[str], n_trials: int) -> list[Variant]:
     """The longest variant of each training that is missing; of a sampled design, as many as its largest are."""
-    if isinstance(plan.design, Sampled):
-        largest = plan.variant(plan.corners()[-1])
-        return [largest] * (max(0, n_trials) * len(plan.design.seeds))
-    variants = [variant for point in plan.points() if (variant := plan.variant(point)).key not in known]
+    if isinstance(config.design, Sampled):
+        largest = config.variant(config.corners()[-1])
+        return [largest] * (max(0, n_trials) * len(config.design.seeds))
+    variants = [variant for point in config.points() if (variant := config.variant(point)).key not in known]
     return [max(training, key=lambda variant: variant.epochs) for training in by_training(variants)]
 
 
 def _forecast(
-    plan: Plan,
+    config: StudyConfig,
     refused: list[str],
-    settled: list[str],
+    repaired: list[str],
     done: int,
     left: Sequence[Variant],
     step: tuple[float, str],
@@ -162,24 +163,26 @@ def _forecast(
 ) -> Forecast:
     steps = sum(variant.epochs * variant.steps_per_epoch for variant in left)
     epochs = sum(variant.epochs for variant in left)
-    step_s, told_by = step
-    return Forecast(refused, settled, done, plan.n_trials, len(left), epochs, steps * step_s / workers, told_by)
+    step_s, estimated_from = step
+    return Forecast(
+        refused, repaired, done, config.n_trials, len(left), epochs, steps * step_s / workers, estimated_from
+    )
 
 
-def _step_s(records: Records | None, engine: str) -> tuple[float, str]:
+def _step_s(reader: StudyReader | None, engine: str) -> tuple[float, str]:
     """Seconds an optimizer step with this engine, and what that is told by."""
-    if records is None:
+    if reader is None:
         return _STEP_S.get(engine, 0.0), _README
-    for parent in reversed(records.studies()):
-        if parent.tags["harness.engine"] == engine and (times := _recorded_steps_s(records, parent)):
-            return median(times), f"{len(times)} trainings of {parent.tags['harness.study']}"
+    for parent in reversed(reader.studies()):
+        if parent.tags[Tag.ENGINE] == engine and (times := _recorded_steps_s(reader, parent)):
+            return median(times), f"{len(times)} trainings of {parent.tags[Tag.STUDY]}"
     return _STEP_S.get(engine, 0.0), _README
 
 
-def _recorded_steps_s(records: Records, parent: RunRecord) -> list[float]:
+def _recorded_steps_s(reader: StudyReader, parent: RunRecord) -> list[float]:
     """Seconds a step of each training of a study; of runs that were read off one, the longest says how long it took."""
     longest: dict[frozenset[tuple[str, str]], RunRecord] = {}
-    for run in records.runs(parent.tags["harness.study_key"], TRAINING):
+    for run in reader.runs(parent.tags[Tag.STUDY_KEY], Role.TRAINING):
         if run.status == "FINISHED":
             known = longest.setdefault(same_training(run), run)
             if int(run.params["epochs"]) > int(known.params["epochs"]):

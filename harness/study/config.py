@@ -95,7 +95,7 @@ class Fixed(_Part):
     epsilon: float = BASELINE.epsilon
 
 
-class Factorial(_Part):
+class Grid(_Part):
     """Every combination of the listed values is a trial."""
 
     kind: Literal["factorial"]
@@ -111,7 +111,7 @@ class Sampled(_Part):
     sampler_seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
 
 
-class Plan(_Part):
+class StudyConfig(_Part):
     """A study, whole.
 
     Attributes:
@@ -131,7 +131,7 @@ class Plan(_Part):
     objectives: Annotated[list[Objective], Field(min_length=1)]
     space: Space
     fixed: Fixed = Fixed()
-    design: Annotated[Factorial | Sampled, Field(discriminator="kind")]
+    design: Annotated[Grid | Sampled, Field(discriminator="kind")]
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -157,7 +157,7 @@ class Plan(_Part):
         if not varied:
             problems.append("space: names no parameter")
         for name, values in varied.items():
-            if isinstance(self.design, Factorial) and not isinstance(values, list):
+            if isinstance(self.design, Grid) and not isinstance(values, list):
                 problems.append(f"space.{name}: a factorial design takes a list of values, not a range")
             if isinstance(self.design, Sampled) and name == "softmax":
                 problems.append(f"space.{name}: only a factorial design can vary it")

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from harness.errors import StudyFileError, UsageError
 from harness.network.variant import describe
 from harness.provenance import checkout
-from harness.study.config import NAME_PATTERN, Plan, Sampled
+from harness.study.config import NAME_PATTERN, Sampled, StudyConfig
 
 
 def _files() -> dict[str, Traversable]:
@@ -31,7 +31,7 @@ def names() -> list[str]:
     return sorted(_files())
 
 
-def load(study: str) -> Plan:
+def load(study: str) -> StudyConfig:
     """Read a study.
 
     Args:
@@ -53,22 +53,22 @@ def load(study: str) -> Plan:
     return _parse(content, path.stem, str(path))
 
 
-def changed(plan: Plan, *, trials: int | None, name: str | None) -> Plan:
+def changed(config: StudyConfig, *, trials: int | None, name: str | None) -> StudyConfig:
     """The study with another number of trials in all, or under another name, where these are given.
 
     Raises:
         UsageError: it has no such number, or that is no name.
     """
-    if trials is not None and not isinstance(plan.design, Sampled):
-        cause = f"--trials: the trials of {plan.name} are its grid, {plan.n_trials} in all"
+    if trials is not None and not isinstance(config.design, Sampled):
+        cause = f"--trials: the trials of {config.name} are its grid, {config.n_trials} in all"
         raise UsageError(cause, "Only a sampled design has a number of trials; let the lists of the space grow.")
     if name is not None and not re.fullmatch(NAME_PATTERN, name):
         raise UsageError(f"--new-name: {name!r} is not a name for a study", "Use small letters, digits, - and _.")
-    design = plan.design.model_copy(update={} if trials is None else {"trials": trials})
-    return plan.model_copy(update={"name": name or plan.name, "design": design})
+    design = config.design.model_copy(update={} if trials is None else {"trials": trials})
+    return config.model_copy(update={"name": name or config.name, "design": design})
 
 
-def _parse(content: bytes, name: str, where: str) -> Plan:
+def _parse(content: bytes, name: str, where: str) -> StudyConfig:
     try:
         table = tomllib.loads(content.decode())
     except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
@@ -79,7 +79,7 @@ def _parse(content: bytes, name: str, where: str) -> Plan:
     if "name" in table:
         raise StudyFileError(f"{where}: name: a study is named by its file", "Take the key out; rename the file.")
     try:
-        return Plan.model_validate({**table, "name": name})
+        return StudyConfig.model_validate({**table, "name": name})
     except ValidationError as error:
         remedy = (
             "A study has description, engine, objectives (errors, epochs), [space] (epochs, learning_rate, seed, "

@@ -10,33 +10,33 @@ from typing import Any
 from harness import provenance
 from harness.data.digits import Digits
 from harness.network.variant import TRACE_VERSION
-from harness.study.config import FloatRange, IntRange, Plan, Sampled
+from harness.study.config import FloatRange, IntRange, Sampled, StudyConfig
 
 # Packages whose upgrade may change what training computes.
 _COMPUTING = ("tensorflow", "keras")
 
 
-def of(plan: Plan, digits: Digits) -> dict[str, Any]:
+def of(config: StudyConfig, digits: Digits) -> dict[str, Any]:
     """What a trial of this study, run now, means: plain values that JSON keeps as they are.
 
     The values of the space are not in it, nor how many trials there are or what proposes them: a study may grow.
     """
-    varied = set(plan.space.parameters())
-    fixed = plan.variant({}).model_dump(mode="json", exclude=varied)
-    if isinstance(plan.design, Sampled):
+    varied = set(config.space.parameters())
+    fixed = config.variant({}).model_dump(mode="json", exclude=varied)
+    if isinstance(config.design, Sampled):
         fixed.pop("seed", None)
     versions = provenance.versions()
     return {
-        "design": plan.design.kind,
-        "objectives": list(plan.objectives),
-        "seeds": plan.design.seeds if isinstance(plan.design, Sampled) else None,
+        "design": config.design.kind,
+        "objectives": list(config.objectives),
+        "seeds": config.design.seeds if isinstance(config.design, Sampled) else None,
         "fixed": fixed,
         "scales": {
             name: "logarithmic" if values.log else "linear"
-            for name, values in plan.space.parameters().items()
+            for name, values in config.space.parameters().items()
             if isinstance(values, IntRange | FloatRange)
         },
-        "engine": plan.engine,
+        "engine": config.engine,
         "dataset": {"name": digits.name, "sha256_x": digits.sha256_x, "sha256_y": digits.sha256_y},
         "trace": TRACE_VERSION,
         **{name: versions[name] for name in _COMPUTING},

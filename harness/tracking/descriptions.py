@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from harness.network.variant import N_IMAGES, Variant
-from harness.study.config import Plan, Sampled
+from harness.study.config import Sampled, StudyConfig
 from harness.text import markdown_table
 from harness.tracking import model_selection
-from harness.tracking.reader import DESCRIPTION, StudyRecord
+from harness.tracking.reader import StudyRecord
+from harness.tracking.tags import Tag
 from harness.tracking.views import address
 
 _SHORT = {"learning_rate": "lr", "batch_size": "batch"}
@@ -28,15 +29,15 @@ def brief(values: Any) -> str:  # noqa: ANN401 - a list or one of two kinds of r
     return f"{values.low} to {values.high}{f' in steps of {step}' if step > 1 else ''}{scale}"
 
 
-def label(variant: Variant, plan: Plan, *, seed: bool = True) -> str:
+def label(variant: Variant, config: StudyConfig, *, seed: bool = True) -> str:
     """What a trial or training is called: what differs in its study, such as ``lr 0.001, 40 epochs, seed 3``.
 
     Args:
         variant: what is trained.
-        plan: the study.
+        config: the study.
         seed: whether the seed may be told; a trial of several has none.
     """
-    varied = {*plan.space.parameters(), *(("seed",) if isinstance(plan.design, Sampled) else ())}
+    varied = {*config.space.parameters(), *(("seed",) if isinstance(config.design, Sampled) else ())}
     told = [name for name in _ORDER if name in varied and (seed or name != "seed")]
     return ", ".join(_told(name, variant.settings()[name]) for name in told)
 
@@ -47,15 +48,15 @@ def _told(name: str, value: float | str) -> str:
     return f"{_SHORT.get(name, name)} {value:.3g}" if isinstance(value, float) else f"{_SHORT.get(name, name)} {value}"
 
 
-def begun(plan: Plan, dataset: str) -> str:
+def begun(config: StudyConfig, dataset: str) -> str:
     """What is said of a study while it runs."""
-    space = "\n".join(f"| {name} | {brief(values)} |" for name, values in plan.space.parameters().items())
-    if isinstance(plan.design, Sampled):
-        space += f"\n| seed | {brief(plan.design.seeds)}: every trial is trained with each |"
+    space = [[name, brief(values)] for name, values in config.space.parameters().items()]
+    if isinstance(config.design, Sampled):
+        space.append(["seed", f"{brief(config.design.seeds)}: every trial is trained with each"])
+    about = f"{_what(config.description)} {config.n_trials} trials, engine `{config.engine}`, images `{dataset}`"
     return (
-        "**Results.** It is being run, or was stopped: they stand here when it has ended.\n\n"
-        f"**What.** {_what(plan.description)} {plan.n_trials} trials, engine `{plan.engine}`, images `{dataset}`:\n\n"
-        f"| varies | over |\n|---|---|\n{space}\n\n{_again(plan.name)}"
+        "**Results.** The study is running or was stopped. Its results are written here when it ends.\n\n"
+        f"**What.** {about}:\n\n{markdown_table(['varies', 'over'], space, n_left=2)}\n\n{_again(config.name)}"
     )
 
 
@@ -73,10 +74,10 @@ def ended(record: StudyRecord) -> str:
         f"**Results.** {_summary(record)}",
         _table(cells, varied, is_search=params.get("design") == "sampled"),
         f"{failed} runs failed; each says why in its tag `harness.failure`." if failed else "",
-        f"**What.** {_what(tags.get(DESCRIPTION, ''))} {_means(tags)}:",
+        f"**What.** {_what(tags.get(Tag.DESCRIPTION, ''))} {_means(tags)}:",
         f"| varies | over |\n|---|---|\n{space}",
-        _look(address(record.experiment_id, tags["harness.study_key"])),
-        _again(tags["harness.study"]),
+        _look(address(record.experiment_id, tags[Tag.STUDY_KEY])),
+        _again(tags[Tag.STUDY]),
     ]
     return "\n\n".join(part for part in said if part)
 
@@ -89,7 +90,7 @@ def _what(description: str) -> str:
 
 
 def _means(tags: Mapping[str, str]) -> str:
-    return f"Engine `{tags['harness.engine']}`, images `{tags['harness.dataset']}`"
+    return f"Engine `{tags[Tag.ENGINE]}`, images `{tags[Tag.DATASET]}`"
 
 
 def _summary(record: StudyRecord) -> str:
@@ -98,7 +99,7 @@ def _summary(record: StudyRecord) -> str:
         return "No run has finished."
     at_zero = sum(model_selection.errors(run) == 0 for run in done)
     said = f"{at_zero} of {len(done)} runs have zero errors after their last epoch."
-    own, best = model_selection.baseline(done, record.parent.tags["harness.engine"]), model_selection.best(done)
+    own, best = model_selection.baseline(done, record.parent.tags[Tag.ENGINE]), model_selection.best(done)
     if own is not None:
         first = own.metrics.get("first_zero_epoch")
         reached = "never had zero" if first is None else f"had zero for the first time at epoch {first:.0f}"

@@ -11,14 +11,14 @@ from filelock import FileLock, Timeout
 
 from harness.errors import StoppedError
 from harness.files import write_text
-from harness.tracking.owner import Runner
+from harness.tracking.owner import Owner
 
 _LOCK, _HOLDER = "run.lock", "run.json"
 _SAID_S = 2.0
 
 
 @contextmanager
-def sole_runner(folder: Path, me: Runner) -> Iterator[None]:
+def sole_owner(folder: Path, me: Owner) -> Iterator[None]:
     """Keep others from running the study of this folder; the system lets go of it however this process ends.
 
     Raises:
@@ -44,16 +44,16 @@ def sole_runner(folder: Path, me: Runner) -> Iterator[None]:
         lock.release()
 
 
-def holder(folder: Path) -> Runner | None:
+def holder(folder: Path) -> Owner | None:
     """Who is running the study of this folder; None where nobody is, or has not said so yet."""
     try:
-        runner = Runner.parse((folder / _HOLDER).read_text())
+        owner = Owner.parse((folder / _HOLDER).read_text())
     except OSError:
         return None
-    return runner if runner is not None and (runner.is_alive(0) or not runner.is_near()) else None
+    return owner if owner is not None and (owner.is_alive(0) or not owner.is_near()) else None
 
 
-def _named_holder(folder: Path) -> Runner | None:
+def _named_holder(folder: Path) -> Owner | None:
     """The holder, which says who it is as soon as it has the lock."""
     deadline_s = time.monotonic() + _SAID_S
     while (who := holder(folder)) is None and time.monotonic() < deadline_s:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from harness.engines import registry
 from harness.tracking.reader import RunRecord
+from harness.tracking.tags import Tag
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,7 @@ def cells(runs: Iterable[RunRecord]) -> list[Cell]:
 def baseline(runs: Iterable[RunRecord], engine: str) -> RunRecord | None:
     """The baseline's run, the longest where it was trained for several numbers of epochs; None if there is none."""
     own = {name: str(value) for name, value in registry.baseline(engine).settings().items() if name != "epochs"}
-    found = [run for run in _sound(runs) if own.items() <= run.settings.items()]
+    found = [run for run in _is_finite(runs) if own.items() <= run.settings.items()]
     return max(found, key=lambda run: int(run.params["epochs"]), default=None)
 
 
@@ -73,7 +74,7 @@ def best(runs: Iterable[RunRecord]) -> RunRecord | None:
     run with the fewest errors, then of the fewest epochs, then of the lowest loss. A run whose loss is not finite is
     none of them, and whatever is equal in all that is decided by the trials' order.
     """
-    found = _sound(runs)
+    found = _is_finite(runs)
     reached = [cell for cell in cells(found) if cell.at_zero]
     if not reached:
         return min(
@@ -90,10 +91,10 @@ def best(runs: Iterable[RunRecord]) -> RunRecord | None:
     )
 
 
-def _sound(runs: Iterable[RunRecord]) -> list[RunRecord]:
+def _is_finite(runs: Iterable[RunRecord]) -> list[RunRecord]:
     """The finished runs whose loss is finite."""
     return [run for cell in cells(runs) for run in cell.runs if math.isfinite(run.metrics["final_loss"])]
 
 
 def _trial(run: RunRecord) -> int:
-    return int(run.tags["harness.trial"])
+    return int(run.tags[Tag.TRIAL])

@@ -23,7 +23,8 @@ from harness.tracking import model_selection
 from harness.tracking.location import EXPERIMENT
 from harness.tracking.reader import RunRecord, StudyRecord
 from harness.tracking.store import failures
-from harness.tracking.writer import Tracker
+from harness.tracking.tags import Tag
+from harness.tracking.writer import StudyWriter
 
 MODEL = EXPERIMENT
 BASELINE, BEST = "baseline", "best"
@@ -52,18 +53,18 @@ class _Kept:
     weights: tuple[NDArray[np.float32], ...]
 
 
-class Registry:
+class ModelRegistry:
     """Registers the models of a study.
 
     Args:
-        tracker: where its runs are recorded.
+        writer: where its runs are recorded.
         record: the study.
         digits: its images.
     """
 
-    def __init__(self, tracker: Tracker, record: StudyRecord, digits: Digits) -> None:
-        self._tracker, self._record, self._digits = tracker, record, digits
-        self._client: Any = tracker.client
+    def __init__(self, writer: StudyWriter, record: StudyRecord, digits: Digits) -> None:
+        self._writer, self._record, self._digits = writer, record, digits
+        self._client: Any = writer.client
 
     @contextmanager
     def keeping(self) -> Iterator[list[str]]:
@@ -95,7 +96,7 @@ class Registry:
 
     def _kept(self, lines: list[str]) -> list[_Kept]:
         """The runs to keep; of those that have no weights, a line says so."""
-        trainings, engine = self._record.trainings, self._record.parent.tags["harness.engine"]
+        trainings, engine = self._record.trainings, self._record.parent.tags[Tag.ENGINE]
         chosen = {BASELINE: model_selection.baseline(trainings, engine), BEST: model_selection.best(trainings)}
         found: dict[str, _Kept] = {}
         for alias, run in chosen.items():
@@ -105,7 +106,7 @@ class Registry:
                 found[run.run_id].aliases.append(alias)
             elif version := self._version(run):
                 found[run.run_id] = _Kept(run, [alias], version, ())
-            elif weights := self._tracker.weights(run.run_id):
+            elif weights := self._writer.weights(run.run_id):
                 found[run.run_id] = _Kept(run, [alias], "", weights)
             else:
                 lines.append(f"no model {alias}: the run {run.name} was recorded without weights (engine {engine})")
@@ -182,9 +183,9 @@ class Registry:
             MODEL,
             f"models:/{model_id}",
             run.run_id,
-            {"harness.study": tags["harness.study"], "harness.dataset": tags["harness.dataset"]},
-            description=f"{run.name}: {model_selection.errors(run)} errors on {tags['harness.dataset']}, study "
-            f"{tags['harness.study']}, engine {tags['harness.engine']}.",
+            {Tag.STUDY: tags[Tag.STUDY], Tag.DATASET: tags[Tag.DATASET]},
+            description=f"{run.name}: {model_selection.errors(run)} errors on {tags[Tag.DATASET]}, study "
+            f"{tags[Tag.STUDY]}, engine {tags[Tag.ENGINE]}.",
             model_id=model_id,
         )
         return str(version.version)

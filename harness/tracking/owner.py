@@ -21,7 +21,7 @@ DEAD_AFTER_S = 300.0
 
 
 @dataclass(frozen=True)
-class Runner:
+class Owner:
     """A process that runs a study.
 
     Attributes:

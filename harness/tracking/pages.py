@@ -14,7 +14,7 @@ import warnings
 from harness import startup
 from harness.tracking.location import ARTIFACTS
 
-startup.load_much()
+startup.reduce_garbage_collection()
 
 # Before MLflow, which asks whether it is loaded, and then protects its server from pages of other addresses.
 import uvicorn  # noqa: E402 - what is told to the garbage collector before saves a fifth of the time

@@ -25,24 +25,13 @@ from harness.files import masked
 from harness.network.variant import BASELINE
 from harness.study.config import NAME_PATTERN
 from harness.tracking.location import tracking_uri
-from harness.tracking.owner import Runner
+from harness.tracking.owner import Owner
 from harness.tracking.store import RUN_ONE, Store, failures
+from harness.tracking.tags import Role, Tag
 
 OUTCOME = "outcome.json"
 IMAGES = "images.npz"
 WEIGHTS = "weights.npz"  # of the runs that may be kept as models
-STUDY, TRIAL, TRAINING = "study", "trial", "training"
-
-# Tags of a study's own run.
-LAST_RUN = "harness.last_run_ms"
-MEANING = "harness.meaning"
-ARCHIVED = "harness.archived"
-DESCRIPTION = "harness.description"
-TOTAL = "harness.trials"  # how many trials the study has when it is complete
-RUNNER = "harness.runner"
-HEARTBEAT = "harness.heartbeat_s"
-ASKING = "harness.asking."  # and an id: of a process that asks whether it may run the study
-DONE = "harness.trials_done"
 
 
 @dataclass(frozen=True)
@@ -87,15 +76,15 @@ class RunRecord:
         return {name: self.params.get(name, str(value)) for name, value in BASELINE.settings().items()}
 
     @property
-    def runner(self) -> Runner | None:
+    def owner(self) -> Owner | None:
         """Of a study's own run: who is running it; None where nobody is."""
-        runner = Runner.parse(self.tags.get(RUNNER, ""))
-        heartbeat_s = float(self.tags.get(HEARTBEAT, "0"))
-        return runner if runner is not None and runner.is_alive(heartbeat_s) else None
+        owner = Owner.parse(self.tags.get(Tag.OWNER, ""))
+        heartbeat_s = float(self.tags.get(Tag.HEARTBEAT, "0"))
+        return owner if owner is not None and owner.is_alive(heartbeat_s) else None
 
 
 @dataclass(frozen=True)
-class Images:
+class StoredImages:
     """The images that a study was run with, as they were recorded to be drawn.
 
     Attributes:
@@ -121,12 +110,12 @@ class StudyRecord:
 
     parent: RunRecord
     trainings: tuple[RunRecord, ...]
-    images: Images | None = None
+    images: StoredImages | None = None
     experiment_id: str = ""
     tracking_uri: str = field(default_factory=lambda: masked(tracking_uri()))
 
 
-class Records:
+class StudyReader:
     """Reads the runs of studies.
 
     Args:
@@ -146,24 +135,24 @@ class Records:
 
     def studies(self, name: str | None = None) -> list[RunRecord]:
         """The parent runs of the studies of this name, or of all, oldest first, with those that were put aside."""
-        condition = f"tags.`harness.role` = '{STUDY}'"
+        condition = f"tags.`{Tag.ROLE}` = '{Role.STUDY}'"
         if name is not None:
             if not re.fullmatch(NAME_PATTERN, name):
                 return []
-            condition += f" and tags.`harness.study` = '{name}'"
+            condition += f" and tags.`{Tag.STUDY}` = '{name}'"
         with failures():
             found = [_record(run) for run in self._store.search(condition)]
         return sorted(found, key=lambda run: (run.started_ms, run.run_id))
 
     def newest_study(self, name: str | None = None) -> RunRecord | None:
         """The parent run of the study of this name, or of that which was run last; None if there is none."""
-        found = [run for run in self.studies(name) if ARCHIVED not in run.tags]
-        return max(found, key=lambda run: int(run.tags.get(LAST_RUN, "0")), default=None)
+        found = [run for run in self.studies(name) if Tag.ARCHIVED not in run.tags]
+        return max(found, key=lambda run: int(run.tags.get(Tag.LAST_RUN, "0")), default=None)
 
     def runs(self, key: str, role: str) -> Iterator[RunRecord]:
         """The runs of a study in a role, without histories."""
         with failures():
-            condition = f"tags.`harness.study_key` = '{key}' and tags.`harness.role` = '{role}'"
+            condition = f"tags.`{Tag.STUDY_KEY}` = '{key}' and tags.`{Tag.ROLE}` = '{role}'"
             yield from (_record(run) for run in self._store.search(condition))
 
     def study(self, name: str | None = None) -> StudyRecord:
@@ -196,18 +185,15 @@ class Records:
     def _whole(self, parent: RunRecord) -> StudyRecord:
         with failures():
             condition = (
-                f"tags.`harness.study_key` = '{parent.tags['harness.study_key']}' "
-                f"and tags.`harness.role` = '{TRAINING}'"
+                f"tags.`{Tag.STUDY_KEY}` = '{parent.tags[Tag.STUDY_KEY]}' and tags.`{Tag.ROLE}` = '{Role.TRAINING}'"
             )
             found = [(_record(run), str(run.info.artifact_uri)) for run in self._store.search(condition)]
             finished = sorted((record for record, _ in found if record.status == "FINISHED"), key=_length)
             longest = set({same_training(record): record.run_id for record in finished}.values())
-            records = [
-                self._with_details(record, where, is_longest=record.run_id in longest) for record, where in found
-            ]
+            runs = [self._with_details(record, where, is_longest=record.run_id in longest) for record, where in found]
             images = self._images(parent.run_id)
-        records.sort(key=lambda record: (int(record.tags["harness.trial"]), record.started_ms, record.name))
-        return StudyRecord(parent, tuple(records), images, self._store.experiment_id)
+        runs.sort(key=lambda record: (int(record.tags[Tag.TRIAL]), record.started_ms, record.name))
+        return StudyRecord(parent, tuple(runs), images, self._store.experiment_id)
 
     def with_histories(self, record: RunRecord) -> RunRecord:
         """The run with the loss and the errors of each of its epochs; a run that failed has none."""
@@ -221,7 +207,7 @@ class Records:
         """A run with what its artifact says, histories only if they are wanted; a run that failed has none."""
         if record.status != "FINISHED":
             return record
-        details = self._store.patient(_details)(artifact_uri)
+        details = self._store.with_retries(_details)(artifact_uri)
         record = replace(
             record,
             wrong_images=tuple(details["wrong_images"]),
@@ -241,16 +227,16 @@ class Records:
             if WEIGHTS not in {file.path for file in self._store.client.list_artifacts(run_id)}:
                 return None
             uri = str(self._store.client.get_run(run_id).info.artifact_uri)
-            with np.load(io.BytesIO(self._store.patient(_artifact)(uri, WEIGHTS))) as arrays:
+            with np.load(io.BytesIO(self._store.with_retries(_artifact)(uri, WEIGHTS))) as arrays:
                 return tuple(arrays[name] for name in arrays.files)
 
-    def _images(self, run_id: str) -> Images | None:
+    def _images(self, run_id: str) -> StoredImages | None:
         """The images of the study whose parent run this is; None where an earlier version recorded none."""
         if IMAGES not in {file.path for file in self._store.client.list_artifacts(run_id)}:
             return None
         uri = str(self._store.client.get_run(run_id).info.artifact_uri)
-        with np.load(io.BytesIO(self._store.patient(_artifact)(uri, IMAGES))) as arrays:
-            return Images(arrays["x"], arrays["y"])
+        with np.load(io.BytesIO(self._store.with_retries(_artifact)(uri, IMAGES))) as arrays:
+            return StoredImages(arrays["x"], arrays["y"])
 
     def _history(self, run_id: str, name: str) -> tuple[float, ...]:
         history = self._store.client.get_metric_history(run_id, name)
@@ -277,7 +263,7 @@ def _unclamped(value: float) -> float:
 
 def _length(record: RunRecord) -> tuple[int, int]:
     """What the longest of several runs is told by: its epochs, and of equals the later trial."""
-    return int(record.params["epochs"]), int(record.tags["harness.trial"])
+    return int(record.params["epochs"]), int(record.tags[Tag.TRIAL])
 
 
 def same_training(record: RunRecord) -> frozenset[tuple[str, str]]:

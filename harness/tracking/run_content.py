@@ -13,17 +13,13 @@ from mlflow.store.artifact.artifact_repository_registry import get_artifact_repo
 
 from harness import provenance
 from harness.data.digits import Digits
-from harness.engines.training import Outcome
+from harness.engines.training import TrainingResult
 from harness.files import write_json
 from harness.network.variant import BASELINE, TRACE_VERSION, Variant
-from harness.study.config import Plan
-from harness.tracking.owner import Runner
-from harness.tracking.reader import (
-    DONE,
-    IMAGES,
-    OUTCOME,
-    WEIGHTS,
-)
+from harness.study.config import StudyConfig
+from harness.tracking.owner import Owner
+from harness.tracking.reader import IMAGES, OUTCOME, WEIGHTS
+from harness.tracking.tags import Tag
 
 SOFTMAX_WAY = "vector"  # the lab's own form of my_softmax: the one whose figures are metrics
 
@@ -34,30 +30,30 @@ class StudyHandle:
 
     Attributes:
         run_id: of its parent run.
-        plan: what it is.
+        config: what it is.
         key: what its records are told apart by.
         digits: the images.
-        runner: this process.
+        owner: this process.
         times: how often it was run, this time among them.
     """
 
     run_id: str
-    plan: Plan
+    config: StudyConfig
     key: str
     digits: Digits
-    runner: Runner
+    owner: Owner
     times: int
 
 
 def common_tags(study: StudyHandle, role: str) -> dict[str, str]:
     """The tags of every run of a study: whose it is, its role, and where it comes from."""
     tags = {
-        "harness.study": study.plan.name,
-        "harness.study_key": study.key,
-        "harness.role": role,
-        "harness.dataset": study.digits.name,
-        "harness.engine": study.plan.engine,
-        "mlflow.source.name": f"harness study run {study.plan.name}",
+        Tag.STUDY: study.config.name,
+        Tag.STUDY_KEY: study.key,
+        Tag.ROLE: role,
+        Tag.DATASET: study.digits.name,
+        Tag.ENGINE: study.config.engine,
+        "mlflow.source.name": f"harness study run {study.config.name}",
     }
     return tags | origin_tags()
 
@@ -65,26 +61,26 @@ def common_tags(study: StudyHandle, role: str) -> dict[str, str]:
 def origin_tags() -> dict[str, str]:
     """What a run was made by: trace version, machine, versions, user, commit."""
     tags = {
-        "harness.trace": str(TRACE_VERSION),
-        "harness.cpu": provenance.processor(),
-        "harness.versions": ", ".join(f"{name} {version}" for name, version in provenance.versions().items()),
+        Tag.TRACE: str(TRACE_VERSION),
+        Tag.CPU: provenance.processor(),
+        Tag.VERSIONS: ", ".join(f"{name} {version}" for name, version in provenance.versions().items()),
         "mlflow.source.type": "PROJECT",
     }
     commit, user = provenance.commit(), provenance.user()
     if user is not None:
         tags["mlflow.user"] = user
     if commit is not None:
-        tags["harness.commit"] = tags["mlflow.source.git.commit"] = commit.revision
-        tags["harness.dirty"] = str(commit.dirty).lower()
+        tags[Tag.COMMIT] = tags["mlflow.source.git.commit"] = commit.revision
+        tags[Tag.DIRTY] = str(commit.dirty).lower()
     return tags
 
 
 def done_tags(done: int | None) -> list[RunTag]:
     """How many of a study's trials are done; nothing, so that what was said before stands, where that is not known."""
-    return [] if done is None else [RunTag(DONE, str(done))]
+    return [] if done is None else [RunTag(Tag.DONE, str(done))]
 
 
-def log_details(artifact_uri: str, outcome: Outcome) -> None:
+def log_details(artifact_uri: str, result: TrainingResult) -> None:
     """Leave what is no single number as an artifact.
 
     That is the images that are wrong and what they are taken for, every softmax check, and the losses and errors: these
@@ -93,18 +89,18 @@ def log_details(artifact_uri: str, outcome: Outcome) -> None:
     The client would first fetch the run, to learn where its artifacts go, which costs more than the rest of this.
     """
     details = {
-        "epoch": outcome.variant.epochs,
-        "losses": outcome.losses.tolist(),
-        "errors": outcome.errors.tolist(),
-        "wrong_images": outcome.wrong.tolist(),
-        "wrong_answers": outcome.answers.tolist(),
-        "softmax": {way: asdict(check) for way, check in outcome.softmax.items()},
-        "softmax_by_size": [asdict(check) for check in outcome.softmax_by_size],
+        "epoch": result.variant.epochs,
+        "losses": result.losses.tolist(),
+        "errors": result.errors.tolist(),
+        "wrong_images": result.wrong.tolist(),
+        "wrong_answers": result.answers.tolist(),
+        "softmax": {way: asdict(check) for way, check in result.softmax.items()},
+        "softmax_by_size": [asdict(check) for check in result.softmax_by_size],
     }
     with tempfile.TemporaryDirectory() as folder:
         write_json(f"{folder}/{OUTCOME}", details)
-        if outcome.weights is not None:
-            np.savez(Path(folder) / WEIGHTS, *outcome.weights)
+        if result.weights is not None:
+            np.savez(Path(folder) / WEIGHTS, *result.weights)
         get_artifact_repository(artifact_uri).log_artifacts(folder)
 
 
@@ -117,25 +113,25 @@ def log_images(artifact_uri: str, digits: Digits) -> None:
         get_artifact_repository(artifact_uri).log_artifact(str(path))
 
 
-def final_metrics(outcome: Outcome) -> dict[str, float]:
+def final_metrics(result: TrainingResult) -> dict[str, float]:
     """The metrics of a run that have one value."""
     metrics: dict[str, float] = {
-        "final_errors": outcome.final_errors,
-        "final_loss": outcome.final_loss,
-        "duration_s": outcome.duration_s,
-        "shared_by": outcome.shared_by,
+        "final_errors": result.final_errors,
+        "final_loss": result.final_loss,
+        "duration_s": result.duration_s,
+        "shared_by": result.shared_by,
     }
-    if outcome.first_zero_epoch is not None:
-        metrics["first_zero_epoch"] = outcome.first_zero_epoch
-    check = asdict(outcome.softmax[SOFTMAX_WAY])
+    if result.first_zero_epoch is not None:
+        metrics["first_zero_epoch"] = result.first_zero_epoch
+    check = asdict(result.softmax[SOFTMAX_WAY])
     return metrics | {f"softmax_{name}": value for name, value in check.items() if value is not None}
 
 
 def params_of(variant: Variant, study: StudyHandle) -> list[Param]:
     """What a run differs in from others of its study and from the baseline: the rest is the baseline's."""
-    usual, told = BASELINE.settings(), {"epochs", "learning_rate", "seed", *study.plan.space.parameters()}
+    usual, told = BASELINE.settings(), {"epochs", "learning_rate", "seed", *study.config.space.parameters()}
     own = {name: value for name, value in variant.settings().items() if name in told or value != usual[name]}
-    params = {**own, "engine": study.plan.engine, "dataset": study.digits.name}
+    params = {**own, "engine": study.config.engine, "dataset": study.digits.name}
     return [Param(name, str(value)) for name, value in params.items()]
 
 

@@ -23,7 +23,7 @@ from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
 from harness.errors import StoppedError, UsageError, first_line
 from harness.files import masked
-from harness.retry import Patient, database_may_come_back, patient
+from harness.retry import RetryingProxy, database_may_come_back, with_retries
 from harness.tracking.location import ARTIFACTS, EXPERIMENT, database_path, tracking_uri
 
 RUN_ONE = "Run a study (harness study run), in the folder or with the MLFLOW_TRACKING_URI that you ask in."
@@ -123,14 +123,14 @@ class Store:
     def _open(self) -> None:
         if self.path is not None and self.path.is_file():
             _check_database(self.path)
-        self.client: Any = Patient(self.patient(MlflowClient)(self.uri), self._named(), _may_pass)
+        self.client: Any = RetryingProxy(self.with_retries(MlflowClient)(self.uri), self._named(), _may_pass)
 
     def _named(self) -> str:
         return masked(f"the tracking store {self.uri}")
 
-    def patient(self, function: Any) -> Any:  # noqa: ANN401 - any function in, the same out
+    def with_retries(self, function: Any) -> Any:  # noqa: ANN401 - any function in, the same out
         """The function, called again while the store is away."""
-        return patient(function, self._named(), _may_pass)
+        return with_retries(function, self._named(), _may_pass)
 
     @contextmanager
     def alone(self) -> Iterator[None]:

@@ -13,7 +13,8 @@ import zlib
 from typing import Any
 
 from harness.network.variant import BASELINE
-from harness.study.config import Plan, Sampled
+from harness.study.config import Sampled, StudyConfig
+from harness.tracking.tags import Tag
 
 _TAG = "mlflow.sharedViewState."
 # Of the metrics of a training, those that are drawn and those that are not.
@@ -32,14 +33,14 @@ def address(experiment_id: str, key: str) -> str:
     return f"#/experiments/{experiment_id}/runs?{query}"
 
 
-def of_study(plan: Plan, key: str) -> tuple[str, str]:
+def of_study(config: StudyConfig, key: str) -> tuple[str, str]:
     """The view of a study's trainings, fewest errors first: the experiment's tag, its name and its value."""
-    varied = [name for name in BASELINE.settings() if name in plan.space.parameters()]
-    if isinstance(plan.design, Sampled):
+    varied = [name for name in BASELINE.settings() if name in config.space.parameters()]
+    if isinstance(config.design, Sampled):
         varied.append("seed")
     columns = [*(f"params.`{name}`" for name in varied), *(f"metrics.`{name}`" for name in _COLUMNS)]
     state = {
-        "searchFilter": f"tags.`harness.study_key` = '{key}' and tags.`harness.role` = 'training'",
+        "searchFilter": f"tags.`{Tag.STUDY_KEY}` = '{key}' and tags.`{Tag.ROLE}` = 'training'",
         "orderByKey": "metrics.`final_errors`",
         "orderByAsc": True,
         "startTime": "ALL",
@@ -69,7 +70,7 @@ def of_study(plan: Plan, key: str) -> tuple[str, str]:
         "globalLineChartConfig": {"xAxisKey": "step", "lineSmoothness": 0, "selectedXAxisMetricKey": ""},
     }
     packed = base64.b64encode(zlib.compress(json.dumps(state).encode())).decode()
-    view = {"name": f"{plan.name}: every training", "createdAt": 0, "updatedAt": 0, "state": f"deflate;{packed}"}
+    view = {"name": f"{config.name}: every training", "createdAt": 0, "updatedAt": 0, "state": f"deflate;{packed}"}
     return f"{_TAG}{key}", json.dumps(view)
 
 

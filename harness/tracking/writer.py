@@ -18,29 +18,14 @@ from mlflow.exceptions import MlflowException
 from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 
 from harness.data.digits import Digits
-from harness.engines.training import Outcome
+from harness.engines.training import TrainingResult
 from harness.errors import StoppedError, UsageError
 from harness.network.variant import Variant
 from harness.study import signature
-from harness.study.config import Plan
+from harness.study.config import StudyConfig
 from harness.tracking import descriptions, views
-from harness.tracking.owner import Runner
-from harness.tracking.reader import (
-    ARCHIVED,
-    ASKING,
-    DESCRIPTION,
-    HEARTBEAT,
-    LAST_RUN,
-    MEANING,
-    RUNNER,
-    STUDY,
-    TOTAL,
-    TRAINING,
-    TRIAL,
-    Records,
-    RunRecord,
-    StudyRecord,
-)
+from harness.tracking.owner import Owner
+from harness.tracking.reader import RunRecord, StudyReader, StudyRecord
 from harness.tracking.run_content import (
     StudyHandle,
     common_tags,
@@ -52,15 +37,14 @@ from harness.tracking.run_content import (
     params_of,
 )
 from harness.tracking.store import failures
+from harness.tracking.tags import Role, Tag
 
-_TIMES = "harness.times_run"
-_NOTE = "mlflow.note.content"
 # Where studies cannot be begun one after another, as on a server, is looked for twins after so long.
 _SETTLED_S = 0.5
 _POLL_S = 0.2
 
 
-class Tracker(Records):
+class StudyWriter(StudyReader):
     """Writes the runs of studies, each by its explicit run id, and reads them.
 
     Args:
@@ -76,42 +60,42 @@ class Tracker(Records):
 
     # A study's own run
 
-    def begin_study(self, plan: Plan, digits: Digits, me: Runner) -> StudyHandle:
+    def begin_study(self, config: StudyConfig, digits: Digits, me: Owner) -> StudyHandle:
         """Claim the study of this name for this process: go on with it, or create its parent run.
 
         Raises:
             StoppedError: another process is running it.
             UsageError: its finished trials meant something else.
         """
-        meant = signature.of(plan, digits)
+        meant = signature.of(config, digits)
         with failures(), self._store.alone():
-            every = self.studies(plan.name)
-            current = [run for run in every if ARCHIVED not in run.tags]
+            every = self.studies(config.name)
+            current = [run for run in every if Tag.ARCHIVED not in run.tags]
             if not current:
-                keys = {run.tags["harness.study_key"] for run in every}
-                generations = (signature.key(plan.name, number, meant) for number in count())
+                keys = {run.tags[Tag.STUDY_KEY] for run in every}
+                generations = (signature.key(config.name, number, meant) for number in count())
                 key = next(key for key in generations if key not in keys)
-                self._create_study(StudyHandle("", plan, key, digits, me, 0), meant)
-                current = self._current(plan.name)
+                self._create_study(StudyHandle("", config, key, digits, me, 0), meant)
+                current = self._current(config.name)
             parent = current[0]
             _refuse_if_running(parent)
-            _refuse_if_changed(plan.name, parent, meant)
-            key, times = parent.tags["harness.study_key"], int(parent.tags.get(_TIMES, "0")) + 1
-            study = StudyHandle(parent.run_id, plan, key, digits, me, times)
+            _refuse_if_changed(config.name, parent, meant)
+            key, times = parent.tags[Tag.STUDY_KEY], int(parent.tags.get(Tag.TIMES_RUN, "0")) + 1
+            study = StudyHandle(parent.run_id, config, key, digits, me, times)
             self._claim(study)
             # Begun by others at the same moment, or by this process, where the first answer was lost.
-            for twin in self._current(plan.name)[1:]:
-                self._put_aside(twin.run_id)
+            for twin in self._current(config.name)[1:]:
+                self._archive(twin.run_id)
                 self._store.client.set_terminated(twin.run_id, "KILLED")
             self._complete(study)
-            self._go_on(study)
+            self._resume(study)
             return study
 
     def _current(self, name: str) -> list[RunRecord]:
         """The studies of this name that are not put aside, oldest first; on a server, when others are seen as well."""
         if self._store.path is None:
             time.sleep(_SETTLED_S)
-        return [run for run in self.studies(name) if ARCHIVED not in run.tags]
+        return [run for run in self.studies(name) if Tag.ARCHIVED not in run.tags]
 
     def _claim(self, study: StudyHandle) -> None:
         """Become the one that runs the study.
@@ -122,21 +106,21 @@ class Tracker(Records):
         Raises:
             StoppedError: another process got it.
         """
-        client, me = self._store.client, ASKING + uuid4().hex
-        client.set_tag(study.run_id, me, study.runner.text())
+        client, me = self._store.client, Tag.REQUEST + uuid4().hex
+        client.set_tag(study.run_id, me, study.owner.text())
         try:
             while True:
                 tags = client.get_run(study.run_id).data.tags
                 _refuse_if_running(_with_tags(tags))
-                others = {name for name in tags if name.startswith(ASKING) and name != me and _asks(tags[name])}
+                others = {name for name in tags if name.startswith(Tag.REQUEST) and name != me and _asks(tags[name])}
                 if not others:
                     break
                 if min(others) < me:
-                    cause = f"the study {study.plan.name} is being begun by another process"
+                    cause = f"the study {study.config.name} is being begun by another process"
                     raise StoppedError(cause, "Wait until it ends, or stop it.")
                 time.sleep(_POLL_S)
-            client.set_tag(study.run_id, HEARTBEAT, f"{time.time():.0f}")
-            client.set_tag(study.run_id, RUNNER, study.runner.text())
+            client.set_tag(study.run_id, Tag.HEARTBEAT, f"{time.time():.0f}")
+            client.set_tag(study.run_id, Tag.OWNER, study.owner.text())
         finally:
             self._drop_tag(study.run_id, me)
 
@@ -149,44 +133,44 @@ class Tracker(Records):
                 raise
 
     def _is_mine(self, study: StudyHandle) -> bool:
-        claim = self._store.client.get_run(study.run_id).data.tags.get(RUNNER, "")
-        return bool(claim == study.runner.text())
+        claim = self._store.client.get_run(study.run_id).data.tags.get(Tag.OWNER, "")
+        return bool(claim == study.owner.text())
 
-    def _go_on(self, study: StudyHandle) -> None:
-        client, plan = self._store.client, study.plan
+    def _resume(self, study: StudyHandle) -> None:
+        client, config = self._store.client, study.config
         tags = {
-            LAST_RUN: str(int(time.time() * 1000)),
-            _TIMES: str(study.times),
-            TOTAL: str(plan.n_trials),
-            _NOTE: descriptions.begun(plan, study.digits.name),
+            Tag.LAST_RUN: str(int(time.time() * 1000)),
+            Tag.TIMES_RUN: str(study.times),
+            Tag.TOTAL: str(config.n_trials),
+            Tag.NOTE: descriptions.begun(config, study.digits.name),
         }
         if study.times == 1:
-            client.set_experiment_tag(self._store.experiment_id, *views.of_study(plan, study.key))
+            client.set_experiment_tag(self._store.experiment_id, *views.of_study(config, study.key))
         self._store.client.log_batch(study.run_id, tags=[RunTag(name, value) for name, value in tags.items()])
         self._store.client.update_run(study.run_id, status="RUNNING")
 
     def _create_study(self, study: StudyHandle, meant: Mapping[str, Any]) -> None:
-        client, plan, digits = self._store.client, study.plan, study.digits
+        client, config, digits = self._store.client, study.config, study.digits
         tags = {
-            LAST_RUN: str(int(time.time() * 1000)),
-            TOTAL: str(plan.n_trials),
-            MEANING: json.dumps(meant),
-            **common_tags(study, STUDY),
-            "mlflow.runName": f"{plan.name} on {digits.name}",
-            DESCRIPTION: plan.description.strip(),
-            _NOTE: descriptions.begun(plan, digits.name),
+            Tag.LAST_RUN: str(int(time.time() * 1000)),
+            Tag.TOTAL: str(config.n_trials),
+            Tag.SIGNATURE: json.dumps(meant),
+            **common_tags(study, Role.STUDY),
+            Tag.NAME: f"{config.name} on {digits.name}",
+            Tag.DESCRIPTION: config.description.strip(),
+            Tag.NOTE: descriptions.begun(config, digits.name),
         }
         client.create_run(self._store.experiment_id, tags=tags)
 
     def _complete(self, study: StudyHandle) -> None:
         """Leave with the study what it has from its beginning, unless all of it is there: the dataset comes last."""
-        client, plan, digits, run_id = self._store.client, study.plan, study.digits, study.run_id
+        client, config, digits, run_id = self._store.client, study.config, study.digits, study.run_id
         run = client.get_run(run_id)
         if run.inputs.dataset_inputs:
             return
-        self._store.patient(log_images)(str(run.info.artifact_uri), digits)
-        params = {"engine": plan.engine, "dataset": digits.name, "design": plan.design.kind}
-        params |= {f"space.{name}": descriptions.brief(values) for name, values in plan.space.parameters().items()}
+        self._store.with_retries(log_images)(str(run.info.artifact_uri), digits)
+        params = {"engine": config.engine, "dataset": digits.name, "design": config.design.kind}
+        params |= {f"space.{name}": descriptions.brief(values) for name, values in config.space.parameters().items()}
         client.log_batch(run_id, params=[Param(name, value) for name, value in params.items()])
         client.log_inputs(run_id, [dataset_input(digits)])
 
@@ -198,8 +182,8 @@ class Tracker(Records):
         """
         with failures():
             if not self._is_mine(study):
-                raise StoppedError(f"another process runs the study {study.plan.name} now", "Leave it to that one.")
-            tags = [RunTag(HEARTBEAT, f"{time.time():.0f}"), *done_tags(done)]
+                raise StoppedError(f"another process runs the study {study.config.name} now", "Leave it to that one.")
+            tags = [RunTag(Tag.HEARTBEAT, f"{time.time():.0f}"), *done_tags(done)]
             self._store.client.log_batch(study.run_id, tags=tags)
 
     def end_study(self, study: StudyHandle, status: str, counts: Mapping[str, int]) -> None:
@@ -211,12 +195,12 @@ class Tracker(Records):
             metrics = [Metric(f"trials_{name}", value, now_ms, study.times) for name, value in counts.items()]
             self._store.client.log_batch(study.run_id, metrics=metrics, tags=done_tags(counts.get("finished")))
             self._store.client.set_terminated(study.run_id, status)
-            self._drop_tag(study.run_id, RUNNER)
+            self._drop_tag(study.run_id, Tag.OWNER)
 
     def describe(self, record: StudyRecord) -> None:
         """Say in the note of a study's own run what was found."""
         with failures():
-            self._store.client.set_tag(record.parent.run_id, _NOTE, descriptions.ended(record))
+            self._store.client.set_tag(record.parent.run_id, Tag.NOTE, descriptions.ended(record))
 
     def log_files(self, run_id: str, paths: Sequence[Path], folder: str | None = None) -> None:
         """Leave files and folders with a run, in the place of those that it has of these names.
@@ -232,9 +216,9 @@ class Tracker(Records):
             for path in paths:
                 if path.is_dir():
                     where = "/".join(part for part in (folder, path.name) if part)
-                    self._store.patient(repository.log_artifacts)(str(path), where)
+                    self._store.with_retries(repository.log_artifacts)(str(path), where)
                 else:
-                    self._store.patient(repository.log_artifact)(str(path), folder)
+                    self._store.with_retries(repository.log_artifact)(str(path), folder)
 
     def archive(self, name: str, keep: Callable[[str], None]) -> bool:
         """Put the study of this name aside, so that the next run begins anew; nothing of it is deleted.
@@ -250,17 +234,17 @@ class Tracker(Records):
             StoppedError: a process is running it.
         """
         with failures(), self._store.alone():
-            current = [run for run in self.studies(name) if ARCHIVED not in run.tags]
+            current = [run for run in self.studies(name) if Tag.ARCHIVED not in run.tags]
             for run in current:
                 _refuse_if_running(run)
             if current:
-                keep(current[0].tags["harness.study_key"])
+                keep(current[0].tags[Tag.STUDY_KEY])
             for run in current:
-                self._put_aside(run.run_id)
+                self._archive(run.run_id)
             return bool(current)
 
-    def _put_aside(self, run_id: str) -> None:
-        self._store.client.set_tag(run_id, ARCHIVED, datetime.now(UTC).isoformat(timespec="seconds"))
+    def _archive(self, run_id: str) -> None:
+        self._store.client.set_tag(run_id, Tag.ARCHIVED, datetime.now(UTC).isoformat(timespec="seconds"))
 
     def close_orphans(self, study: StudyHandle) -> int:
         """Close the runs that processes which are gone left open, of this study and of others; return how many."""
@@ -268,10 +252,10 @@ class Tracker(Records):
             left = list(self._store.search("attributes.status = 'RUNNING'"))
             if not left:
                 return 0
-            alive = {run.tags["harness.study_key"] for run in self.studies() if run.runner is not None}
+            alive = {run.tags[Tag.STUDY_KEY] for run in self.studies() if run.owner is not None}
             closed = 0
             for run in left:
-                key = run.data.tags.get("harness.study_key")
+                key = run.data.tags.get(Tag.STUDY_KEY)
                 is_own = key == study.key and run.info.run_id != study.run_id
                 if is_own or (key is not None and key not in alive):
                     self._store.client.set_terminated(run.info.run_id, "KILLED")
@@ -284,10 +268,10 @@ class Tracker(Records):
         """Record a trial of several trainings as a run of its own, the parent of theirs; return its id."""
         with failures():
             tags = {
-                **common_tags(study, TRIAL),
-                "mlflow.parentRunId": study.run_id,
-                "mlflow.runName": f"trial {number}: {descriptions.label(variant, study.plan, seed=False)}",
-                "harness.trial": str(number),
+                **common_tags(study, Role.TRIAL),
+                Tag.PARENT: study.run_id,
+                Tag.NAME: f"trial {number}: {descriptions.label(variant, study.config, seed=False)}",
+                Tag.TRIAL: str(number),
             }
             run_id = str(self._store.client.create_run(self._store.experiment_id, tags=tags).info.run_id)
             params = [param for param in params_of(variant, study) if param.key != "seed"]
@@ -295,7 +279,7 @@ class Tracker(Records):
             self._store.client.log_inputs(run_id, [dataset_input(study.digits)])
             return run_id
 
-    def take_up_trial(self, run_id: str) -> None:
+    def reopen_trial(self, run_id: str) -> None:
         """Open the run of a trial again that was closed before all its trainings were recorded."""
         with failures():
             self._store.client.update_run(run_id, status="RUNNING")
@@ -313,27 +297,27 @@ class Tracker(Records):
     def renumber(self, run_id: str, number: int) -> None:
         """Tag a run with the number that its trial has now."""
         with failures():
-            self._store.client.set_tag(run_id, "harness.trial", str(number))
+            self._store.client.set_tag(run_id, Tag.TRIAL, str(number))
 
-    def log_outcome(self, study: StudyHandle, parent_id: str, number: int, outcome: Outcome) -> str:
+    def log_outcome(self, study: StudyHandle, parent_id: str, number: int, result: TrainingResult) -> str:
         """Record one trained variant whole, in a handful of calls; return its run id."""
         with failures():
-            started_ms = int(outcome.started_s * 1000)
-            ended_ms = int((outcome.started_s + outcome.duration_s) * 1000)
-            run = self._create_training(study, parent_id, number, outcome.variant, started_ms)
+            started_ms = int(result.started_s * 1000)
+            ended_ms = int((result.started_s + result.duration_s) * 1000)
+            run = self._create_training(study, parent_id, number, result.variant, started_ms)
             run_id = str(run.info.run_id)
             metrics = [
                 Metric(name, value, ended_ms, step)
-                for name, values in (("loss", outcome.losses), ("errors", outcome.errors))
+                for name, values in (("loss", result.losses), ("errors", result.errors))
                 for step, value in enumerate(values.tolist(), start=1)
             ]
-            finals = final_metrics(outcome)
+            finals = final_metrics(result)
             # At step 0, where MLflow's pages draw what has one value as a bar and not as a point on a line.
             metrics += [Metric(name, value, ended_ms, 0) for name, value in finals.items()]
-            tags = [] if np.isfinite(outcome.losses).all() else [RunTag("harness.diverged", "true")]
-            self._store.client.log_batch(run_id, metrics, params_of(outcome.variant, study), tags)
+            tags = [] if np.isfinite(result.losses).all() else [RunTag(Tag.DIVERGED, "true")]
+            self._store.client.log_batch(run_id, metrics, params_of(result.variant, study), tags)
             self._store.client.log_inputs(run_id, [dataset_input(study.digits)])
-            self._store.patient(log_details)(str(run.info.artifact_uri), outcome)
+            self._store.with_retries(log_details)(str(run.info.artifact_uri), result)
             self._store.client.set_terminated(run_id, "FINISHED", ended_ms)
             return run_id
 
@@ -342,7 +326,7 @@ class Tracker(Records):
         with failures():
             now_ms = int(time.time() * 1000)
             run_id = str(self._create_training(study, parent_id, number, variant, now_ms).info.run_id)
-            tags = [RunTag("harness.failure", reason)]
+            tags = [RunTag(Tag.FAILURE, reason)]
             self._store.client.log_batch(run_id, params=params_of(variant, study), tags=tags)
             self._store.client.set_terminated(run_id, "FAILED", now_ms)
             return run_id
@@ -351,11 +335,11 @@ class Tracker(Records):
         self, study: StudyHandle, parent_id: str, number: int, variant: Variant, started_ms: int
     ) -> MlflowRun:
         tags = {
-            **common_tags(study, TRAINING),
-            "mlflow.parentRunId": parent_id,
-            "mlflow.runName": descriptions.label(variant, study.plan),
-            "harness.trial": str(number),
-            "harness.variant": variant.key,
+            **common_tags(study, Role.TRAINING),
+            Tag.PARENT: parent_id,
+            Tag.NAME: descriptions.label(variant, study.config),
+            Tag.TRIAL: str(number),
+            Tag.VARIANT: variant.key,
         }
         run: MlflowRun = self._store.client.create_run(self._store.experiment_id, started_ms, tags)
         return run
@@ -368,14 +352,14 @@ def _with_tags(tags: Mapping[str, str]) -> RunRecord:
 
 def _asks(claim: str) -> bool:
     """Whether a process that asked for a study still does."""
-    runner = Runner.parse(claim)
-    return runner is not None and runner.is_alive(runner.since_s)
+    owner = Owner.parse(claim)
+    return owner is not None and owner.is_alive(owner.since_s)
 
 
 def _refuse_if_running(parent: RunRecord) -> None:
-    if parent.runner is not None:
-        name = parent.tags["harness.study"]
-        raise StoppedError(f"the study {name} is being run by {parent.runner}", "Wait until it ends, or stop it.")
+    if parent.owner is not None:
+        name = parent.tags[Tag.STUDY]
+        raise StoppedError(f"the study {name} is being run by {parent.owner}", "Wait until it ends, or stop it.")
 
 
 def changes(parent: RunRecord, meant: Mapping[str, Any]) -> list[str]:
@@ -385,9 +369,9 @@ def changes(parent: RunRecord, meant: Mapping[str, Any]) -> list[str]:
         parent: the study's own run.
         meant: what its trials would mean now; see :mod:`harness.study.signature`.
     """
-    if MEANING not in parent.tags:
+    if Tag.SIGNATURE not in parent.tags:
         return ["it was recorded by an earlier version of this project"]
-    return signature.differences(json.loads(parent.tags[MEANING]), meant)
+    return signature.differences(json.loads(parent.tags[Tag.SIGNATURE]), meant)
 
 
 def _refuse_if_changed(name: str, parent: RunRecord, meant: Mapping[str, Any]) -> None:

@@ -17,7 +17,7 @@ from distributed import KilledWorker
 from distributed.client import ClosedClientError
 
 from harness.data.digits import Digits
-from harness.engines.training import Outcome
+from harness.engines.training import TrainingResult
 from harness.errors import StoppedError
 from harness.network.variant import Shape, Variant
 from harness.workers.dask_connection import SCHEDULER_S, Tls, checked_address, connect, innermost, security_of, silence
@@ -39,9 +39,9 @@ class _Sent:
     """A batch that the cluster was given."""
 
     variants: list[Variant]
-    future: Future[Batch[Outcome]] = field(default_factory=Future)
+    future: Future[Batch[TrainingResult]] = field(default_factory=Future)
     worker: str = ""
-    task: distributed.Future[Batch[Outcome]] | None = None
+    task: distributed.Future[Batch[TrainingResult]] | None = None
     losses: int = 0
 
 
@@ -104,7 +104,7 @@ class Cluster:
         self._digits = digits
         self._sender.submit(self._patiently, self._be_ready).result()
 
-    def submit(self, variants: Sequence[Variant]) -> Future[Batch[Outcome]]:
+    def submit(self, variants: Sequence[Variant]) -> Future[Batch[TrainingResult]]:
         """Train a batch as soon as a worker is free; its outcomes come in order.
 
         The future ends with a StoppedError where the cluster cannot be reached any more, with a WorkerError where the
@@ -116,7 +116,7 @@ class Cluster:
         self._sender.submit(self._send, sent)
         return sent.future
 
-    def withdraw(self, future: Future[Batch[Outcome]]) -> bool:  # noqa: ARG002 - what local workers can do
+    def withdraw(self, future: Future[Batch[TrainingResult]]) -> bool:  # noqa: ARG002 - what local workers can do
         """Take back a batch that no worker has begun: False, because a cluster's begin them unseen."""
         return False
 
@@ -226,7 +226,7 @@ class Cluster:
 
     # In Dask's thread for callbacks
 
-    def _ended(self, sent: _Sent, task: distributed.Future[Batch[Outcome]]) -> None:
+    def _ended(self, sent: _Sent, task: distributed.Future[Batch[TrainingResult]]) -> None:
         """Hand over what a task gave, or have it sent again where Dask lost it."""
         if self._leaving:
             return

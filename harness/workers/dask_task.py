@@ -10,13 +10,13 @@ from harness import provenance
 from harness.data.digits import Digits
 from harness.engines import registry, training
 from harness.engines.contract import Engine
-from harness.engines.training import Outcome
+from harness.engines.training import TrainingResult
 from harness.errors import StoppedError
 from harness.network.variant import TRACE_VERSION, Shape, Variant
 from harness.workers.local import (
     Batch,
     WorkerError,
-    give_way,
+    lower_priority,
     train,
     warm,
 )
@@ -48,13 +48,13 @@ _training = threading.Lock()
 _yielding = threading.local()
 
 
-def _give_way() -> None:
+def _lower_priority() -> None:
     """Let this thread, and those that TensorFlow starts from it, yield to who hands out work and records what is done.
 
     The thread that talks to the scheduler does not yield.
     """
     if not hasattr(_yielding, "begun"):
-        give_way()
+        lower_priority()
         _yielding.begun = True
 
 
@@ -66,7 +66,7 @@ def warm_up(engine: str, shape: Shape | None) -> None:
     """
 
     def load() -> None:
-        _give_way()
+        _lower_priority()
         with _training:
             warm(engine, shape)
 
@@ -85,7 +85,9 @@ def _engine(name: str, digits: Digits) -> Engine:
     return _made[key]
 
 
-def train_batch(engine: str, digits: Digits, variants: Sequence[Variant], wanted: dict[str, str]) -> Batch[Outcome]:
+def train_batch(
+    engine: str, digits: Digits, variants: Sequence[Variant], wanted: dict[str, str]
+) -> Batch[TrainingResult]:
     """Train a batch on this worker.
 
     Raises:
@@ -96,6 +98,6 @@ def train_batch(engine: str, digits: Digits, variants: Sequence[Variant], wanted
     if differing := differences(wanted, facts()):
         cause = f"a worker of {socket.gethostname()} is not made as the study's machine is: {differing}"
         raise StoppedError(cause, "Stop it, or install the same versions there (docs/cluster.md); then run again.")
-    _give_way()
+    _lower_priority()
     with _training:
         return train(_engine(engine, digits), digits, variants, training.run)

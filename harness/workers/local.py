@@ -23,7 +23,7 @@ from harness import startup
 from harness.data.digits import Digits
 from harness.engines import registry
 from harness.engines.contract import Engine
-from harness.engines.training import Outcome
+from harness.engines.training import TrainingResult
 from harness.errors import StoppedError
 from harness.network.variant import Shape, Variant
 
@@ -45,7 +45,7 @@ class WorkerError(Exception):
     """What went wrong while a worker trained a batch."""
 
 
-class UnmadeError(WorkerError):
+class EngineStartError(WorkerError):
     """A worker that could not make its engine, and why."""
 
 
@@ -57,7 +57,7 @@ class WorkerLostError(Exception):
 class Batch(Generic[T]):
     """What a worker's task gave, and when it was at it, seconds since 1970."""
 
-    outcomes: list[T]
+    results: list[T]
     began_s: float
     ended_s: float
 
@@ -72,10 +72,10 @@ class Pool(Protocol):
     def load(self, digits: Digits) -> None:
         """Give every worker the images; before the first batch."""
 
-    def submit(self, variants: Sequence[Variant]) -> Future[Batch[Outcome]]:
+    def submit(self, variants: Sequence[Variant]) -> Future[Batch[TrainingResult]]:
         """Train a batch as soon as a worker is free; its outcomes come in order."""
 
-    def withdraw(self, future: Future[Batch[Outcome]]) -> bool:
+    def withdraw(self, future: Future[Batch[TrainingResult]]) -> bool:
         """Take back a batch that no worker has begun; False if one has, or if that cannot be known."""
 
 
@@ -97,16 +97,16 @@ def train(engine: Engine | Exception, digits: Digits, variants: Sequence[Variant
     """
     began_s = time.time()
     if isinstance(engine, Exception):
-        raise UnmadeError(f"the engine cannot be made: {type(engine).__name__}: {engine}")
+        raise EngineStartError(f"the engine cannot be made: {type(engine).__name__}: {engine}")
     try:
-        outcomes = task(engine, digits, variants)
+        results = task(engine, digits, variants)
     except (Exception, SystemExit) as error:
         # As one that every process can read: some of TensorFlow's do not survive being sent.
         raise WorkerError(f"{type(error).__name__}: {error}") from error
-    return Batch(outcomes, began_s, time.time())
+    return Batch(results, began_s, time.time())
 
 
-def made(engine: str, digits: Digits) -> Engine | Exception:
+def make_engine(engine: str, digits: Digits) -> Engine | Exception:
     """The engine for these images, or why it cannot be made."""
     try:
         return registry.make(engine, digits)
@@ -114,7 +114,7 @@ def made(engine: str, digits: Digits) -> Engine | Exception:
         return error
 
 
-def give_way() -> None:
+def lower_priority() -> None:
     """Yield to the process that hands out work and records what is done, where the system knows such a thing."""
     if hasattr(os, "nice"):
         os.nice(_NICE)
@@ -122,7 +122,7 @@ def give_way() -> None:
 
 def warm(engine: str, shape: Shape | None) -> None:
     """Load what takes seconds; whatever fails here fails again, and is told, with the first batch."""
-    startup.load_much()
+    startup.reduce_garbage_collection()
     with suppress(Exception):
         registry.start(engine, shape)
 
@@ -131,12 +131,12 @@ def _work(connection: Connection, engine: str, shape: Shape | None, task: Task[A
     """A worker's life: load what takes seconds, take the images, then train what is sent until nothing more can be."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)  # which comes to a whole group: the coordinator decides
-    give_way()
+    lower_priority()
     threading.Thread(target=_end_with_the_parent, daemon=True).start()
     warm(engine, shape)
     with suppress(EOFError, BrokenPipeError, ConnectionResetError):
         digits: Digits = connection.recv()
-        own = made(engine, digits)
+        own = make_engine(engine, digits)
         while True:
             connection.send(_answer(own, digits, connection.recv(), task))
 
@@ -176,7 +176,7 @@ def without_interrupts() -> Iterator[None]:
 
 
 @dataclass(frozen=True)
-class _Job:
+class _Request:
     variants: list[Variant]
     future: Future[Batch[Any]]
 
@@ -189,12 +189,12 @@ class _Worker:
 
     def __init__(
         self,
-        jobs: SimpleQueue[_Job | None],
+        jobs: SimpleQueue[_Request | None],
         launch: Callable[[], tuple[BaseProcess, Connection]],
         images: Callable[[], Digits],
         retries: int,
     ) -> None:
-        self._jobs, self._launch, self._images, self._retries = jobs, launch, images, retries
+        self._requests, self._launch, self._images, self._retries = jobs, launch, images, retries
         self._ending = self._has_images = False
         self._process, self._connection = launch()
         self._thread = threading.Thread(target=self._serve, daemon=True)
@@ -212,19 +212,19 @@ class _Worker:
         self._connection.close()
 
     def _serve(self) -> None:
-        while (job := self._jobs.get()) is not None:
-            if not job.future.set_running_or_notify_cancel():
+        while (request := self._requests.get()) is not None:
+            if not request.future.set_running_or_notify_cancel():
                 continue
             try:
-                answer = self._trained(job.variants)
+                answer = self._trained(request.variants)
             except OSError as error:
                 answer = StoppedError(f"no worker can be started: {error}", "Run again; what was recorded is kept.")
             except Exception as error:  # noqa: BLE001 - a future must not stay open for ever
                 answer = WorkerError(f"{type(error).__name__}: {error}")
             if isinstance(answer, BaseException):
-                job.future.set_exception(answer)
+                request.future.set_exception(answer)
             else:
-                job.future.set_result(answer)
+                request.future.set_result(answer)
 
     def _trained(self, variants: list[Variant]) -> Batch[Any] | BaseException:
         """What the process answers; one that dies is begun anew and asked again."""
@@ -295,13 +295,13 @@ class Workers(Generic[T]):
         self.count = count
         self._life = (engine, shape, task)
         self._digits: Digits | None = None
-        self._jobs: SimpleQueue[_Job | None] = SimpleQueue()
+        self._requests: SimpleQueue[_Request | None] = SimpleQueue()
         self._launching = threading.Lock()
         self._workers: list[_Worker] = []
         try:
             with without_interrupts():
                 for _ in range(count):
-                    self._workers.append(_Worker(self._jobs, self._launch, self._loaded, retries))
+                    self._workers.append(_Worker(self._requests, self._launch, self._loaded, retries))
         except OSError as error:
             self._end()
             raise StoppedError(f"no worker can be started: {error}", "Run again, or with fewer --workers.") from error
@@ -331,7 +331,7 @@ class Workers(Generic[T]):
         workers died of it, a :class:`StoppedError` where no worker can be started any more.
         """
         future: Future[Batch[T]] = Future()
-        self._jobs.put(_Job(list(variants), future))
+        self._requests.put(_Request(list(variants), future))
         return future
 
     def withdraw(self, future: Future[Batch[T]]) -> bool:
@@ -340,7 +340,7 @@ class Workers(Generic[T]):
 
     def _end(self) -> None:
         for worker in self._workers:
-            self._jobs.put(None)
+            self._requests.put(None)
             worker.end()
         for worker in self._workers:
             worker.join()

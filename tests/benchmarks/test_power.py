@@ -29,7 +29,7 @@ VARIANTS = [BASELINE.model_copy(update={"seed": seed, "epochs": 2}) for seed in 
 def trained(name: str, digits: Digits) -> list[list[float]]:
     with Workers(1, power.ENGINE, faults.task(name)) as workers:
         workers.load(digits)
-        return [one.losses.tolist() for one in workers.submit(VARIANTS).result().outcomes]
+        return [one.losses.tolist() for one in workers.submit(VARIANTS).result().results]
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +37,7 @@ def clean(digits: Digits) -> list[list[float]]:
     """Losses where nothing is planted."""
     with Workers(1, power.ENGINE, train) as workers:
         workers.load(digits)
-        return [one.losses.tolist() for one in workers.submit(VARIANTS).result().outcomes]
+        return [one.losses.tolist() for one in workers.submit(VARIANTS).result().results]
 
 
 @pytest.mark.slow
@@ -74,7 +74,7 @@ def test_every_fault_that_is_planted_changes_training(
 def test_variants_come_back_without_what_was_changed(digits: Digits) -> None:
     with Workers(1, power.ENGINE, faults.task("rate-0.5")) as workers:
         workers.load(digits)
-        variants: list[Variant] = [one.variant for one in workers.submit(VARIANTS).result().outcomes]
+        variants: list[Variant] = [one.variant for one in workers.submit(VARIANTS).result().results]
     assert variants == VARIANTS
 
 

@@ -30,9 +30,9 @@ def test_a_study_is_run_from_nothing_and_watched_and_a_users_own_store_is_not_wr
 
 
 def test_what_the_naive_way_is_told_of_the_default_study_is_so() -> None:
-    plan = files.load("variants")
-    variants = [plan.variant(point) for point in plan.points()]
-    assert plan.n_trials == whole.TRIALS
+    config = files.load("variants")
+    variants = [config.variant(point) for point in config.points()]
+    assert config.n_trials == whole.TRIALS
     apart = sum(variant.epochs for variant in variants)
     shared = sum(max(variant.epochs for variant in group) for group in by_training(variants))
     assert (apart, shared) == whole.EPOCHS

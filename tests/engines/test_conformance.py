@@ -11,9 +11,9 @@ import pytest
 
 from harness.data.digits import Digits
 from harness.engines import conformance, registry
-from harness.engines.conformance import BrokenError, Rule
+from harness.engines.conformance import ContractError, Rule
 from harness.engines.contract import Engine, OnEpoch
-from harness.engines.history import Trajectory
+from harness.engines.history import TrainingHistory
 from harness.network.variant import Variant
 
 
@@ -34,7 +34,7 @@ class Changed:
 
     def train(
         self, variants: Sequence[Variant], *, snapshots: Collection[int] = (), on_epoch: OnEpoch | None = None
-    ) -> list[Trajectory]:
+    ) -> list[TrainingHistory]:
         asked = [variant.model_copy(update=self._before) for variant in variants]
         trained = self._engine.train(asked, snapshots=snapshots, on_epoch=on_epoch)
         return [replace(one, variant=variant, **self._after) for one, variant in zip(trained, variants, strict=True)]
@@ -58,7 +58,7 @@ class Changed:
 def test_an_engine_that_does_something_else_is_found_out(
     rule: Rule, before: dict[str, Any], after: dict[str, Any], digits: Digits
 ) -> None:
-    with pytest.raises(BrokenError):
+    with pytest.raises(ContractError):
         rule(Changed(digits, before, after), digits)
 
 
@@ -71,7 +71,7 @@ class Drifting(Changed):
 
     def train(
         self, variants: Sequence[Variant], *, snapshots: Collection[int] = (), on_epoch: OnEpoch | None = None
-    ) -> list[Trajectory]:
+    ) -> list[TrainingHistory]:
         self._calls += 1
         trained = super().train(variants, snapshots=snapshots, on_epoch=on_epoch)
         return [replace(one, losses=one.losses + 1e-9 * self._calls) for one in trained]
@@ -79,7 +79,7 @@ class Drifting(Changed):
 
 @pytest.mark.parametrize("rule", [conformance.repeats, conformance.prefixes, conformance.reports])
 def test_an_engine_that_does_not_repeat_is_found_out(rule: Rule, digits: Digits) -> None:
-    with pytest.raises(BrokenError):
+    with pytest.raises(ContractError):
         rule(Drifting(digits), digits)
 
 

@@ -5,23 +5,23 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.engines.history import Snapshot, Trajectory, wrong_images
+from harness.engines.history import Snapshot, TrainingHistory, wrong_images
 from harness.network.variant import Variant
 
 
-def trajectory(errors: list[int], kept: list[int]) -> Trajectory:
+def history(errors: list[int], kept: list[int]) -> TrainingHistory:
     snapshots = {epoch: Snapshot((), np.full((1, 10), float(epoch), np.float32)) for epoch in kept}
     losses = np.arange(len(errors), dtype=float)
-    return Trajectory(Variant(epochs=len(errors)), losses, np.array(errors), snapshots, 1.0)
+    return TrainingHistory(Variant(epochs=len(errors)), losses, np.array(errors), snapshots, 1.0)
 
 
 @pytest.mark.parametrize(("errors", "first"), [([3, 0, 2, 0], 2), ([0], 1), ([5, 4], None)])
 def test_the_first_zero_epoch_counts_from_one(errors: list[int], first: int | None) -> None:
-    assert trajectory(errors, [len(errors)]).first_zero_epoch == first
+    assert history(errors, [len(errors)]).first_zero_epoch == first
 
 
 def test_a_prefix_ends_where_it_was_cut() -> None:
-    whole = trajectory([3, 2, 0, 1], [2, 4])
+    whole = history([3, 2, 0, 1], [2, 4])
     short = whole.prefix(2)
     assert short.variant.epochs == 2
     assert short.errors.tolist() == [3, 2]
@@ -33,7 +33,7 @@ def test_a_prefix_ends_where_it_was_cut() -> None:
 
 def test_a_prefix_without_a_snapshot_is_refused() -> None:
     with pytest.raises(KeyError):
-        trajectory([3, 2, 0], [3]).prefix(2)
+        history([3, 2, 0], [3]).prefix(2)
 
 
 @given(st.integers(0, 9), st.sampled_from([np.nan, np.inf, -np.inf]))

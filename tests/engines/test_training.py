@@ -38,30 +38,30 @@ def test_variants_that_differ_in_epochs_alone_share_a_training(variants: list[Va
 def test_what_is_read_off_one_training_is_what_each_alone_gives(graph: Engine, digits: Digits) -> None:
     variants = [Variant(epochs=2), Variant(epochs=1, seed=5), Variant(epochs=3), Variant(epochs=1)]
     together = training.run(graph, digits, variants)
-    assert [outcome.variant for outcome in together] == variants
-    assert [outcome.shared_by for outcome in together] == [3, 1, 3, 3]
-    for outcome, variant in zip(together, variants, strict=True):
+    assert [result.variant for result in together] == variants
+    assert [result.shared_by for result in together] == [3, 1, 3, 3]
+    for result, variant in zip(together, variants, strict=True):
         [alone] = training.run(graph, digits, [variant])
-        assert np.array_equal(outcome.losses, alone.losses)
-        assert np.array_equal(outcome.errors, alone.errors)
-        assert np.array_equal(outcome.wrong, alone.wrong)
-        assert np.array_equal(outcome.logits_1015, alone.logits_1015)
-        assert outcome.softmax == alone.softmax
+        assert np.array_equal(result.losses, alone.losses)
+        assert np.array_equal(result.errors, alone.errors)
+        assert np.array_equal(result.wrong, alone.wrong)
+        assert np.array_equal(result.logits_1015, alone.logits_1015)
+        assert result.softmax == alone.softmax
 
 
 def test_an_outcome_counts_its_wrong_images(graph: Engine, digits: Digits) -> None:
-    [outcome] = training.run(graph, digits, [Variant(epochs=2)])
-    assert outcome.final_errors == len(outcome.wrong) == outcome.errors[-1]
-    assert outcome.final_loss == outcome.losses[-1]
-    assert outcome.first_zero_epoch is None
-    assert outcome.duration_s > 0
+    [result] = training.run(graph, digits, [Variant(epochs=2)])
+    assert result.final_errors == len(result.wrong) == result.errors[-1]
+    assert result.final_loss == result.losses[-1]
+    assert result.first_zero_epoch is None
+    assert result.duration_s > 0
 
 
 def test_an_outcome_in_json_has_null_for_what_is_not_finite(
     graph: Engine, digits: Digits, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    [outcome] = training.run(graph, digits, [Variant(epochs=1)])
-    write_json("-", replace(outcome, losses=np.array([np.nan])).as_json())
+    [result] = training.run(graph, digits, [Variant(epochs=1)])
+    write_json("-", replace(result, losses=np.array([np.nan])).as_json())
     written = json.loads(capsys.readouterr().out)
     assert written["schema"] == 1
     assert written["losses"] == [None]

@@ -60,12 +60,12 @@ def test_workers_give_what_this_process_gives(xla: XlaEngine, digits: Digits) ->
     with Workers(2, "xla", training.run) as workers:
         workers.load(digits)
         futures = [workers.submit(chunk) for chunk in (variants[:1], variants[1:], variants)]
-        outcomes = [outcome for future in futures for outcome in future.result(timeout=120).outcomes]
-    for outcome, other in zip(outcomes, 2 * expected, strict=True):
-        assert np.array_equal(outcome.losses, other.losses)
-        assert np.array_equal(outcome.errors, other.errors)
-        assert np.array_equal(outcome.logits_1015, other.logits_1015)
-        assert outcome.softmax == other.softmax
+        results = [result for future in futures for result in future.result(timeout=120).results]
+    for result, other in zip(results, 2 * expected, strict=True):
+        assert np.array_equal(result.losses, other.losses)
+        assert np.array_equal(result.errors, other.errors)
+        assert np.array_equal(result.logits_1015, other.logits_1015)
+        assert result.softmax == other.softmax
 
 
 def test_a_shape_is_compiled_once_and_can_be_before_there_are_images(digits: Digits) -> None:

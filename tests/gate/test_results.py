@@ -9,7 +9,7 @@ from junitparser import Error, Failure, JUnitXml
 
 from harness.errors import DataError, ExitStatus
 from harness.gate import results, run
-from harness.gate.run import Result
+from harness.gate.run import GateResult
 from harness.gate.verdict import STATUSES, Check, Verdict, overall
 
 
@@ -17,9 +17,9 @@ def check(name: str, verdict: Verdict) -> Check:
     return Check(name, verdict, "this | that", "something\nelse", "quite", "behind the sofa", 2.0, {"n": 3})
 
 
-def result(*verdicts: Verdict) -> Result:
+def result(*verdicts: Verdict) -> GateResult:
     checks = [check(f"check {number}", verdict) for number, verdict in enumerate(verdicts)]
-    return Result(checks, overall(checks), "xla", "lab-5000", [1, 2], [60, None], [20, 30], 12.0)
+    return GateResult(checks, overall(checks), "xla", "lab-5000", [1, 2], [60, None], [20, 30], 12.0)
 
 
 @pytest.mark.parametrize(

@@ -13,18 +13,18 @@ from scipy.stats import ks_2samp
 from harness.data.digits import Digits
 from harness.engines import registry
 from harness.engines.contract import Engine
-from harness.engines.history import Trajectory
+from harness.engines.history import TrainingHistory
 from harness.gate import reference
 from harness.network.random_streams import initial_weights
 from harness.network.variant import AdamKind, Variant
 
 
-def printed(trained: Trajectory) -> dict[int, str]:
+def printed(trained: TrainingHistory) -> dict[int, str]:
     """The losses of the epochs that the lab's page shows, as it shows them."""
     return {epoch: f"{trained.losses[epoch - 1]:.4f}" for epoch in (1, 2, 3, 38, 39, 40)}
 
 
-Train = Callable[[str, AdamKind], Trajectory]
+Train = Callable[[str, AdamKind], TrainingHistory]
 
 
 @pytest.fixture(scope="module")
@@ -32,9 +32,9 @@ def train(lab: Digits) -> Train:
     """Trains the lab's variant on its images with an engine and an Adam; the same again is what it was before."""
 
     @cache
-    def trained(name: str, adam: AdamKind) -> Trajectory:
-        [trajectory] = registry.make(name, lab).train([Variant(epochs=40, adam=adam)])
-        return trajectory
+    def trained(name: str, adam: AdamKind) -> TrainingHistory:
+        [history] = registry.make(name, lab).train([Variant(epochs=40, adam=adam)])
+        return history
 
     return trained
 
@@ -103,7 +103,7 @@ def test_xla_is_no_farther_from_graph_than_graph_is_from_itself_with_noise_of_on
     monkeypatch.setattr(module, "initial_weights", noisy)
     control = graph.train(variants)
 
-    def distances(trained: list[Trajectory]) -> NDArray[np.float64]:
+    def distances(trained: list[TrainingHistory]) -> NDArray[np.float64]:
         pairs = zip(trained, exact, strict=True)
         return np.array([np.abs(one.losses - other.losses).max() for one, other in pairs])
 
@@ -126,15 +126,15 @@ def test_where_rounding_decides_xla_and_graph_have_the_same_distribution_over_se
         assert ks_2samp(both[0], both[1]).pvalue > 0.001
 
 
-def _last_errors(trained: Trajectory) -> float:
+def _last_errors(trained: TrainingHistory) -> float:
     return float(trained.errors[-1])
 
 
-def _late_errors(trained: Trajectory) -> float:
+def _late_errors(trained: TrainingHistory) -> float:
     return float(trained.errors[-5:].mean())
 
 
-def _last_loss(trained: Trajectory) -> float:
+def _last_loss(trained: TrainingHistory) -> float:
     return float(trained.losses[-1])
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from harness.data.digits import OPTDIGITS_NAME, Digits
 from harness.engines import registry
-from harness.engines.history import Snapshot, Trajectory
+from harness.engines.history import Snapshot, TrainingHistory
 from harness.lab import results
 from harness.lab.results import Lab
 from harness.network.softmax import my_softmax
@@ -40,10 +40,10 @@ def test_on_the_labs_images_all_is_as_published_but_what_is_of_another_state_of_
 def test_the_published_logits_are_of_no_epoch_of_the_training_that_prints_the_published_log(found: Lab) -> None:
     epoch, distance = found.nearest()
     published = np.array(results.PUBLISHED_LOGITS, float)
-    here = found.trajectory.snapshots[epoch].logits[1015]
+    here = found.history.snapshots[epoch].logits[1015]
     assert distance == pytest.approx(np.abs(here - published).max())
     assert all(
-        np.abs(snapshot.logits[1015] - published).max() >= distance for snapshot in found.trajectory.snapshots.values()
+        np.abs(snapshot.logits[1015] - published).max() >= distance for snapshot in found.history.snapshots.values()
     )
     # Published with two decimals; 1.06 was seen, so no rounding of another machine makes them the same.
     assert distance > 0.5
@@ -80,17 +80,17 @@ def test_numbers_are_compared_by_their_printed_digits(
 def test_the_two_states_are_read_off_one_training(found: Lab) -> None:
     assert [state.epochs for state in found.states] == [40, 100]
     for state in found.states:
-        assert len(state.wrong) == found.trajectory.errors[state.epochs - 1]
-        assert state.loss == found.trajectory.losses[state.epochs - 1]
+        assert len(state.wrong) == found.history.errors[state.epochs - 1]
+        assert state.loss == found.history.losses[state.epochs - 1]
         assert np.flatnonzero(state.predicted != found.digits.labels).tolist() == state.wrong.tolist()
         assert state.probabilities == pytest.approx(my_softmax(state.logits.astype(float)), rel=1e-5)  # of float32
 
 
 def test_an_image_whose_logits_are_no_numbers_is_taken_for_no_digit(found: Lab) -> None:
-    logits = found.trajectory.final.logits.copy()
+    logits = found.history.final.logits.copy()
     logits[3] = np.nan
-    final = Snapshot(found.trajectory.final.weights, logits)
-    broken = Trajectory(Variant(epochs=1), np.array([np.nan]), np.array([1]), {1: final}, 1.0)
+    final = Snapshot(found.history.final.weights, logits)
+    broken = TrainingHistory(Variant(epochs=1), np.array([np.nan]), np.array([1]), {1: final}, 1.0)
     state = results.state(found.digits, broken, 1)
     assert state.predicted[3] == -1
     assert 3 in state.wrong

@@ -55,7 +55,7 @@ class Row:
     metrics: dict[str, float]
     losses: list[float]
     errors: list[int]
-    outcome: dict[str, Any]
+    result: dict[str, Any]
 
     @property
     def rate(self) -> float:
@@ -92,9 +92,9 @@ def read(folder: Path) -> list[Row]:
                 ]
                 for name in ("loss", "errors")
             )
-            [outcome] = (folder / "mlartifacts").glob(f"**/{run_id}/artifacts/outcome.json")
+            [result] = (folder / "mlartifacts").glob(f"**/{run_id}/artifacts/outcome.json")
             counts = [int(count) for count in errors]
-            details = json.loads(outcome.read_text())
+            details = json.loads(result.read_text())
             found.append(Row(run_id, int(tags["harness.trial"]), params, latest, losses, counts, details))
     return sorted(found, key=lambda row: row.trial)
 

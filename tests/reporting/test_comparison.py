@@ -18,12 +18,12 @@ from scipy import stats as scipy_stats
 
 from harness.data.digits import Digits
 from harness.engines import registry, xla
-from harness.engines.history import Trajectory, wrong_images
+from harness.engines.history import TrainingHistory, wrong_images
 from harness.errors import ExitStatus, UsageError
 from harness.network.random_streams import initial_weights
 from harness.network.variant import Variant
 from harness.reporting import comparison, comparison_inputs, comparison_statistics, comparison_text, report
-from harness.reporting.comparison import Comparison, Verdict
+from harness.reporting.comparison import Comparison, ComparisonVerdict
 from harness.reporting.comparison_statistics import FAMILY_LEVEL
 from harness.tracking.reader import RunRecord, StudyRecord
 from tests.support import Harness
@@ -74,12 +74,12 @@ def run(
     )
 
 
-def recorded(trajectories: Iterable[Trajectory], labels: NDArray[np.integer]) -> StudyRecord:
+def recorded(histories: Iterable[TrainingHistory], labels: NDArray[np.integer]) -> StudyRecord:
     """Trainings as a study of the baseline records them, whatever they are, read off at every number of epochs."""
     runs: list[RunRecord] = []
-    for trajectory in trajectories:
+    for history in histories:
         for epochs in EPOCHS:
-            part = trajectory.prefix(epochs)
+            part = history.prefix(epochs)
             seed, wrong = part.variant.seed, wrong_images(part.final.logits, labels)
             made = run(len(runs), len(wrong), part.first_zero_epoch, seed=seed, epochs=epochs)
             runs.append(replace(made, wrong_images=tuple(wrong.tolist())))
@@ -156,7 +156,7 @@ def false_alarms(draws: Iterator[tuple[Floats, Floats, Floats, Floats]], *, is_p
 @pytest.mark.slow
 def test_a_study_and_itself_do_not_differ(clean: StudyRecord) -> None:
     found = compared(clean, clean)
-    assert found.verdict is Verdict.NO_DIFFERENCE
+    assert found.verdict is ComparisonVerdict.NO_DIFFERENCE
     assert found.verdict.exit_status == ExitStatus.OK
     assert found.reasons == ("every number is the same, for all of 32 seeds",)
     assert all(row.images and (row.images.only_a, row.images.only_b) == (0, 0) for row in found.rows)
@@ -166,7 +166,7 @@ def test_a_study_and_itself_do_not_differ(clean: StudyRecord) -> None:
 def test_half_the_learning_rate_recorded_as_the_baseline_is_worse(clean: StudyRecord, halved: StudyRecord) -> None:
     clean = some(clean, FEWER_SEEDS)
     found = compared(clean, halved)
-    assert found.verdict is Verdict.WORSE
+    assert found.verdict is ComparisonVerdict.WORSE
     assert found.verdict.exit_status == ExitStatus.NEGATIVE
     assert found.errors.is_paired
     # The size by other means: the curves' own means.
@@ -181,7 +181,7 @@ def test_half_the_learning_rate_recorded_as_the_baseline_is_worse(clean: StudyRe
     assert 20 < found.first_zero.difference.low < found.first_zero.difference.value < 50
     # The other way round it is better.
     back = compared(halved, clean)
-    assert back.verdict is Verdict.BETTER
+    assert back.verdict is ComparisonVerdict.BETTER
     assert back.verdict.exit_status == ExitStatus.OK
     assert back.errors.difference.value == -found.errors.difference.value
     assert all(finding.p_family < 0.001 for finding in (*found.findings, *back.findings))
@@ -191,12 +191,12 @@ def test_half_the_learning_rate_recorded_as_the_baseline_is_worse(clean: StudyRe
 def test_it_is_found_with_other_seeds_and_with_eight(clean: StudyRecord, halved: StudyRecord) -> None:
     unpaired = compared(some(clean, range(1, 9)), some(halved, range(9, 17)))
     assert not unpaired.errors.is_paired
-    assert unpaired.verdict is Verdict.WORSE
+    assert unpaired.verdict is ComparisonVerdict.WORSE
     paired = compared(some(clean, range(1, 9)), some(halved, range(1, 9)))
     assert paired.errors.is_paired
-    assert paired.verdict is Verdict.WORSE
+    assert paired.verdict is ComparisonVerdict.WORSE
     few = compared(some(clean, range(1, 8)), some(halved, range(1, 8)))
-    assert few.verdict is Verdict.CANNOT_TELL
+    assert few.verdict is ComparisonVerdict.CANNOT_TELL
     assert few.verdict.exit_status == ExitStatus.USAGE
 
 
@@ -205,7 +205,7 @@ def test_studies_that_noise_in_the_last_bit_keeps_apart_are_not_told_apart(
     clean: StudyRecord, noisy: StudyRecord
 ) -> None:
     found = compared(clean, noisy)
-    assert found.verdict is Verdict.NO_DIFFERENCE
+    assert found.verdict is ComparisonVerdict.NO_DIFFERENCE
     assert [finding.is_found for finding in found.findings] == [False, False]
 
 
@@ -269,7 +269,7 @@ def grid(errors: Callable[[int], int], zero: Callable[[int], int | None], seeds:
 
 def test_fewer_errors_but_a_later_zero_is_mixed_and_counts_as_worse() -> None:
     found = compared(grid(lambda seed: 20 + seed, lambda _: 50), grid(lambda seed: 10 + seed, lambda _: 60))
-    assert found.verdict is Verdict.MIXED
+    assert found.verdict is ComparisonVerdict.MIXED
     assert found.verdict.exit_status == ExitStatus.NEGATIVE
     assert found.reasons[0].startswith("errors at the last epoch: fewer in B, on average 23.5 in A and 13.5 in B")
     assert found.reasons[1].startswith("first zero epoch: later in B, on average 50 in A and 60 in B")
@@ -277,7 +277,7 @@ def test_fewer_errors_but_a_later_zero_is_mixed_and_counts_as_worse() -> None:
 
 def test_trainings_that_no_longer_reach_zero_count_as_the_last() -> None:
     found = compared(grid(lambda _: 0, lambda _: 90), grid(lambda _: 0, lambda _: None))
-    assert found.verdict is Verdict.WORSE
+    assert found.verdict is ComparisonVerdict.WORSE
     assert (found.first_zero.mean_a, found.first_zero.mean_b) == (90, 100)
     [row] = found.rows
     assert row.reached == (8, 0)
@@ -311,7 +311,7 @@ def test_a_variant_with_large_numbers_does_not_outweigh_the_others() -> None:
 
     # What diverges at 0.1 is chance, up or down by hundreds; ten errors more at 0.001 are not.
     found = compared(two(10, lambda seed: 2500 + 50 * (seed % 7)), two(26, lambda seed: 2500 + 50 * (seed * 3 % 7)))
-    assert found.verdict is Verdict.WORSE
+    assert found.verdict is ComparisonVerdict.WORSE
 
 
 def test_studies_without_a_seed_in_common_are_compared_as_groups() -> None:
@@ -319,7 +319,7 @@ def test_studies_without_a_seed_in_common_are_compared_as_groups() -> None:
     found = compared(a, b)
     assert not found.errors.is_paired
     assert (found.errors.n_a, found.errors.n_b) == (8, 8)
-    assert found.verdict is Verdict.WORSE  # 8 to 15 errors after 0 to 7
+    assert found.verdict is ComparisonVerdict.WORSE  # 8 to 15 errors after 0 to 7
     assert found.rows[0].images is not None
     assert found.rows[0].images.n == 0
 
@@ -328,28 +328,28 @@ def test_pairs_are_enough_where_one_study_has_more_seeds() -> None:
     found = compared(grid(lambda _: 5, lambda _: 50, range(8)), grid(lambda _: 5, lambda _: 50, range(40)))
     assert found.errors.is_paired
     assert found.errors.n_b == 8
-    assert found.verdict is Verdict.NO_DIFFERENCE
+    assert found.verdict is ComparisonVerdict.NO_DIFFERENCE
 
 
-@pytest.mark.parametrize(("n", "verdict"), [(4, Verdict.CANNOT_TELL), (5, Verdict.WORSE)])
-def test_too_few_seeds_cannot_tell_even_where_everything_differs(n: int, verdict: Verdict) -> None:
+@pytest.mark.parametrize(("n", "verdict"), [(4, ComparisonVerdict.CANNOT_TELL), (5, ComparisonVerdict.WORSE)])
+def test_too_few_seeds_cannot_tell_even_where_everything_differs(n: int, verdict: ComparisonVerdict) -> None:
     a, b = grid(lambda _: 0, lambda _: 50, range(n)), grid(lambda _: 900, lambda _: None, range(n, 2 * n))
     found = compared(a, b)
     assert found.verdict is verdict
-    if verdict is Verdict.CANNOT_TELL:
+    if verdict is ComparisonVerdict.CANNOT_TELL:
         assert "too few for any difference to be found: 4 and 4 seeds" in found.reasons[0]
 
 
 def test_one_run_and_itself_do_not_differ_and_have_no_interval() -> None:
     one = grid(lambda _: 3, lambda _: None, range(1))
     found = compared(one, one)
-    assert found.verdict is Verdict.NO_DIFFERENCE
+    assert found.verdict is ComparisonVerdict.NO_DIFFERENCE
     assert math.isnan(found.errors.difference.low)
     assert "nan" not in comparison_text.markdown(found)
 
 
 RUN = st.tuples(st.integers(0, 9), st.sampled_from([1, 5, 9]), st.integers(0, 3), st.integers(1, 9) | st.none())
-MIRRORED = {Verdict.WORSE: Verdict.BETTER, Verdict.BETTER: Verdict.WORSE}
+MIRRORED = {ComparisonVerdict.WORSE: ComparisonVerdict.BETTER, ComparisonVerdict.BETTER: ComparisonVerdict.WORSE}
 
 
 @pytest.mark.slow
@@ -382,9 +382,9 @@ def test_images_wrong_in_one_alone_are_described_and_decide_nothing() -> None:
     a, b = grid(lambda _: 3, lambda _: None), grid(lambda _: 3, lambda _: None)
     b = study(replace(run, wrong_images=tuple(range(100, 140))) for run in b.trainings)
     found = compared(a, b)
-    assert found.verdict is Verdict.NO_DIFFERENCE
+    assert found.verdict is ComparisonVerdict.NO_DIFFERENCE
     images = found.rows[0].images
-    assert images == comparison.Images(n=8, only_a=24, only_b=320, below_5=8)
+    assert images == comparison.ImageDifferences(n=8, only_a=24, only_b=320, below_5=8)
     assert re.search(r"\| +8 \| +24 \| +320 \| +8 \|", comparison_text.markdown(found))
 
 
@@ -453,7 +453,7 @@ def test_the_file_of_a_report_says_what_the_records_say(tmp_path: Path) -> None:
     report.write(record, tmp_path)
     ours = compared(record, record)
     theirs = comparison.compare(comparison_inputs.of_record(record), comparison_inputs.of_csv(tmp_path / "runs.csv"))
-    assert theirs.verdict is Verdict.NO_DIFFERENCE
+    assert theirs.verdict is ComparisonVerdict.NO_DIFFERENCE
     assert len(theirs.rows) == 2
     assert theirs.errors == ours.errors
     assert theirs.first_zero == ours.first_zero

@@ -24,7 +24,7 @@ from statsmodels.duration.survfunc import SurvfuncRight
 from harness.data.digits import Digits
 from harness.reporting import report
 from harness.reporting.figure_files import Picture
-from harness.tracking.reader import Records
+from harness.tracking.reader import StudyReader
 from tests.reporting.rows import EPOCHS, RATES, SEEDS, Row, longest
 
 Figures = dict[str, Figure]
@@ -50,7 +50,7 @@ def figures(folder: Path, name: str) -> Figures:
 
     with pytest.MonkeyPatch.context() as patch, within(folder):
         patch.setattr(report, "picture", kept)
-        report.write(Records().study(name), folder / "again")
+        report.write(StudyReader().study(name), folder / "again")
     return found
 
 
@@ -168,7 +168,7 @@ def test_the_differences_from_the_baseline_are_drawn_where_they_are(drawn: Figur
 def test_the_confusions_and_the_hardest_images_are_counted(drawn: Figures, runs: list[Row], optdigits: Digits) -> None:
     latest: dict[tuple[float, int, int], int] = {}
     for run in sorted(runs, key=lambda run: run.epochs):
-        for image, answer in zip(run.outcome["wrong_images"], run.outcome["wrong_answers"], strict=True):
+        for image, answer in zip(run.result["wrong_images"], run.result["wrong_answers"], strict=True):
             latest[run.rate, run.seed, image] = answer
     counted = Counter((int(optdigits.labels[image]), answer) for (_, _, image), answer in latest.items())
     [axes] = drawn["confusion"].axes
@@ -184,7 +184,7 @@ def test_the_confusions_and_the_hardest_images_are_counted(drawn: Figures, runs:
 def test_the_softmax_figure_has_the_worst_run_of_every_size(drawn: Figures, runs: list[Row]) -> None:
     worst: dict[str, dict[float, int]] = {"loop": {}, "vector": {}, "stable": {}}
     for run in runs:
-        for sized in run.outcome["softmax_by_size"]:
+        for sized in run.result["softmax_by_size"]:
             for way, by_size in worst.items():
                 size, found = sized["below"], sized["checks"][way]["max_ulp"]
                 by_size[size] = max(by_size.get(size, 0), found)

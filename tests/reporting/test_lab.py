@@ -16,10 +16,10 @@ from click.testing import CliRunner
 from harness.commands.main import cli
 from harness.data.digits import LAB_NAME, Digits
 from harness.engines import registry
-from harness.engines.history import Snapshot, Trajectory, wrong_images
+from harness.engines.history import Snapshot, TrainingHistory, wrong_images
 from harness.errors import StoppedError
 from harness.lab import results as lab_module
-from harness.lab.results import Lab, Softmaxes, State
+from harness.lab.results import Lab, NetworkState, Softmaxes
 from harness.network.softmax import WAYS, Floats, my_softmax_stable
 from harness.network.variant import Variant
 from harness.reporting import lab_page
@@ -43,17 +43,17 @@ def made_up(digits: Digits, errors: Sequence[int], loss: float = 0.5) -> Lab:
         logits[range(count), (digits.labels[:count] + 1) % 10] = 9
         snapshots[epoch] = Snapshot(tuple(weights), logits if np.isfinite(loss) else logits * np.float32(np.nan))
     losses = np.full(len(errors), loss)
-    trajectory = Trajectory(Variant(epochs=len(errors)), losses, np.array(errors), snapshots, 1.0)
-    early, late = (state(digits, trajectory, epochs) for epochs in (40, 100))
+    history = TrainingHistory(Variant(epochs=len(errors)), losses, np.array(errors), snapshots, 1.0)
+    early, late = (state(digits, history, epochs) for epochs in (40, 100))
     softmaxes = tuple(softmax(name, np.array(z)) for name, z in lab_module.VECTORS.items())
-    return Lab(digits, "graph", trajectory, (early, late), softmaxes, "the summary")
+    return Lab(digits, "graph", history, (early, late), softmaxes, "the summary")
 
 
-def state(digits: Digits, trajectory: Trajectory, epochs: int) -> State:
-    logits = trajectory.snapshots[epochs].logits
+def state(digits: Digits, history: TrainingHistory, epochs: int) -> NetworkState:
+    logits = history.snapshots[epochs].logits
     predicted = np.where(np.isfinite(logits).all(axis=1), logits.argmax(axis=1), -1)
     two = logits[1015]
-    return State(epochs, 0.5, two, my_softmax_stable(two), predicted, wrong_images(logits, digits.labels))
+    return NetworkState(epochs, 0.5, two, my_softmax_stable(two), predicted, wrong_images(logits, digits.labels))
 
 
 def softmax(name: str, z: Floats) -> Softmaxes:

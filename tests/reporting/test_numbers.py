@@ -89,7 +89,7 @@ def test_every_row_of_the_table_of_all_runs(report: Page, runs: list[Row]) -> No
         assert row == [
             *(str(run.trial), f"{run.rate:.3g}", str(run.epochs), str(run.seed), str(run.errors[-1])),
             *("-" if run.first_zero is None else str(run.first_zero), f"{run.losses[-1]:.3g}"),
-            *(f"{run.outcome['softmax']['vector']['max_ulp']}", f"{run.metrics['duration_s']:.3g}", "finished"),
+            *(f"{run.result['softmax']['vector']['max_ulp']}", f"{run.metrics['duration_s']:.3g}", "finished"),
             run.run_id,
         ]
 
@@ -164,7 +164,7 @@ def test_the_cheapest_variants_at_zero(report: Page, runs: list[Row]) -> None:
 def test_the_softmax_table(report: Page, runs: list[Row]) -> None:
     assert [row[0] for row in report.rows("my-softmax")] == ["loop", "vector", "stable"]
     for row in report.rows("my-softmax"):
-        checks = {run.run_id[:8]: run.outcome["softmax"][row[0]] for run in runs}
+        checks = {run.run_id[:8]: run.result["softmax"][row[0]] for run in runs}
         assert row[1] == str(len(runs))
         for cell, name in zip(row[2:], FIGURES, strict=True):
             worst = max(check[name] for check in checks.values())
@@ -211,7 +211,7 @@ def test_hard_images_and_confusions(report: Page, runs: list[Row], optdigits: Di
             last: dict[int, int] = {}
             for run in sorted(runs, key=lambda run: run.epochs):
                 if (run.rate, run.seed) == (rate, seed):
-                    last |= dict(zip(run.outcome["wrong_images"], run.outcome["wrong_answers"], strict=True))
+                    last |= dict(zip(run.result["wrong_images"], run.result["wrong_answers"], strict=True))
             wrong_in.update(last)
             confusions.update((int(optdigits.labels[image]), answer) for image, answer in last.items())
     most = max(wrong_in.values())
@@ -228,12 +228,12 @@ def test_hard_images_and_confusions(report: Page, runs: list[Row], optdigits: Di
 
 def test_softmax_by_the_size_of_the_logits(report: Page, runs: list[Row]) -> None:
     worst = {
-        way: max(sized["checks"][way]["max_ulp"] for run in runs for sized in run.outcome["softmax_by_size"])
+        way: max(sized["checks"][way]["max_ulp"] for run in runs for sized in run.result["softmax_by_size"])
         for way in ("loop", "vector", "stable")
     }
     assert ", ".join(f"{way} {count}" for way, count in worst.items()) in report.captions["softmax"]
     for run in runs:
-        assert sum(sized["rows"] for sized in run.outcome["softmax_by_size"]) == 5000
+        assert sum(sized["rows"] for sized in run.result["softmax_by_size"]) == 5000
 
 
 def test_the_csv_has_every_run(folder: Path, runs: list[Row]) -> None:

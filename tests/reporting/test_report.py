@@ -14,7 +14,7 @@ import pytest
 from harness.network.variant import Variant
 from harness.reporting import figure_files, findings, frames, report
 from harness.reporting.charts import epochs, errors
-from harness.tracking.reader import Images, RunRecord, StudyRecord
+from harness.tracking.reader import RunRecord, StoredImages, StudyRecord
 
 CHECK = {"max_abs_diff": 2e-7, "max_ulp": 60, "argmax_differs": 0, "row_sum_error": 1e-7, "overflow_rows": 3}
 
@@ -61,7 +61,7 @@ def failed(trial: int) -> RunRecord:
     )
 
 
-IMAGES = Images(np.random.default_rng(0).integers(0, 256, (5000, 400), np.uint8), np.repeat(np.arange(10), 500))
+IMAGES = StoredImages(np.random.default_rng(0).integers(0, 256, (5000, 400), np.uint8), np.repeat(np.arange(10), 500))
 
 
 def study(*trainings: RunRecord) -> StudyRecord:

@@ -12,14 +12,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.reporting import frames, report, search_trials
-from harness.tracking.reader import MEANING, RunRecord, StudyRecord
+from harness.tracking.reader import RunRecord, StudyRecord
+from harness.tracking.tags import Tag
 from tests.reporting.test_report import run, study
 
 
 def search(*trainings: RunRecord, goals: tuple[str, ...] = ("errors", "epochs")) -> StudyRecord:
     record = study(*trainings)
-    meaning = {"objectives": goals, "seeds": [1, 2], "scales": {"learning_rate": "logarithmic", "epochs": "linear"}}
-    tags = {**record.parent.tags, MEANING: json.dumps(meaning)}
+    recorded_signature = {
+        "objectives": goals,
+        "seeds": [1, 2],
+        "scales": {"learning_rate": "logarithmic", "epochs": "linear"},
+    }
+    tags = {**record.parent.tags, Tag.SIGNATURE: json.dumps(recorded_signature)}
     return replace(record, parent=replace(record.parent, tags=tags, params={"design": "sampled"}))
 
 

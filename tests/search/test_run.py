@@ -19,9 +19,9 @@ from optuna.storages.journal import JournalFileBackend
 
 from harness.data.digits import Digits
 from harness.network.variant import Variant
-from harness.tracking.lock import sole_runner
-from harness.tracking.owner import Runner
-from harness.tracking.reader import Records, RunRecord, StudyRecord
+from harness.tracking.lock import sole_owner
+from harness.tracking.owner import Owner
+from harness.tracking.reader import RunRecord, StudyReader, StudyRecord
 from tests import warm
 from tests.change import draw_nothing
 from tests.shared import Shared
@@ -43,9 +43,9 @@ def recorded(folder: Path, name: str = "small") -> StudyRecord:
     before = Path.cwd()
     os.chdir(folder)
     try:
-        records = Records()
-        study = records.study(name)
-        return replace(study, trainings=tuple(records.with_histories(run) for run in study.trainings))
+        reader = StudyReader()
+        study = reader.study(name)
+        return replace(study, trainings=tuple(reader.with_histories(run) for run in study.trainings))
     finally:
         os.chdir(before)
 
@@ -349,8 +349,8 @@ def test_a_search_that_grows_proposes_new_points(tmp_path: Path, harness: Harnes
 
 def test_a_second_runner_is_refused(tmp_path: Path, harness: Harness) -> None:
     write_study(tmp_path)
-    me = Runner.me()
-    with sole_runner(tmp_path / "out" / "small", me):
+    me = Owner.me()
+    with sole_owner(tmp_path / "out" / "small", me):
         refused = harness("study", "run", "small.toml", *DATA)
     assert refused.returncode == 5
     assert f"being run by process {os.getpid()} on {me.host}, since" in refused.stderr

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from harness.study.config import Plan
+from harness.study.config import StudyConfig
 
 FACTORIAL: dict[str, Any] = {
     "name": "small",
@@ -24,43 +24,43 @@ SAMPLED: dict[str, Any] = {
 
 
 def test_a_factorial_has_every_combination_once() -> None:
-    plan = Plan.model_validate(FACTORIAL)
-    points = plan.points()
-    assert plan.n_trials == len(points) == 12
-    assert len({plan.variant(point) for point in points}) == 12
+    config = StudyConfig.model_validate(FACTORIAL)
+    points = config.points()
+    assert config.n_trials == len(points) == 12
+    assert len({config.variant(point) for point in points}) == 12
     assert points[0] == {"epochs": 1, "learning_rate": 0.001, "seed": 1}
 
 
 def test_a_sampled_study_has_the_trials_that_it_says() -> None:
-    plan = Plan.model_validate(SAMPLED)
-    assert plan.n_trials == 5
-    assert plan.points() == []
+    config = StudyConfig.model_validate(SAMPLED)
+    assert config.n_trials == 5
+    assert config.points() == []
 
 
 def test_what_is_fixed_stands_in_every_variant() -> None:
-    plan = Plan.model_validate({**FACTORIAL, "fixed": {"layers": [8, 10], "batch_size": 64}})
-    variant = plan.variant(plan.points()[-1])
+    config = StudyConfig.model_validate({**FACTORIAL, "fixed": {"layers": [8, 10], "batch_size": 64}})
+    variant = config.variant(config.points()[-1])
     assert variant.layers == (8, 10)
     assert variant.batch_size == 64
     assert (variant.epochs, variant.learning_rate, variant.seed) == (2, 0.01, 3)
 
 
 def test_the_place_of_the_softmax_may_vary() -> None:
-    plan = Plan.model_validate({**FACTORIAL, "space": {"seed": [1, 2], "softmax": ["output", "logits"]}})
-    assert [plan.variant(point).softmax for point in plan.points()] == ["output", "logits"] * 2
+    config = StudyConfig.model_validate({**FACTORIAL, "space": {"seed": [1, 2], "softmax": ["output", "logits"]}})
+    assert [config.variant(point).softmax for point in config.points()] == ["output", "logits"] * 2
 
 
 def test_a_study_has_a_shape_if_all_its_variants_have_it() -> None:
-    assert Plan.model_validate(FACTORIAL).shape == ((25, 15, 10), 32, "logits")
-    assert Plan.model_validate({**FACTORIAL, "space": {"batch_size": [64, 32]}}).shape is None
+    assert StudyConfig.model_validate(FACTORIAL).shape == ((25, 15, 10), 32, "logits")
+    assert StudyConfig.model_validate({**FACTORIAL, "space": {"batch_size": [64, 32]}}).shape is None
 
 
 @pytest.mark.parametrize(("engine", "own"), [("xla", "tensorflow"), ("graph", "tensorflow"), ("keras", "keras")])
 def test_a_study_has_its_engines_own_adam_unless_it_says_whose(engine: str, own: str) -> None:
-    plan = Plan.model_validate({**FACTORIAL, "engine": engine})
-    assert plan.variant(plan.points()[0]).adam == own
-    plan = Plan.model_validate({**FACTORIAL, "engine": engine, "fixed": {"adam": "tensorflow", "beta_1": 0.8}})
-    variant = plan.variant(plan.points()[0])
+    config = StudyConfig.model_validate({**FACTORIAL, "engine": engine})
+    assert config.variant(config.points()[0]).adam == own
+    config = StudyConfig.model_validate({**FACTORIAL, "engine": engine, "fixed": {"adam": "tensorflow", "beta_1": 0.8}})
+    variant = config.variant(config.points()[0])
     assert (variant.adam, variant.beta_1) == ("tensorflow", 0.8)
 
 
@@ -92,7 +92,7 @@ def test_a_study_has_its_engines_own_adam_unless_it_says_whose(engine: str, own:
 )
 def test_what_a_study_may_not_say_is_refused_by_its_place(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(ValidationError) as caught:
-        Plan.model_validate({**FACTORIAL, **changes})
+        StudyConfig.model_validate({**FACTORIAL, **changes})
     from harness.network.variant import describe
 
     assert message in describe(caught.value)
@@ -118,7 +118,7 @@ def test_what_a_study_may_not_say_is_refused_by_its_place(changes: dict[str, Any
 )
 def test_what_a_search_may_not_say_is_refused_by_its_place(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(ValidationError) as caught:
-        Plan.model_validate({**SAMPLED, **changes})
+        StudyConfig.model_validate({**SAMPLED, **changes})
     from harness.network.variant import describe
 
     assert message in describe(caught.value)

@@ -10,12 +10,13 @@ from dataclasses import replace
 import pytest
 
 from harness.network.variant import BASELINE
-from harness.study.config import Plan
+from harness.study.config import StudyConfig
 from harness.tracking import descriptions, views
-from harness.tracking.reader import DESCRIPTION, RunRecord, StudyRecord
+from harness.tracking.reader import RunRecord, StudyRecord
+from harness.tracking.tags import Tag
 from tests.tracking.test_model_selection import run
 
-GRID = Plan.model_validate(
+GRID = StudyConfig.model_validate(
     {
         "name": "grid",
         "description": "Does it?",
@@ -25,7 +26,7 @@ GRID = Plan.model_validate(
         "design": {"kind": "factorial"},
     }
 )
-SEARCH = Plan.model_validate(
+SEARCH = StudyConfig.model_validate(
     {
         **GRID.model_dump(exclude={"fixed"}),
         "name": "find",
@@ -41,7 +42,7 @@ def parent(design: str) -> RunRecord:
         "harness.study_key": "abc",
         "harness.dataset": "lab-5000",
         "harness.engine": "xla",
-        DESCRIPTION: "Does it?",
+        Tag.DESCRIPTION: "Does it?",
     }
     params = {"design": design, "space.epochs": "40, 60"}
     return RunRecord("parent", "grid on lab-5000", "FINISHED", params, {}, tags, 0)
@@ -66,7 +67,7 @@ def test_runs_are_called_by_what_differs_in_their_study() -> None:
 
 def test_a_study_that_runs_says_so_and_what_it_is() -> None:
     note = descriptions.begun(GRID, "lab-5000")
-    assert note.startswith("**Results.** It is being run, or was stopped")
+    assert note.startswith("**Results.** The study is running or was stopped")
     assert "Does it? 8 trials, engine `xla`, images `lab-5000`" in note
     assert "| learning_rate | 0.001, 0.0001 |" in note
     assert "| learning_rate | 0.001 to 0.1, logarithmic |" in descriptions.begun(SEARCH, "lab-5000")
@@ -99,9 +100,9 @@ def test_a_study_whose_runs_all_failed_still_has_a_note() -> None:
     assert note.startswith("**Results.** No run has finished.")
 
 
-@pytest.mark.parametrize("plan", [GRID, SEARCH])
-def test_a_view_of_a_study_is_small_enough_for_a_tag_and_has_a_dozen_columns(plan: Plan) -> None:
-    name, value = views.of_study(plan, "abc")
+@pytest.mark.parametrize("config", [GRID, SEARCH])
+def test_a_view_of_a_study_is_small_enough_for_a_tag_and_has_a_dozen_columns(config: StudyConfig) -> None:
+    name, value = views.of_study(config, "abc")
     assert name.endswith(".abc")
     assert len(value) < 5000  # MLflow's limit for a tag of an experiment
     packed = json.loads(value)["state"].removeprefix("deflate;")

@@ -10,52 +10,52 @@ from dataclasses import replace
 import pytest
 
 from harness.tracking import owner
-from harness.tracking.owner import DEAD_AFTER_S, Runner
+from harness.tracking.owner import DEAD_AFTER_S, Owner
 
 
 def test_this_process_is_alive_and_reads_what_it_wrote() -> None:
-    me = Runner.me()
+    me = Owner.me()
     assert (me.host, me.pid) == (platform.node(), os.getpid())
     assert me.is_alive(0)
-    assert Runner.parse(me.text()) == me
+    assert Owner.parse(me.text()) == me
 
 
 @pytest.mark.parametrize("text", ["", "{}", "[]", "null", '{"host": 1}', '{"host": "a", "pid": "many"}'])
 def test_what_is_no_runner_is_none(text: str) -> None:
-    assert Runner.parse(text) is None
+    assert Owner.parse(text) is None
 
 
 def test_a_process_that_ended_is_dead_however_late_it_was_heard_of() -> None:
     child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
-    me = Runner.me()
+    me = Owner.me()
     dead = replace(me, pid=child.pid)
     child.communicate()
     assert not dead.is_alive(time.time())
 
 
 def test_another_process_with_the_same_number_is_not_the_same() -> None:
-    me = Runner.me()
+    me = Owner.me()
     assert not replace(me, process_began_s=me.process_began_s - 60).is_alive(time.time())
 
 
 def test_what_ran_before_the_machine_was_booted_is_dead() -> None:
-    assert not replace(Runner.me(), boot_id="another").is_alive(time.time())
+    assert not replace(Owner.me(), boot_id="another").is_alive(time.time())
 
 
 def test_on_another_machine_the_last_heartbeat_tells() -> None:
-    elsewhere = replace(Runner.me(), host="elsewhere", pid=1)
+    elsewhere = replace(Owner.me(), host="elsewhere", pid=1)
     assert elsewhere.is_alive(time.time() - DEAD_AFTER_S / 2)
     assert not elsewhere.is_alive(time.time() - 2 * DEAD_AFTER_S)
 
 
 def test_of_another_container_of_this_machine_the_last_heartbeat_tells_too() -> None:
-    beside = replace(Runner.me(), space="pid:[1]", pid=2**22)
+    beside = replace(Owner.me(), space="pid:[1]", pid=2**22)
     assert beside.is_alive(time.time())
     assert not beside.is_alive(time.time() - 2 * DEAD_AFTER_S)
 
 
 def test_a_runner_says_what_where_and_since_when() -> None:
-    me = replace(Runner.me(), pid=17, since_s=0)
+    me = replace(Owner.me(), pid=17, since_s=0)
     assert str(me).startswith(f"process 17 on {me.host}, since 19")
 
 

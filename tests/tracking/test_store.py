@@ -12,8 +12,8 @@ import pytest
 
 from harness.errors import StoppedError, UsageError
 from harness.tracking import location, store
-from harness.tracking.reader import Records
-from harness.tracking.writer import Tracker
+from harness.tracking.reader import StudyReader
+from harness.tracking.writer import StudyWriter
 
 
 def test_tracking_goes_where_mlflow_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -25,16 +25,16 @@ def test_tracking_goes_where_mlflow_is_told(monkeypatch: pytest.MonkeyPatch) -> 
 def test_a_reader_makes_no_database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UsageError, match="nothing was recorded yet"):
-        Records()
+        StudyReader()
     assert list(tmp_path.iterdir()) == []
 
 
 def test_an_empty_database_has_no_study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    tracker = Tracker()
-    assert tracker.newest_study() is None
+    writer = StudyWriter()
+    assert writer.newest_study() is None
     with pytest.raises(UsageError, match="no study called 'variants' was recorded"):
-        tracker.study("variants")
+        writer.study("variants")
 
 
 def test_a_file_that_is_no_database_is_one_error_and_stays_as_it_is(
@@ -44,7 +44,7 @@ def test_a_file_that_is_no_database_is_one_error_and_stays_as_it_is(
     path = tmp_path / location.DATABASE
     path.write_text("notes, not a database\n" * 100)
     with pytest.raises(StoppedError, match="file is not a database"):
-        Tracker()
+        StudyWriter()
     assert path.read_text() == "notes, not a database\n" * 100
 
 
@@ -56,14 +56,14 @@ def test_a_database_that_another_holds_is_one_error(tmp_path: Path, monkeypatch:
         holder.execute("create table held (x)")
         holder.execute("begin exclusive")
         with pytest.raises(StoppedError, match="database is locked"):
-            Tracker()
+            StudyWriter()
     finally:
         holder.close()
 
 
 def test_a_database_of_another_age_is_one_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    Tracker()
+    StudyWriter()
     # A store that this process has open already is not looked at again: a copy is another one.
     copy = tmp_path / "copy"
     copy.mkdir()
@@ -74,7 +74,7 @@ def test_a_database_of_another_age_is_one_error(tmp_path: Path, monkeypatch: pyt
     new.close()
     monkeypatch.chdir(copy)
     with pytest.raises(StoppedError, match="schema"):
-        Tracker()
+        StudyWriter()
 
 
 @pytest.mark.slow
@@ -90,5 +90,5 @@ def test_a_database_that_was_half_made_is_made_anew(
     started.kill()
     started.wait()
     monkeypatch.chdir(tmp_path)
-    assert Tracker().newest_study() is None
+    assert StudyWriter().newest_study() is None
     assert not (tmp_path / "mlflow.db.making").exists()

@@ -8,7 +8,7 @@ import pytest
 from harness.errors import StoppedError, UsageError
 from harness.tracking import ui
 from harness.tracking.location import tracking_uri
-from harness.tracking.writer import Tracker
+from harness.tracking.writer import StudyWriter
 from tests.support import Harness
 
 
@@ -34,7 +34,7 @@ def test_nothing_to_show_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     with pytest.raises(UsageError, match=r"nothing to show: .*does not exist"):
         ui.landing(tracking_uri())
     assert list(tmp_path.iterdir()) == []
-    Tracker()
+    StudyWriter()
     with pytest.raises(UsageError, match=r"nothing to show: .* has no runs"):
         ui.landing(tracking_uri())
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.tracking.reader import Records
+from harness.tracking.reader import StudyReader
 from tests.support import SMALL_STUDY, Harness
 
 
@@ -22,12 +22,12 @@ def test_runs_and_artifacts_go_to_a_server_that_is_named(
     assert not (tmp_path / "mlflow.db").exists()
     assert not (tmp_path / "mlartifacts").exists()
     monkeypatch.setenv("MLFLOW_TRACKING_URI", tracking_server)
-    records = Records()
-    study = records.study("small")
+    reader = StudyReader()
+    study = reader.study("small")
     assert len(study.trainings) == 8
     for run in study.trainings:
         assert len(run.wrong_images) == run.metrics["final_errors"]
         # The longer of the two runs of each training has been read whole.
         assert len(run.losses) == (2 if run.params["epochs"] == "2" else 0)
-        assert len(records.with_histories(run).losses) == int(run.params["epochs"])
+        assert len(reader.with_histories(run).losses) == int(run.params["epochs"])
     assert "nothing to train" in harness(*arguments, MLFLOW_TRACKING_URI=tracking_server).stderr

@@ -20,7 +20,7 @@ from harness import provenance
 from harness.data.digits import Digits
 from harness.engines import training
 from harness.engines.contract import Engine
-from harness.engines.training import Outcome
+from harness.engines.training import TrainingResult
 from harness.errors import StoppedError, UsageError
 from harness.network.variant import Variant
 from harness.workers.local import RETRIES, WorkerError, WorkerLostError
@@ -86,13 +86,13 @@ def endless(standin: None, monkeypatch: pytest.MonkeyPatch) -> Variant:  # noqa:
     return Variant(epochs=1_000_000)
 
 
-def same(outcomes: Sequence[Outcome], expected: Sequence[Outcome]) -> bool:
-    return len(outcomes) == len(expected) and all(
+def same(results: Sequence[TrainingResult], expected: Sequence[TrainingResult]) -> bool:
+    return len(results) == len(expected) and all(
         np.array_equal(ours.losses, theirs.losses)
         and np.array_equal(ours.errors, theirs.errors)
         and np.array_equal(ours.wrong, theirs.wrong)
         and np.array_equal(ours.logits_1015, theirs.logits_1015)
-        for ours, theirs in zip(outcomes, expected, strict=True)
+        for ours, theirs in zip(results, expected, strict=True)
     )
 
 
@@ -104,10 +104,10 @@ def test_a_cluster_gives_what_this_process_gives(two_workers: tuple[str, int], g
         workers.load(digits)
         futures = [workers.submit([variant]) for variant in variants]
         assert not workers.withdraw(futures[0])
-        outcomes = [future.result(timeout=120).outcomes[0] for future in futures]
+        results = [future.result(timeout=120).results[0] for future in futures]
     expected = training.run(graph, digits, variants)
-    assert same(outcomes, expected)
-    assert [outcome.softmax for outcome in outcomes] == [outcome.softmax for outcome in expected]
+    assert same(results, expected)
+    assert [result.softmax for result in results] == [result.softmax for result in expected]
 
 
 @pytest.mark.slow
@@ -119,8 +119,8 @@ def test_a_batch_waits_for_a_worker_when_the_last_one_has_just_left(
         present: Callable[[], dict[str, int]] = workers._client.nthreads
         empty: list[dict[str, int]] = [{}]
         monkeypatch.setattr(workers._client, "nthreads", lambda: empty.pop() if empty else present())
-        [outcome] = workers.submit([Variant(epochs=1)]).result(timeout=120).outcomes
-    assert len(outcome.errors) == 1
+        [result] = workers.submit([Variant(epochs=1)]).result(timeout=120).results
+    assert len(result.errors) == 1
     assert empty == []
 
 
@@ -171,7 +171,7 @@ def test_images_that_were_lost_with_all_workers_are_sent_again(digits: Digits, t
         for process in trains(pid):
             process.kill()
         expected = training.run(Standin(digits), digits, [variant])
-        assert all(same(future.result(timeout=120).outcomes, expected) for future in futures)
+        assert all(same(future.result(timeout=120).results, expected) for future in futures)
 
 
 @pytest.mark.slow
@@ -191,7 +191,7 @@ def test_a_batch_that_takes_worker_after_worker_with_it_fails(digits: Digits, en
             deadly.result()
         assert len(seen) >= RETRIES + 1
         wait_until(lambda: trains(pid) != [])
-        assert workers.submit([Variant(epochs=1)]).result(timeout=120).outcomes[0].final_errors > 0
+        assert workers.submit([Variant(epochs=1)]).result(timeout=120).results[0].final_errors > 0
 
 
 def other_versions() -> dict[str, str]:
@@ -310,7 +310,7 @@ def test_a_scheduler_that_is_away_for_a_moment_is_waited_for(digits: Digits, end
         first.kill()
         first.wait()
         with scheduler(tmp_path, port), worker(tmp_path, address), worker(tmp_path, address):
-            assert same(behind.result(timeout=120).outcomes, training.run(Standin(digits), digits, [short]))
+            assert same(behind.result(timeout=120).results, training.run(Standin(digits), digits, [short]))
             assert not lost.done(), lost.exception()
     assert lost.done()
 
@@ -364,7 +364,7 @@ def test_with_tls_only_those_of_the_authority_are_let_in(
     with scheduler(tmp_path, port, "--protocol", "tls", *options), worker(tmp_path, address, *options):
         with Cluster(address, "standin", tls=certificates) as workers:
             workers.load(digits)
-            assert workers.submit([Variant(epochs=1)]).result(timeout=120).outcomes[0].final_errors > 0
+            assert workers.submit([Variant(epochs=1)]).result(timeout=120).results[0].final_errors > 0
         monkeypatch.setattr(dask, "_ANSWER_S", 2.0)
         with pytest.raises(StoppedError, match="does not answer as a scheduler does"):
             Cluster(address.replace("tls", "tcp"), "graph")

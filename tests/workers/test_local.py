@@ -37,11 +37,11 @@ def test_workers_give_what_this_process_gives(graph: Engine, digits: Digits) -> 
     with Workers(2, "graph", training.run) as workers:
         workers.load(digits)
         futures = [workers.submit([variant]) for variant in variants]
-        outcomes = [future.result(timeout=120).outcomes[0] for future in futures]
-    for outcome, expected in zip(outcomes, training.run(graph, digits, variants), strict=True):
-        assert np.array_equal(outcome.losses, expected.losses)
-        assert np.array_equal(outcome.errors, expected.errors)
-        assert np.array_equal(outcome.logits_1015, expected.logits_1015)
+        results = [future.result(timeout=120).results[0] for future in futures]
+    for result, expected in zip(results, training.run(graph, digits, variants), strict=True):
+        assert np.array_equal(result.losses, expected.losses)
+        assert np.array_equal(result.errors, expected.errors)
+        assert np.array_equal(result.logits_1015, expected.logits_1015)
 
 
 @pytest.mark.slow
@@ -60,7 +60,7 @@ def test_a_batch_whose_worker_is_killed_is_tried_twice_more_and_then_fails_alone
         assert isinstance(error, WorkerLostError)
         assert str(error).startswith("a worker ")
         assert "3 times in a row" in str(error)
-        assert next_one.result(timeout=120).outcomes[0].variant.seed == 7
+        assert next_one.result(timeout=120).results[0].variant.seed == 7
 
 
 def test_a_batch_whose_worker_is_killed_once_is_trained_by_the_next_one(
@@ -71,7 +71,7 @@ def test_a_batch_whose_worker_is_killed_once_is_trained_by_the_next_one(
         workers.load(optdigits)
         doomed = workers.submit([Variant(epochs=3)])
         os.kill(light.pids(1)[-1], signal.SIGKILL)
-        assert len(doomed.result(timeout=60).outcomes[0].errors) == 3
+        assert len(doomed.result(timeout=60).results[0].errors) == 3
 
 
 @pytest.mark.usefixtures("light")
@@ -84,7 +84,7 @@ def test_a_batch_that_no_worker_has_begun_can_be_taken_back(optdigits: Digits, m
             time.sleep(0.05)
         assert workers.withdraw(second)
         assert not workers.withdraw(first)
-        assert first.result(timeout=60).outcomes[0].variant.seed == 1
+        assert first.result(timeout=60).results[0].variant.seed == 1
         assert second.cancelled()
 
 
@@ -121,7 +121,7 @@ def test_a_worker_that_is_killed_while_it_loads_costs_nothing(digits: Digits) ->
         # It still has to start TensorFlow and to compile when it has opened TensorFlow's library.
         wait_until(lambda: any("libtensorflow" in part.path for part in worker.memory_maps()))
         worker.kill()
-        assert waiting.result(timeout=120).outcomes[0].final_errors > 0
+        assert waiting.result(timeout=120).results[0].final_errors > 0
 
 
 @pytest.mark.slow
@@ -133,7 +133,7 @@ def test_ctrl_c_is_not_a_workers_to_handle(digits: Digits) -> None:
         [worker] = multiprocessing.active_children()
         assert worker.pid is not None
         os.kill(worker.pid, signal.SIGINT)
-        assert len(running.result(timeout=120).outcomes[0].errors) == 20
+        assert len(running.result(timeout=120).results[0].errors) == 20
 
 
 @pytest.mark.slow

@@ -9,13 +9,13 @@ from numpy.typing import NDArray
 from harness.reporting.charts import style
 from harness.reporting.figure_files import INK
 from harness.reporting.findings import HardImages
-from harness.tracking.reader import Images
+from harness.tracking.reader import StoredImages
 
 _COLUMNS = 6
 _WIDTH, _HEIGHT = 1.18, 1.5  # of an image and what is around it, in images
 
 
-def gallery(hard: HardImages, images: Images, chosen: list[int]) -> Figure:
+def gallery(hard: HardImages, images: StoredImages, chosen: list[int]) -> Figure:
     """The chosen images, each with its label, what it is mostly taken for, and in how many trainings it was wrong."""
     rows = -(-len(chosen) // _COLUMNS)
     # All in one pair of axes, a place each: two dozen of their own take ten times as long to lay out.

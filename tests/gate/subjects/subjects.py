@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from harness.data.digits import Digits
 from harness.engines.contract import OnEpoch
-from harness.engines.history import Snapshot, Trajectory
+from harness.engines.history import Snapshot, TrainingHistory
 from harness.gate import reference
 from harness.network.variant import N_CLASSES, N_IMAGES, Variant
 
@@ -33,12 +33,12 @@ class Replay:
 
     def train(
         self, variants: Sequence[Variant], *, snapshots: Collection[int] = (), on_epoch: OnEpoch | None = None
-    ) -> list[Trajectory]:
+    ) -> list[TrainingHistory]:
         """Make trajectories of what was recorded."""
         del snapshots, on_epoch
         return [self._trajectory(variant) for variant in variants]
 
-    def _trajectory(self, variant: Variant) -> Trajectory:
+    def _trajectory(self, variant: Variant) -> TrainingHistory:
         early, repeats = self._reference.early, self._reference.repeats
         losses = np.full(variant.epochs, 0.01)
         if variant.seed in early.seeds:
@@ -49,7 +49,7 @@ class Replay:
         first_zero = (repeats.first_zero[place] or repeats.budget + 1) + self.later
         errors = np.where(np.arange(1, variant.epochs + 1) < first_zero, repeats.errors[place] + max(0, self.later), 0)
         snapshot = Snapshot((np.zeros((400, 10), np.float32),), self._logits(int(errors[-1])))
-        return Trajectory(variant, losses, errors, {variant.epochs: snapshot}, 0.001)
+        return TrainingHistory(variant, losses, errors, {variant.epochs: snapshot}, 0.001)
 
     def _logits(self, wrong: int) -> NDArray[np.float32]:
         logits = np.zeros((N_IMAGES, N_CLASSES), np.float32)
@@ -73,7 +73,7 @@ class Early(Replay):
 class Raises(Replay):
     """Cannot train."""
 
-    def train(self, *_: object, **__: object) -> list[Trajectory]:
+    def train(self, *_: object, **__: object) -> list[TrainingHistory]:
         """Fail."""
         raise RuntimeError("\x1b[31mthe coffee is cold\x00")  # as programs of a terminal write
 
@@ -81,7 +81,7 @@ class Raises(Replay):
 class Leaves(Replay):
     """Leaves Python."""
 
-    def train(self, *_: object, **__: object) -> list[Trajectory]:
+    def train(self, *_: object, **__: object) -> list[TrainingHistory]:
         """End."""
         raise SystemExit(0)
 
@@ -89,7 +89,7 @@ class Leaves(Replay):
 class Rates(Replay):
     """Returns the share of wrong images for their number."""
 
-    def _trajectory(self, variant: Variant) -> Trajectory:
+    def _trajectory(self, variant: Variant) -> TrainingHistory:
         whole = super()._trajectory(variant)
         return replace(whole, errors=whole.errors / N_IMAGES)  # type: ignore[arg-type]  # what this is about
 
@@ -103,7 +103,7 @@ class NoWidth(Replay):
 class Nothing(Replay):
     """Returns nothing."""
 
-    def train(self, *_: object, **__: object) -> list[Trajectory]:
+    def train(self, *_: object, **__: object) -> list[TrainingHistory]:
         """Return nothing."""
         return None  # type: ignore[return-value]  # what this is about
 
@@ -113,7 +113,7 @@ class TooFew(Replay):
 
     def train(
         self, variants: Sequence[Variant], *, snapshots: Collection[int] = (), on_epoch: OnEpoch | None = None
-    ) -> list[Trajectory]:
+    ) -> list[TrainingHistory]:
         """Forget the last."""
         return super().train(variants, snapshots=snapshots, on_epoch=on_epoch)[:-1]
 
@@ -121,7 +121,7 @@ class TooFew(Replay):
 class Nan(Replay):
     """Diverges: every loss is NaN, every image wrong."""
 
-    def _trajectory(self, variant: Variant) -> Trajectory:
+    def _trajectory(self, variant: Variant) -> TrainingHistory:
         whole = super()._trajectory(variant)
         last = whole.final
         diverged = {variant.epochs: Snapshot(last.weights, np.full_like(last.logits, np.nan))}
@@ -132,7 +132,7 @@ class Nan(Replay):
 class Lies(Replay):
     """Counts no errors, whatever its logits say."""
 
-    def _trajectory(self, variant: Variant) -> Trajectory:
+    def _trajectory(self, variant: Variant) -> TrainingHistory:
         whole = super()._trajectory(variant)
         snapshot = Snapshot(whole.final.weights, self._logits(3))
         return replace(whole, snapshots={variant.epochs: snapshot}, errors=np.zeros(variant.epochs, np.int64))
@@ -141,7 +141,7 @@ class Lies(Replay):
 class Dies(Replay):
     """Is killed while it trains."""
 
-    def train(self, *_: object, **__: object) -> list[Trajectory]:
+    def train(self, *_: object, **__: object) -> list[TrainingHistory]:
         """End this process at once."""
         os.kill(os.getpid(), signal.SIGKILL)
         return []
@@ -165,7 +165,7 @@ class Halved(Replay):
 
     def train(
         self, variants: Sequence[Variant], *, snapshots: Collection[int] = (), on_epoch: OnEpoch | None = None
-    ) -> list[Trajectory]:
+    ) -> list[TrainingHistory]:
         """Train, and say nothing of the rate."""
         changed = [one.model_copy(update={"learning_rate": one.learning_rate / 2}) for one in variants]
         trained = self._engine.train(changed, snapshots=snapshots, on_epoch=on_epoch)
