@@ -319,7 +319,8 @@ def test_a_scheduler_that_is_away_for_a_moment_is_waited_for(digits: Digits, end
 def test_a_scheduler_that_is_gone_stops_the_study(
     digits: Digits, endless: Variant, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(dask, "_SCHEDULER_S", 3.0)
+    for module in (dask, dask_connection):
+        monkeypatch.setattr(module, "SCHEDULER_S", 3.0)
     port = free_port()
     address = f"tcp://{LOOPBACK}:{port}"
     with scheduler(tmp_path, port) as process, worker(tmp_path, address), Cluster(address, "standin") as workers:
@@ -365,7 +366,7 @@ def test_with_tls_only_those_of_the_authority_are_let_in(
         with Cluster(address, "standin", tls=certificates) as workers:
             workers.load(digits)
             assert workers.submit([Variant(epochs=1)]).result(timeout=120).results[0].final_errors > 0
-        monkeypatch.setattr(dask, "_ANSWER_S", 2.0)
+        monkeypatch.setattr(dask_connection, "_ANSWER_S", 2.0)
         with pytest.raises(StoppedError, match="does not answer as a scheduler does"):
             Cluster(address.replace("tls", "tcp"), "graph")
         (tmp_path / "other").mkdir()
