@@ -54,7 +54,7 @@ def study(design: str, *runs: RunRecord) -> StudyRecord:
 
 def table(note: str) -> list[list[str]]:
     """The rows of a note's table of results."""
-    return cells(note.split("| at zero |")[1].split("\n\n")[0])[1:]
+    return cells(note.split("| at zero |")[1].split("\n\n", maxsplit=1)[0])[1:]
 
 
 def cells(text: str) -> list[list[str]]:

@@ -262,7 +262,8 @@ def test_the_dashboard_shows_the_study_and_leaves_its_journal_as_it_is(folder: P
     with told_address(folder, "dashboard", "small", "--port", str(ui.free_port(8200))) as address:
         opened(watched, address, lambda page: page.get_by_text(re.compile("small-")).first)
         watched.page.get_by_text(re.compile("small-")).first.click()
-        expect(watched.page.get_by_role("heading", name="Hyperparameter Importance")).to_be_visible(timeout=_PATIENCE_MS)
+        importance = watched.page.get_by_role("heading", name="Hyperparameter Importance")
+        expect(importance).to_be_visible(timeout=_PATIENCE_MS)
         watched.screenshot("dashboard")
     assert [url for url in watched.requests if not url.startswith((address, "data:", "blob:"))] == []
     assert watched.complaints == []
