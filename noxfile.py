@@ -18,7 +18,7 @@ from nox.command import CommandFailed
 ROOT = Path(__file__).resolve().parent
 VENV, RIVALS = ROOT / ".venv", ROOT / ".venv-rivals"
 LOCKS = ROOT / "requirements"
-GROUPS = ("cluster", "tests", "lint", "types", "build", "dev")
+LOCKED = ("cluster", "dev")  # the groups with a lock of their own, beside the runtime: docs/cluster.md, and .venv
 PYTHONS = ((3, 11), (3, 13))
 OLDEST_MINOR = 16  # of TensorFlow 2, the first with Keras 3
 FAST_MINOR = 18  # before it XLA takes 60 times as long and more for products as small as these
@@ -167,6 +167,12 @@ def bench(session: nox.Session) -> None:
 
 
 @nox.session
+def publish(session: nox.Session) -> None:
+    """Run the default study on both datasets, a gate and the lab, and write their reports into reports/."""
+    _run(session, "python", "-m", "benchmarks.publish", *session.posargs)
+
+
+@nox.session
 def rivals(session: nox.Session) -> None:
     """Install JAX and PyTorch for the benchmark into an environment of their own, the newest there are; network."""
     uv = _uv(session)
@@ -215,7 +221,7 @@ def types(session: nox.Session) -> None:
 def lock(session: nox.Session) -> None:
     """Make the locks anew from pyproject.toml; needs the network."""
     uv = _uv(session)
-    for group in ("runtime", *GROUPS):
+    for group in ("runtime", *LOCKED):
         chosen = ["--group", group] if group != "runtime" else []
         session.run(
             *(uv, "pip", "compile", "--quiet", "--universal", "--python-version", "3.11", "--generate-hashes"),

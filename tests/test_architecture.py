@@ -176,17 +176,24 @@ def test_a_lock_has_versions_and_hashes_and_no_address(lock: Path) -> None:
     assert all("--hash=sha256:" in block for block in blocks)
 
 
-def test_there_is_a_lock_for_each_group_and_it_holds_what_the_project_asks_for() -> None:
+def asked_for(project: dict[str, Any], group: str) -> list[str]:
+    """What a group asks for, with the groups that it includes."""
+    entries = project["dependency-groups"][group]
+    named = [entry for entry in entries if isinstance(entry, str)]
+    return named + [
+        one for entry in entries if isinstance(entry, dict) for one in asked_for(project, entry["include-group"])
+    ]
+
+
+def test_every_lock_holds_what_the_project_asks_for() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
-    groups: dict[str, list[Any]] = {"runtime": [], **project["dependency-groups"]}
-    for free in ("rivals", "gate"):  # compared with as they are newest, or under any TensorFlow: so never locked
-        del groups[free]
-    assert {lock.stem for lock in LOCKS} == set(groups)
-    for group, wanted in groups.items():
-        locked = set(re.findall(r"^([\w.-]+)==", (ROOT / "requirements" / f"{group}.txt").read_text(), re.MULTILINE))
-        asked = [*project["project"]["dependencies"], *(entry for entry in wanted if isinstance(entry, str))]
+    assert {lock.stem for lock in LOCKS} == {"runtime", "cluster", "dev"}
+    for lock in LOCKS:
+        locked = set(re.findall(r"^([\w.-]+)==", lock.read_text(), re.MULTILINE))
+        wanted = [] if lock.stem == "runtime" else asked_for(project, lock.stem)
+        asked = [*project["project"]["dependencies"], *wanted]
         names = {re.split(r"[<>=!~\[;]", entry)[0].strip() for entry in asked}
-        assert names <= locked, f"{group}.txt lacks {names - locked}: nox -s lock"
+        assert names <= locked, f"{lock.name} lacks {names - locked}: nox -s lock"
 
 
 def test_the_extra_for_clusters_is_what_the_locks_hold() -> None:
