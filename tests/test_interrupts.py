@@ -65,7 +65,7 @@ def test_the_first_signal_records_what_is_being_trained_and_stops(
     # Four trainings a batch, each for two trials; the batch that waited was not begun.
     assert "8 of 20 trials are done" in told(doomed)
     last = told(doomed).splitlines()[-1]
-    assert last.startswith(f"{said}. What was recorded is kept; go on with: harness study run ")
+    assert last.startswith(f"{said}. What was recorded is kept; resume with: harness study run ")
     assert last.endswith(f"{NAME}.toml --data optdigits --workers 1")
     assert statuses(tmp_path) == {"FINISHED": 8}
     doomed = Doomed(tmp_path, "grid", "standin")
@@ -86,7 +86,7 @@ def test_the_second_signal_stops_at_once(tmp_path: Path) -> None:
     process.send_signal(signal.SIGINT)
     assert process.wait(30) == 130
     assert "Traceback" not in told(doomed)
-    assert told(doomed).splitlines()[-1].startswith("interrupted. What was recorded is kept; go on with: ")
+    assert told(doomed).splitlines()[-1].startswith("interrupted. What was recorded is kept; resume with: ")
     assert not psutil.wait_procs(children, timeout=10)[1]
     assert not doomed._rows("select 1 from runs where status = 'RUNNING'")
 
@@ -110,7 +110,7 @@ def test_nox_waits_until_the_study_has_ended_well(number: signal.Signals, tmp_pa
     process.send_signal(number)
     assert process.wait(60) != 0
     assert "8 of 20 trials are done" in told(doomed)
-    assert f"go on with: nox -s study -- {file} --data optdigits --workers 1" in told(doomed)
+    assert f"resume with: nox -s study -- {file} --data optdigits --workers 1" in told(doomed)
     assert statuses(tmp_path) == {"FINISHED": 8}
 
 
@@ -138,7 +138,7 @@ def test_the_way_to_go_on_does_not_put_aside_again_what_was_begun(tmp_path: Path
     assert (
         told(doomed)
         .splitlines()[-1]
-        .endswith(f"go on with: harness study run {NAME}.toml --data optdigits --workers 1")
+        .endswith(f"resume with: harness study run {NAME}.toml --data optdigits --workers 1")
     )
 
 

@@ -56,7 +56,7 @@ def _config(name: str, trials: int | None, new_name: str | None) -> StudyConfig:
 @click.option("--tls-ca", type=options.FILE, help="For a cluster with TLS: the authority's certificate, a PEM file.")
 @click.option("--tls-cert", type=options.FILE, help="The certificate of this machine.")
 @click.option("--tls-key", type=options.FILE, help="The key of that certificate.")
-@click.option("--fresh", is_flag=True, help="Put the study's records aside, deleting none, and begin anew.")
+@click.option("--fresh", is_flag=True, help="Archive the study's records, without deleting any, and start again.")
 @options.data
 @options.json
 @options.quiet
@@ -72,10 +72,10 @@ def study_run(  # noqa: PLR0913, PLR0917 - an option each
     quiet: bool,
     **cluster: Any,  # noqa: ANN401 - click's
 ) -> int:
-    """Run a study, or go on with it, and write its report.
+    """Run or resume a study, and write its report.
 
     Studies that come with the project: variants (the default) and search; or the path of a study file. The first
-    Ctrl-C records what is being trained and stops, the second stops at once; the same command goes on.
+    Ctrl-C records what is being trained and stops, the second stops at once; the same command resumes.
     """
     config = _config(name, trials, new_name)
     if not quiet:
@@ -202,7 +202,7 @@ def _as_it_began(reader: StudyReader, name: str, data: str) -> str | None:
         return None
     began_with = last.tags[Tag.DATASET]
     if began_with not in console.CHOICES:
-        remedy = "Go on with them by --data PATH, or begin anew with others by --fresh --data."
+        remedy = "Resume with these images (--data PATH), or start again with others (--fresh --data)."
         raise UsageError(f"the study {name} began with the images {began_with}", remedy)
     return console.CHOICES[began_with]
 

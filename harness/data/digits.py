@@ -183,7 +183,7 @@ def canonical(x: NDArray[np.generic], y: NDArray[np.generic], *, source: str, wh
             raise DataError(f"{where}: {name} holds {array.dtype}, not numbers", remedy)
         if not np.isfinite(array).all():
             bad = int(np.argwhere(~np.isfinite(array))[0][0])
-            raise DataError(f"{where}: {name} holds NaN or infinity, first in row {bad}", "Mend that row.")
+            raise DataError(f"{where}: {name} holds NaN or infinity, first in row {bad}", "Correct that row.")
     wrong = np.flatnonzero(~np.isin(y.ravel(), range(10)))
     if len(wrong):
         cause = f"{where}: y holds {y.ravel()[wrong[0]]} in row {wrong[0]}: not a digit from 0 to 9"

@@ -40,7 +40,7 @@ def _other(name: str) -> Callable[[Digits], Engine]:
         made: Callable[[Digits], Engine] = _others()[name].load()
     except Exception as error:  # whatever another's module raises when it is loaded
         cause = f"engine {name} cannot be loaded: {type(error).__name__}: {error}"
-        raise UsageError(cause, "Mend the package that it is from.") from error
+        raise UsageError(cause, "Fix the package that provides it.") from error
     return made
 
 

@@ -180,7 +180,7 @@ def wait(futures: Sequence[Future[Batch[Training]]], on_done: OnDone, total: int
         try:
             done += len(future.result().results)
         except (WorkerError, WorkerLostError) as error:
-            raise StoppedError(f"a training failed: {error}", "Mend the cause and run again.") from error
+            raise StoppedError(f"a training failed: {error}", "Fix the cause and run again.") from error
         on_done(done, total)
 
 

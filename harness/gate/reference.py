@@ -29,7 +29,7 @@ ERRORS_EPOCH = 40
 SEEDS_FOR_EACH = 4
 
 _Finite = Annotated[float, Field(allow_inf_nan=False)]
-_AGAIN = "Record one (harness gate record), or install the project anew if it is the package's own."
+_AGAIN = "Record one (harness gate record), or install the project again if it is the package's own."
 
 
 class Part(BaseModel):

@@ -101,7 +101,7 @@ class GateResult:
             + (f"; better than it was: {better}" if better else ""),
             Verdict.FAIL: f"training is not what it was: {bad or better}",
             Verdict.INCONCLUSIVE: f"what was seen is too little to tell: {bad}",
-            Verdict.NOT_RUN: f"nothing can be said, for want of: {bad}",
+            Verdict.NOT_RUN: f"no answer, because these checks have no result: {bad}",
         }[self.verdict]
 
 

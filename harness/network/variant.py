@@ -82,7 +82,7 @@ class Variant(BaseModel):
         try:
             return cls(**fields)
         except ValidationError as error:
-            raise UsageError(describe(error), "Mend the value and try again.") from None
+            raise UsageError(describe(error), "Correct the value and try again.") from None
 
     @property
     def key(self) -> str:

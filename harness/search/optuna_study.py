@@ -126,7 +126,7 @@ def _failures(what: str) -> Iterator[None]:
     except (OSError, ValueError, KeyError, ImportError, SQLAlchemyError, OptunaError) as error:
         reason = error.__cause__ if isinstance(error, OptunaError) and error.__cause__ else error
         cause = masked(f"{what}: {first_line(reason)}")
-        raise StoppedError(cause, "Mend it, or give another by --storage; then run again.") from error
+        raise StoppedError(cause, "Repair it, or name another with --storage; then run again.") from error
 
 
 def _may_pass(error: BaseException) -> bool:

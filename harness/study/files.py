@@ -72,7 +72,7 @@ def _parse(content: bytes, name: str, where: str) -> StudyConfig:
     try:
         table = tomllib.loads(content.decode())
     except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise StudyFileError(f"{where}: not TOML: {error}", "Mend the file there.") from error
+        raise StudyFileError(f"{where}: not TOML: {error}", "Correct the file there.") from error
     if not re.fullmatch(NAME_PATTERN, name):
         remedy = "A study is named by its file: rename it, in small letters, digits, - and _."
         raise StudyFileError(f"{where}: {name!r} is not a name for a study", remedy)

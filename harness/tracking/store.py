@@ -60,7 +60,7 @@ def failures() -> Iterator[None]:
         *(OSError, sqlite3.Error, ImportError),
     ) as error:
         cause = masked(f"the tracking store {tracking_uri()} failed: {first_line(error)}")
-        remedy = "What was recorded is kept. Mend the store, or name another by MLFLOW_TRACKING_URI; then run again."
+        remedy = "What was recorded is kept. Repair the store or name another with MLFLOW_TRACKING_URI, then run again."
         raise StoreError(cause, remedy, is_away=_may_pass(error)) from error
 
 

@@ -91,7 +91,7 @@ def _experiment(path: Path) -> int | None:
         with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as connection:
             found = connection.execute(query, (EXPERIMENT,)).fetchone()
     except sqlite3.Error as error:
-        remedy = "Mend the file, or name another by MLFLOW_TRACKING_URI."
+        remedy = "Repair the file, or name another with MLFLOW_TRACKING_URI."
         raise StoppedError(f"{path} cannot be read as MLflow's database: {error}", remedy) from error
     return None if found is None else int(found[0])
 

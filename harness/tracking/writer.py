@@ -377,5 +377,5 @@ def changes(parent: RunRecord, meant: Mapping[str, Any]) -> list[str]:
 def _refuse_if_changed(name: str, parent: RunRecord, meant: Mapping[str, Any]) -> None:
     if changed := changes(parent, meant):
         cause = f"the study {name} has trials that would not mean the same now: {'; '.join(changed)}"
-        remedy = "Run it beside the old one by --new-name NAME, or put the old records aside by --fresh."
+        remedy = "Run it beside the old one with --new-name NAME, or archive the old records with --fresh."
         raise UsageError(cause, f"{remedy} Neither deletes anything.")

@@ -1,4 +1,4 @@
-"""Batches of variants onto a Dask cluster: the only module that imports distributed."""
+"""Trains batches of variants on a Dask cluster."""
 
 from __future__ import annotations
 
@@ -30,6 +30,8 @@ from harness.workers.local import (
 
 # How long a cluster may be without a single worker when it is needed.
 _WORKERS_S = 30.0
+# The time limit for sending the images to all workers, 16 MB each.
+_SCATTER_S = 60.0
 _POLL_S = 0.1
 _AGAIN = "What was recorded is kept; start what is missing (docs/cluster.md), then run again."
 
@@ -199,8 +201,25 @@ class Cluster:
         if self._client.status != "running":
             raise self._stopped(f"is gone, for {SCHEDULER_S:.0f} s and more")
         if self._images is None or self._images.status != "finished":
+            self._images = self._scattered()
+
+    def _scattered(self) -> distributed.Future[Digits]:
+        """Send the images to every worker.
+
+        Dask waits without a limit for a worker that dies or stops meanwhile. So sending has a limit, and is retried.
+
+        Raises:
+            StoppedError: the workers do not take the images.
+        """
+        for _ in range(1 + RETRIES):
             self._wait_for_workers()
-            [self._images] = self._client.scatter([self._digits], broadcast=True, hash=False)
+            with suppress(TimeoutError):
+                images: distributed.Future[Digits]
+                [images] = self._client.sync(
+                    self._client.scatter, [self._digits], broadcast=True, hash=False, callback_timeout=_SCATTER_S
+                )
+                return images
+        raise self._stopped(f"has workers that do not take the images within {_SCATTER_S:.0f} s")
 
     def _wait_for_workers(self) -> None:
         try:

@@ -75,7 +75,7 @@ def test_a_check_says_where_to_look_only_if_it_does_not_pass() -> None:
         (Verdict.PASS, "still reaches zero errors"),
         (Verdict.FAIL, "not what it was: check 0"),
         (Verdict.INCONCLUSIVE, "too little to tell: check 0"),
-        (Verdict.NOT_RUN, "for want of: check 0"),
+        (Verdict.NOT_RUN, "because these checks have no result: check 0"),
     ],
 )
 def test_the_answer_names_what_is_not_well(verdict: Verdict, said: str) -> None:

@@ -14,6 +14,7 @@ from harness.errors import StoppedError, UsageError
 from harness.tracking import location, store
 from harness.tracking.reader import StudyReader
 from harness.tracking.writer import StudyWriter
+from tests.support import wait_until
 
 
 def test_tracking_goes_where_mlflow_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -82,10 +83,9 @@ def test_a_database_of_another_age_is_one_error(tmp_path: Path, monkeypatch: pyt
 def test_a_database_that_was_half_made_is_made_anew(
     wait_s: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    code = "from harness.tracking.writer import Tracker; Tracker()"
+    code = "from harness.tracking.writer import StudyWriter; StudyWriter()"
     started = subprocess.Popen([sys.executable, "-c", code], cwd=tmp_path)
-    while not (tmp_path / "mlflow.db.making").exists():
-        time.sleep(0.01)
+    wait_until((tmp_path / "mlflow.db.making").exists)
     time.sleep(wait_s)
     started.kill()
     started.wait()

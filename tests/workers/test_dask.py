@@ -316,6 +316,26 @@ def test_a_scheduler_that_is_away_for_a_moment_is_waited_for(digits: Digits, end
 
 
 @pytest.mark.slow
+def test_a_worker_that_stops_while_it_gets_the_images_does_not_stall_the_study(
+    digits: Digits, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dask, "_SCATTER_S", 1.0)
+    port = free_port()
+    address = f"tcp://{LOOPBACK}:{port}"
+    with scheduler(tmp_path, port), worker(tmp_path, address) as nanny, Cluster(address, "standin") as workers:
+        processes = psutil.Process(nanny.pid).children()
+        for process in processes:
+            process.suspend()
+        try:
+            with pytest.raises(StoppedError, match="has workers that do not take the images within 1 s"):
+                workers.load(digits)
+        finally:
+            for process in processes:
+                process.resume()
+        workers.load(digits)
+
+
+@pytest.mark.slow
 def test_a_scheduler_that_is_gone_stops_the_study(
     digits: Digits, endless: Variant, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
