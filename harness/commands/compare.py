@@ -20,12 +20,11 @@ if TYPE_CHECKING:
 @click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="Write the comparison to a Markdown file.")
 @options.json
 def compare(a: str, b: str, out: Path | None, json_to: str | None) -> int:
-    """Say whether study B is worse than study A: before and after an upgrade, on one machine and another.
+    """Decide whether study B is worse than study A, for example after an upgrade.
 
-    A and B are names of studies, run ids of studies (those that were put aside too), or the runs.csv of a report.
+    A and B are names of studies, run ids of studies (archived ones, too), or the runs.csv of a report.
 
-    Ends with 0 where B is not worse, with 1 where it is (in one of errors and first zero epochs, or both), and with 2
-    where too few seeds are there to tell.
+    Exit status: 0 if B is not worse, 1 if it is worse in errors or first zero epochs, 2 if there are too few seeds.
     """
     from harness.reporting import comparison, comparison_text
 

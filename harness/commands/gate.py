@@ -35,22 +35,32 @@ _FRESH = 1_000_000
 
 @click.group()
 def gate() -> None:
-    """Check that training is as good as it was."""
+    """Check that training still works as recorded."""
 
 
 @gate.command("run")
-@click.option("--engine", default="xla", show_default=True, help="What is tested, by its name or its entry point's.")
-@click.option("--seeds", type=click.IntRange(min=0), help="Seeds at most; by default all that the reference names.")
-@click.option("--first-seed", type=click.IntRange(0, 2**31 - 1), help="Train seeds from this on, not the published.")
-@click.option("--fresh-seeds", is_flag=True, help="Train seeds from one on that is drawn by chance.")
+@click.option(
+    "--engine", default="xla", show_default=True, help="The engine to test: its name, or that of its entry point."
+)
+@click.option(
+    "--seeds",
+    type=click.IntRange(min=0),
+    help="The largest number of seeds. Default: all seeds that the reference names.",
+)
+@click.option(
+    "--first-seed",
+    type=click.IntRange(0, 2**31 - 1),
+    help="Use consecutive seeds from this one on, instead of the published ones.",
+)
+@click.option("--fresh-seeds", is_flag=True, help="Use new random seeds.")
 @click.option(
     "--against",
     type=click.Choice([*registry.NAMES, _NONE]),
     multiple=True,
-    help="An engine that it has to agree with; by default all others. May be repeated.",
+    help="An engine that must agree with the tested one; repeatable. Default: all others.",
 )
-@click.option("--conformance", is_flag=True, help="Put the engine to the contract's own tests first.")
-@click.option("--strict", is_flag=True, help="Fail as well if training became better.")
+@click.option("--conformance", is_flag=True, help="Run the conformance tests of the engine contract first.")
+@click.option("--strict", is_flag=True, help="Fail also if training became better.")
 @options.reference
 @click.option("--out", "folder", type=click.Path(path_type=Path), default=console.OUT / "gate", show_default=True)
 @click.option("--untracked", is_flag=True, help="Do not record the gate in MLflow.")
@@ -75,7 +85,7 @@ def gate_run(  # noqa: PLR0913 - an argument an option
     untracked: bool,
     quiet: bool,
 ) -> ExitStatus:
-    """Compare training with what it was when all was well: 0 is PASS, 1 FAIL, 3 INCONCLUSIVE, 4 NOT RUN."""
+    """Compare training with the recorded reference. Exit status: 0 PASS, 1 FAIL, 3 INCONCLUSIVE, 4 NOT RUN."""
     from harness.gate import run
     from harness.gate.verdict import STATUSES, Verdict
 
@@ -215,14 +225,18 @@ def _track(result: GateResult, digits: Digits | None, folder: Path) -> None:
 
 
 @gate.command("record")
-@click.option("--seeds", type=click.IntRange(min=1), default=_SEEDS, show_default=True, help="How many repeats.")
-@click.option("--out", type=click.Path(path_type=Path), help="The file; by default the package's own for these images.")
-@click.option("--reason", help="Why a reference that there is should be replaced; it is kept in the file.")
+@click.option("--seeds", type=click.IntRange(min=1), default=_SEEDS, show_default=True, help="The number of trainings.")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    help="The file to write. Default: the package's own reference for these images.",
+)
+@click.option("--reason", help="Why the existing reference is replaced. The reason is stored in the file.")
 @options.workers
 @options.data
 @options.quiet
 def gate_record(seeds: int, out: Path | None, reason: str | None, workers: int | None, data: str, quiet: bool) -> None:
-    """Record what the baseline comes to when all is well, for the gate to compare with."""
+    """Record a reference for the gate: many trainings of the baseline."""
     from harness.gate import record, reference
 
     record.gate_seeds(seeds)
@@ -245,7 +259,7 @@ def gate_record(seeds: int, out: Path | None, reason: str | None, workers: int |
 @options.reference
 @options.data
 def gate_explain(path: Path | None, data: str) -> None:
-    """Say every threshold and where it comes from, and what is true of the baseline by the reference."""
+    """Print every threshold of the gate with its origin, and what the reference says about the baseline."""
     from harness.gate import explain
 
     click.echo(explain.text(_load(path, console.load(data))))
@@ -254,7 +268,7 @@ def gate_explain(path: Path | None, data: str) -> None:
 @gate.command("table")
 @click.argument("files", nargs=-1, required=True, type=options.FILE)
 def gate_table(files: tuple[Path, ...]) -> None:
-    """Print what gates of several environments came to, from their gate.json, as one table in Markdown."""
+    """Print the results of several gates, read from their gate.json files, as one table in Markdown."""
     from harness.gate import results
 
     click.echo(results.table([_gate_json(path) for path in files]))

@@ -13,9 +13,9 @@ from harness.files import check_destinations, write_bytes, write_json
 @click.command()
 @options.data
 @options.json
-@click.option("--figure", metavar="FILE", help="Draw 64 images with their labels, as the lab does, into a PNG.")
+@click.option("--figure", metavar="FILE", help="Draw 64 images with their labels into this PNG file, as the lab does.")
 def data(data: str, json_to: str | None, figure: str | None) -> None:
-    """Show where the 5000 images come from, and the proof that they are those."""
+    """Show where the 5000 images come from, and verify them by their hashes."""
     check_destinations(json_to, figure)
     digits = console.load(data)
     facts = digits.facts()

@@ -16,11 +16,11 @@ from harness.files import check_destinations, write_json
 @click.command()
 @options.engine
 @options.data
-@click.option("--out", "folder", type=click.Path(path_type=Path), help="The folder; by default out/lab.")
+@click.option("--out", "folder", type=click.Path(path_type=Path), help="The folder to write. Default: out/lab.")
 @options.json
 @options.quiet
 def lab(engine: str, data: str, folder: Path | None, json_to: str | None, quiet: bool) -> None:
-    """Run the lab from top to bottom and leave a page with all its outputs, the published ones beside them."""
+    """Run the whole lab and write a page with its results beside the published ones."""
     from harness.commands.progress import EpochLines
     from harness.lab import results as lab_module
     from harness.reporting import lab_page as page

@@ -47,9 +47,9 @@ def publish(writer: StudyWriter, record: StudyRecord, written: Path) -> None:
 
 @click.command()
 @click.argument("name", required=False, metavar="[STUDY]")
-@click.option("--out", "folder", type=click.Path(path_type=Path), help="The folder; by default out/<study>.")
+@click.option("--out", "folder", type=click.Path(path_type=Path), help="The folder to write. Default: out/<study>.")
 def report(name: str | None, folder: Path | None) -> None:
-    """Write a study's report from MLflow's records alone; where none is named, that of the study run last."""
+    """Write the report of a recorded study. Default: the study that ran last."""
     from harness.tracking.writer import StudyWriter
 
     writer = StudyWriter(create=False)

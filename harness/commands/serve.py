@@ -16,9 +16,9 @@ _PORT = click.IntRange(1, 65535)
 
 
 @click.command()
-@click.option("--port", type=_PORT, help="The port; by default 5000 or the next free one.")
+@click.option("--port", type=_PORT, help="The port. Default: 5000, or the next free one.")
 def ui(port: int | None) -> int:
-    """Browse the recorded runs in MLflow, served to this machine alone."""
+    """Browse the recorded runs in MLflow. Only this machine can connect."""
     from harness.tracking import ui as ui_module
     from harness.tracking.location import tracking_uri
 
@@ -37,9 +37,9 @@ def ui(port: int | None) -> int:
 @click.command()
 @click.argument("name", default=options.DEFAULT_STUDY, metavar="[STUDY]")
 @options.storage
-@click.option("--port", type=_PORT, help="The port; by default 8080 or the next free one.")
+@click.option("--port", type=_PORT, help="The port. Default: 8080, or the next free one.")
 def dashboard(name: str, storage: str | None, port: int | None) -> int:
-    """Browse a study's trials in Optuna's dashboard, served to this machine alone."""
+    """Browse the trials of a study in Optuna's dashboard. Only this machine can connect."""
     from harness.search import dashboard as dashboard_module
     from harness.search.optuna_study import default_journal
     from harness.tracking import ui as ui_module
@@ -53,11 +53,11 @@ def dashboard(name: str, storage: str | None, port: int | None) -> int:
 
 
 @click.command()
-@click.option("--workers", type=click.IntRange(min=1), help="Processes that train; by default one a core.")
+@click.option("--workers", type=click.IntRange(min=1), help="The number of worker processes. Default: one per core.")
 @click.option("--port", type=click.IntRange(1, 65535), default=8786, show_default=True, help="The scheduler's port.")
-@click.option("--host", default="127.0.0.1", show_default=True, help="The address that it listens at.")
+@click.option("--host", default="127.0.0.1", show_default=True, help="The address that the scheduler listens on.")
 def cluster(workers: int | None, port: int, host: str) -> int:
-    """Start a Dask scheduler and workers on this machine, to try what docs/cluster.md describes for many."""
+    """Start a Dask scheduler and workers on this machine, to try `study run --cluster`."""
     with console.cluster_packages():
         from harness.workers.dask_local import local
     from harness.workers.local import default_count

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 @click.group()
 def study() -> None:
-    """Run studies, and look at them."""
+    """Run studies and inspect them."""
 
 
 def _config(name: str, trials: int | None, new_name: str | None) -> StudyConfig:
@@ -52,10 +52,12 @@ def _config(name: str, trials: int | None, new_name: str | None) -> StudyConfig:
 @options.storage
 @options.trials
 @options.new_name
-@click.option("--cluster", metavar="ADDRESS", help="Train on the Dask cluster of the scheduler at this address.")
-@click.option("--tls-ca", type=options.FILE, help="For a cluster with TLS: the authority's certificate, a PEM file.")
-@click.option("--tls-cert", type=options.FILE, help="The certificate of this machine.")
-@click.option("--tls-key", type=options.FILE, help="The key of that certificate.")
+@click.option("--cluster", metavar="ADDRESS", help="Train on the Dask cluster whose scheduler has this address.")
+@click.option(
+    "--tls-ca", type=options.FILE, help="For a cluster with TLS: the certificate of the authority, a PEM file."
+)
+@click.option("--tls-cert", type=options.FILE, help="The certificate of this machine, a PEM file.")
+@click.option("--tls-key", type=options.FILE, help="The private key of this machine's certificate.")
 @click.option("--fresh", is_flag=True, help="Archive the study's records, without deleting any, and start again.")
 @options.data
 @options.json
@@ -219,7 +221,7 @@ def _archive(folder: Path, key: str) -> None:
 @study.command("list")
 @options.json
 def study_list(json_to: str | None) -> None:
-    """List the recorded studies, and how each stands."""
+    """List the recorded studies with their status."""
     from harness.search import status
     from harness.tracking.reader import StudyReader
 
@@ -238,7 +240,7 @@ def study_list(json_to: str | None) -> None:
 @click.argument("name")
 @options.json
 def study_show(name: str, json_to: str | None) -> None:
-    """Show how the recorded study of a name stands, and what failed in it and why."""
+    """Show the status of a recorded study, and its failures with their reasons."""
     from harness.search import status
     from harness.tracking.reader import StudyReader
 
@@ -277,7 +279,7 @@ def study_check(
     data: str,
     json_to: str | None,
 ) -> int:
-    """Say what `study run` would do now, and about how long it would take, without doing any of it."""
+    """Show what `study run` would do now and how long it would take. Nothing is trained."""
     from harness.search import status
     from harness.search.optuna_study import default_journal
     from harness.tracking.location import database_path, tracking_uri

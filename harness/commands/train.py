@@ -26,16 +26,20 @@ def _layers(_context: click.Context, _parameter: click.Parameter, value: str) ->
 @click.option("--epochs", type=int, default=BASELINE.epochs, show_default=True)
 @click.option("--learning-rate", type=float, default=BASELINE.learning_rate, show_default=True)
 @click.option("--seed", type=int, default=BASELINE.seed, show_default=True)
-@click.option("--layers", callback=_layers, default="25,15,10", show_default=True, help="Units of each layer.")
+@click.option(
+    "--layers", callback=_layers, default="25,15,10", show_default=True, help="The number of units in each layer."
+)
 @click.option("--batch-size", type=int, default=BASELINE.batch_size, show_default=True)
 @click.option(
     "--softmax",
     type=click.Choice(get_args(SoftmaxPlace)),
     default=BASELINE.softmax,
     show_default=True,
-    help="In the loss, computed from logits, or a layer of the output.",
+    help="Where the softmax is: in the loss (logits) or in the output layer (output).",
 )
-@click.option("--adam", type=click.Choice(get_args(AdamKind)), help="Whose constants; by default the engine's own.")
+@click.option(
+    "--adam", type=click.Choice(get_args(AdamKind)), help="Whose Adam constants to use. Default: the engine's own."
+)
 @click.option("--beta-1", type=float, default=BASELINE.beta_1, show_default=True)
 @click.option("--beta-2", type=float, default=BASELINE.beta_2, show_default=True)
 @click.option("--epsilon", type=float, default=BASELINE.epsilon, show_default=True)
@@ -43,7 +47,7 @@ def _layers(_context: click.Context, _parameter: click.Parameter, value: str) ->
 @options.json
 @options.quiet
 def train(engine: str, data: str, json_to: str | None, quiet: bool, **fields: Any) -> None:  # noqa: ANN401 - click's
-    """Train one variant and print its log, an epoch a line as Keras does."""
+    """Train one variant and print its log, one line per epoch."""
     from harness.commands.progress import EpochLines
     from harness.engines import training
 
