@@ -1,4 +1,4 @@
-"""What can go wrong, each with its cause, its remedy and the exit status it ends a command with."""
+"""The project's errors. Each has a cause, a remedy and the exit status of the command."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Writing results whole or not at all, and JSON that every reader understands."""
+"""Writes files completely or not at all, and JSON without NaN."""
 
 from __future__ import annotations
 

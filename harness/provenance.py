@@ -1,4 +1,4 @@
-"""What a result was made on: versions, processor, commit."""
+"""The environment of a result: versions, processor, commit and user."""
 
 from __future__ import annotations
 

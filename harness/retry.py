@@ -1,4 +1,4 @@
-"""Waiting for what comes back by itself: a server that is being restarted, a database that another holds."""
+"""Retries calls that fail for a passing reason: a server that restarts, a database that is locked."""
 
 from __future__ import annotations
 

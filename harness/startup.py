@@ -1,4 +1,4 @@
-"""What Python's garbage collector is told by a process whose packages make a million objects, for good."""
+"""Garbage-collector settings that make importing TensorFlow and MLflow faster."""
 
 from __future__ import annotations
 

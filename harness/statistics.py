@@ -1,4 +1,4 @@
-"""Intervals and tests for shares, error counts and first zero epochs; arrays in, numbers out."""
+"""Intervals and tests for proportions, error counts and first zero epochs."""
 
 from __future__ import annotations
 

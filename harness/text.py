@@ -1,4 +1,4 @@
-"""Words and numbers for people: plurals, durations and tables in Markdown."""
+"""Formats text for people: plurals, durations and tables in Markdown."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``harness compare``: two studies, and whether the second is worse."""
+"""``harness compare``: compares two studies."""
 
 from __future__ import annotations
 

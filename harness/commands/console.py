@@ -1,4 +1,4 @@
-"""What commands say, where they write, and the images that they take."""
+"""What commands share: printing messages, output folders and loading images."""
 
 from __future__ import annotations
 

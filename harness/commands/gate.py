@@ -1,4 +1,4 @@
-"""``harness gate``: is training as good as it was?"""
+"""``harness gate``: the regression gate."""
 
 from __future__ import annotations
 

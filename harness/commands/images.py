@@ -1,4 +1,4 @@
-"""``harness data``: where the images come from."""
+"""``harness data``: shows the images and their source."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``harness lab``: the lab from top to bottom, on one page."""
+"""``harness lab``: runs the lab and writes its page."""
 
 from __future__ import annotations
 

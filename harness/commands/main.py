@@ -1,4 +1,4 @@
-"""The command ``harness``: its commands, and every way out with its exit status."""
+"""The command ``harness``: its subcommands, and the exit status of every outcome."""
 
 from __future__ import annotations
 

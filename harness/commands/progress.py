@@ -1,4 +1,4 @@
-"""How far long work is: a bar on a terminal, plain lines in a log, nothing where quiet was asked for."""
+"""Progress of long work: a bar on a terminal, plain lines in a log, nothing with ``--quiet``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``harness report``: a study's report, from its records, and what MLflow's pages show of it."""
+"""``harness report``: writes the report of a study and records it in MLflow."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``harness study``: running studies, and looking at them."""
+"""``harness study``: runs studies and inspects them."""
 
 from __future__ import annotations
 

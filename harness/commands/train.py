@@ -1,4 +1,4 @@
-"""``harness train``: one variant, and its log."""
+"""``harness train``: trains one variant and prints its log."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where the 5000 images come from, and the proof that they are those."""
+"""Loads the 5000 images and verifies them by their SHA-256."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""MATLAB's bicubic, antialiased ``imresize`` of 2011, in ``float64`` and to the last bit.
+"""MATLAB's bicubic, antialiased ``imresize`` of 2011, in ``float64``, equal to the last bit.
 
 The lab's 20x20 images are MNIST's 28x28 images put through this function. Only additions, products and exact
 rational arithmetic are used, one rounding each, so the result is the same on every machine.

@@ -1,4 +1,4 @@
-"""MNIST by Keras' own loader, in a process of its own so that this one need not load TensorFlow."""
+"""Loads MNIST with Keras' loader, in a separate process so that this process does not load TensorFlow."""
 
 from __future__ import annotations
 

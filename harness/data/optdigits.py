@@ -1,4 +1,4 @@
-"""The embedded default: 5000 images of real handwriting that every install already has.
+"""Builds the embedded default: 5000 images of real handwriting that need no network.
 
 scikit-learn carries 1797 digits of 8x8 pixels (E. Alpaydin and C. Kaynak, "Optical Recognition of Handwritten
 Digits", UCI Machine Learning Repository, 1998, doi 10.24432/C50P49, CC BY 4.0). Each digit's images are taken in

@@ -1,4 +1,4 @@
-"""Reading images and labels from files that a person names; nothing in them is ever unpickled."""
+"""Reads images and labels from files. Nothing in a file is ever unpickled."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Numbers that `graph` and `xla` must share to the last bit; Keras has its own of the same value."""
+"""Adam's constants, which `graph` and `xla` share to the last bit. Keras has its own."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What every engine must do, our own and others': each rule trains a little, and says how the contract is broken."""
+"""The rules of the engine contract as tests. Each rule trains a little and reports a violation."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The contract that every engine meets: variants in, trajectories out, in order."""
+"""The engine contract: an engine takes variants and returns their training histories in the same order."""
 
 from __future__ import annotations
 

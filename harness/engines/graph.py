@@ -1,4 +1,4 @@
-"""Plain TensorFlow operations: the reference engine, which prints the lab's log to every digit."""
+"""The reference engine: plain TensorFlow operations that print the lab's log to every digit."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What training returns: loss and error count after every epoch, and the weights and logits asked for."""
+"""The training history: loss and error count per epoch, and snapshots of weights and logits."""
 
 from __future__ import annotations
 

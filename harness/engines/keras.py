@@ -1,4 +1,4 @@
-"""Keras' own ``compile`` and ``fit``, from the same weights and batches as the other engines.
+"""The Keras engine: ``compile`` and ``fit``, with the same weights and batches as the other engines.
 
 ``fit`` runs once for all epochs. These settings make it five times as fast as one ``fit`` an epoch as Keras does it:
 a dataset that yields the batches in the seed's order, one execution an epoch (``steps_per_execution``), and no

@@ -1,4 +1,4 @@
-"""One training contract and the engines that meet it, those of other packages among them."""
+"""The engines by name, the project's own and those of other packages."""
 
 from __future__ import annotations
 

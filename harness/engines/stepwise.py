@@ -1,4 +1,4 @@
-"""Engines that train one variant at a time: the record of a training that they share."""
+"""The base of engines that train one variant at a time."""
 
 from __future__ import annotations
 

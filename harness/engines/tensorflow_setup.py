@@ -1,4 +1,4 @@
-"""Starting TensorFlow in this process: one thread, and none of its start-up chatter."""
+"""Starts TensorFlow in this process: one thread, no start-up messages."""
 
 from __future__ import annotations
 

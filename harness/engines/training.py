@@ -1,4 +1,4 @@
-"""From variants to outcomes: each configuration is trained once, and its shorter trials are read off."""
+"""Trains variants: each configuration once, and shorter variants are read from the longest history."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Many variants at once: an epoch of training compiled by XLA, with a leading axis for the variants.
+"""The XLA engine: trains several variants in one compiled call, with a leading axis for the variants.
 
 The gradients are written by hand, units come before examples in every array, and a lane of the leading axis never
 sees the others: what a variant gives does not depend, to the last bit, on what else is in the call.

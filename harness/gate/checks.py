@@ -1,4 +1,4 @@
-"""A line for each thing that the gate looks at: what was expected, what was seen, how sure, where to look."""
+"""The checks of the gate: what each expected, what it measured, how certain it is, and where to look."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Does the network still learn as soon as it did? Seeds of now against those of the reference, in stages.
+"""The gate's rule: does training reach zero errors as soon as in the reference? Compares seeds in stages.
 
 The rule is written over many gates at once, so that what is simulated is what is run: one gate is an array of one row.
 """

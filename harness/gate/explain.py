@@ -1,4 +1,4 @@
-"""Every threshold of the gate and where it comes from, and what is true of the baseline, in words."""
+"""Explains every threshold of the gate and what the reference says about the baseline."""
 
 from __future__ import annotations
 

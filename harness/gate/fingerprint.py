@@ -1,4 +1,4 @@
-"""What the last bits of a training depend on: where it is the same, training repeats bit for bit."""
+"""The environment that the last bits of a training depend on. Training repeats exactly if it is equal."""
 
 from __future__ import annotations
 

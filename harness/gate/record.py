@@ -1,4 +1,4 @@
-"""Making a reference: the baseline by every engine epoch by epoch, by many seeds, and by rounding alone."""
+"""Records a reference: one training per engine, many seeds, and trainings with rounding noise."""
 
 from __future__ import annotations
 

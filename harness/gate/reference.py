@@ -1,4 +1,4 @@
-"""What the baseline came to when it was right: raw repeats, one file a dataset, and the proof that none was edited."""
+"""The recorded reference: one file per dataset, protected by a hash."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a gate leaves for people and for CI: JSON, JUnit's XML, Markdown."""
+"""Writes the results of a gate as JSON, JUnit XML and Markdown."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One gate: what it trains, in which order, and when it has seen enough."""
+"""Runs a gate: what it trains, in which order, and when it stops."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The baseline's training, epoch by epoch, against the recorded one: to the last bit, or as far as rounding allows."""
+"""Compares one training epoch by epoch with the recorded one, exactly or within rounding."""
 
 from __future__ import annotations
 

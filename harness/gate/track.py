@@ -1,4 +1,4 @@
-"""A gate as a run of MLflow, beside those of the studies."""
+"""Records a gate as a run in MLflow."""
 
 from __future__ import annotations
 

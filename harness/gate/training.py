@@ -1,4 +1,4 @@
-"""What the gate trains, in worker processes: the baseline, its own seed traced epoch by epoch."""
+"""Trains for the gate, in worker processes, and checks the results that an engine returns."""
 
 from __future__ import annotations
 

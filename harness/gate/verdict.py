@@ -1,4 +1,4 @@
-"""What a check of the gate found, and what all of them come to."""
+"""The verdict of one check, and the verdict of all checks together."""
 
 from __future__ import annotations
 

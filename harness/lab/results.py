@@ -1,4 +1,4 @@
-"""The lab from top to bottom: every number that its page has, beside the one that it printed itself."""
+"""Computes every number of the lab and compares it with the published one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The network of the lab, in Keras."""
+"""The lab's network as a Keras model."""
 
 from __future__ import annotations
 

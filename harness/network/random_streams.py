@@ -1,4 +1,4 @@
-"""A seed's initial weights and batch order, exactly as the lab's TensorFlow drew them."""
+"""The initial weights and the batch order of a seed, exactly as TensorFlow drew them for the lab."""
 
 from __future__ import annotations
 

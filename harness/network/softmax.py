@@ -1,4 +1,4 @@
-"""``my_softmax`` three ways, and how it compares with TensorFlow's."""
+"""Three forms of ``my_softmax``, and their differences from TensorFlow's softmax."""
 
 from __future__ import annotations
 

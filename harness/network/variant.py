@@ -1,4 +1,4 @@
-"""What is trained: a frozen, validated configuration and the key of its content."""
+"""A variant: the validated, immutable configuration of one training, and its key."""
 
 from __future__ import annotations
 

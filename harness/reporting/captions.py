@@ -1,4 +1,4 @@
-"""What figures and tables show, in sentences that are computed from their data."""
+"""The sentences of reports, computed from the data that they describe."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Two studies compared: what differs between the runs that both have, and whether the second is worse.
+"""Compares two studies, and decides whether the second is worse.
 
 The verdict comes from two tests over seeds, one for the errors at the last epoch and one for the first zero epoch,
 each over all variants that both studies have, at a level for both together. Everything else describes.

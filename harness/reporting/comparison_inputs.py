@@ -1,4 +1,4 @@
-"""The two sides of a comparison: studies as MLflow has them, or the ``runs.csv`` of a report."""
+"""The inputs of a comparison: studies in MLflow, or the ``runs.csv`` of a report."""
 
 from __future__ import annotations
 

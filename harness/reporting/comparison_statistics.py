@@ -1,4 +1,4 @@
-"""Whether two studies differ: a test over seeds, pooled over all variants."""
+"""The statistical test of a comparison: over seeds, pooled over all variants."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The numbers of two studies as tables, seeds by variants, of the variants that both have."""
+"""Tables of the numbers of two studies, seeds by variants, for the variants that both have."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A comparison as a page in Markdown."""
+"""Writes a comparison in Markdown."""
 
 from __future__ import annotations
 

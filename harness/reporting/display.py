@@ -1,4 +1,4 @@
-"""The lab's pictures, for a notebook and for pages: each is drawn into an Axes and returns it.
+"""The lab's pictures, for notebooks and pages. Each function draws into an Axes and returns it.
 
 Where no Axes is given, one is made with pyplot, so that a notebook shows it. Into an Axes that is given nothing but the
 picture is drawn: neither pyplot nor any setting of matplotlib is touched.

@@ -1,4 +1,4 @@
-"""A figure as files have it: SVG that takes the page's colours, and PNG beside it."""
+"""Converts figures to files: SVG that follows the page's colours, and PNG."""
 
 from __future__ import annotations
 

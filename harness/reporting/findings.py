@@ -1,4 +1,4 @@
-"""What recorded runs say and how surely: frames of runs to frames of findings, a training counted once."""
+"""Computes findings and their uncertainty from data frames. Each training counts once."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Recorded runs as pandas frames: the numbers that tables and figures show."""
+"""Converts recorded runs to pandas data frames."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The figures that a gate leaves beside its results."""
+"""Writes the figures of a gate."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A run of the lab to one page: its numbers beside the published ones, its pictures, and a softmax to play with."""
+"""Writes the lab's page: its numbers beside the published ones, pictures, and an interactive softmax."""
 
 from __future__ import annotations
 

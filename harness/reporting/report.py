@@ -1,4 +1,4 @@
-"""Frames and figures to one folder: a self-contained page, the same in Markdown, the runs as CSV."""
+"""Writes the report of a study: a self-contained HTML page, the same in Markdown, and the runs as CSV."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A search as Optuna saw it, from MLflow's records alone: its trials, which of them are best, what mattered."""
+"""The trials of a search as a data frame, from MLflow's records, and the best among them."""
 
 from __future__ import annotations
 

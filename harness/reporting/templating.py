@@ -1,4 +1,4 @@
-"""Templates to text, and how numbers are written in them."""
+"""Renders templates, with filters that format numbers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Optuna's dashboard over a study's trials, on this machine alone."""
+"""Serves Optuna's dashboard for a study, on this machine alone."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How much of a search's result each parameter explains."""
+"""The importance of each parameter for the result of a search."""
 
 from __future__ import annotations
 

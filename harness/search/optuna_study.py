@@ -1,4 +1,4 @@
-"""The trials of a study as Optuna keeps them: the only module that imports it."""
+"""The trials of a study in Optuna's storage."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a study that was stopped anywhere needs to be whole again: Optuna's trials against MLflow's records."""
+"""Plans how an interrupted study resumes: compares Optuna's trials with MLflow's records."""
 
 from __future__ import annotations
 

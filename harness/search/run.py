@@ -1,4 +1,4 @@
-"""Ask, train, track, tell: a study, continued from where its records stand."""
+"""Runs a study: proposes trials, trains them, records them, and reports them to Optuna."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Looking at studies without touching them: what there is, how far it is, what a run would do."""
+"""The status of recorded studies, and a forecast of what a run would do. Nothing is changed."""
 
 from __future__ import annotations
 

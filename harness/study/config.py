@@ -1,4 +1,4 @@
-"""What a study is: its space, its design, its objectives and its engine, validated."""
+"""The configuration of a study: its space, design, objectives and engine, validated."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Reading a study from its TOML file: found by name or path, refused with the place of the mistake."""
+"""Reads the TOML file of a study, found by name or path."""
 
 from __future__ import annotations
 

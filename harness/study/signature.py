@@ -1,4 +1,4 @@
-"""What the finished trials of a study mean: what must stay the same for it to be gone on with."""
+"""The signature of a study: what must not change when it resumes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a study's own run says of itself in MLflow, and what its trials are called: Markdown and short labels."""
+"""The note of a study's run in MLflow, and the names of its runs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where runs are kept, told without loading MLflow, which takes seconds."""
+"""The location of the tracking store, without importing MLflow, which takes seconds."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One runner a study, as far as this machine's file systems reach."""
+"""A file lock: one owner per study folder on this machine."""
 
 from __future__ import annotations
 

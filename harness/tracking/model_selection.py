@@ -1,4 +1,4 @@
-"""Which of a study's runs are kept as models, and its results over seeds: plain numbers from recorded runs."""
+"""Selects the runs whose models are kept, and computes results over seeds."""
 
 from __future__ import annotations
 

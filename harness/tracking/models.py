@@ -1,4 +1,4 @@
-"""The baseline's and the best variant's models, kept in MLflow's registry."""
+"""Registers the models of the baseline and of the best run in MLflow's model registry."""
 
 from __future__ import annotations
 

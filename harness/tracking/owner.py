@@ -1,4 +1,4 @@
-"""Who runs a study: a process, told apart from every other one, and whether it is still there."""
+"""The owner of a study: the process that runs it, and whether that process is alive."""
 
 from __future__ import annotations
 

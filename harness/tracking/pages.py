@@ -1,4 +1,4 @@
-"""A process of its own that serves MLflow's pages: ``python -m harness.tracking.pages URI PORT``.
+"""Serves MLflow's pages, as a separate process: ``python -m harness.tracking.pages URI PORT``.
 
 What `mlflow server` does in two processes, of which each loads all of MLflow before the first page is there: half of
 the time that one waits for it.

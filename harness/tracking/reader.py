@@ -1,4 +1,4 @@
-"""Reading what was recorded: studies and their runs, as MLflow has them."""
+"""Reads studies and their runs from MLflow."""
 
 from __future__ import annotations
 

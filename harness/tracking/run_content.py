@@ -1,4 +1,4 @@
-"""What a run of a study holds: its tags, parameters, metrics, dataset and artifacts."""
+"""The content of a run: its tags, parameters, metrics, dataset and artifacts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""MLflow's store: where it is, and how it is opened without harm to it or to another that uses it."""
+"""Opens MLflow's tracking store, without harm to it or to other processes that use it."""
 
 from __future__ import annotations
 

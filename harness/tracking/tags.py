@@ -1,4 +1,4 @@
-"""The names of the tags that runs carry in MLflow, and the roles that a run can have."""
+"""The names of the tags that runs have in MLflow, and the roles of runs."""
 
 from __future__ import annotations
 

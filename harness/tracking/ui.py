@@ -1,4 +1,4 @@
-"""MLflow's own pages over the tracking database, on this machine alone."""
+"""Starts MLflow's pages for the tracking database, on this machine alone."""
 
 from __future__ import annotations
 

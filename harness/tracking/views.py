@@ -1,4 +1,4 @@
-"""Views of MLflow's table of runs and its charts, kept with the experiment and offered by its pages.
+"""Saved views of MLflow's table of runs and its charts, stored with the experiment.
 
 What the table shows at first is decided by MLflow's pages in the browser and by nothing else. What can be kept beside
 the runs are views, as its button "Views" keeps them: tags of the experiment, whose form was read off those that the

@@ -1,4 +1,4 @@
-"""Recording every run in MLflow, whole and once."""
+"""Records studies and their runs in MLflow, completely and once."""
 
 from __future__ import annotations
 

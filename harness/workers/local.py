@@ -1,4 +1,4 @@
-"""Batches of variants onto local processes, one a core, each with TensorFlow of its own."""
+"""Trains batches of variants in worker processes on this machine, each with its own TensorFlow."""
 
 from __future__ import annotations
 

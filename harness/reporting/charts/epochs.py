@@ -1,4 +1,4 @@
-"""When trainings first have no error."""
+"""Charts of first zero epochs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Error counts: by cell, by seed, by epoch, and against the baseline's."""
+"""Charts of error counts: by cell, by seed, by epoch, and against the baseline."""
 
 from __future__ import annotations
 

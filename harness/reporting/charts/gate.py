@@ -1,4 +1,4 @@
-"""Figures of the regression gate: seeds of now against the reference's, and one training against its trace."""
+"""Charts of the gate: seeds against the reference, and one training against the recorded one."""
 
 from __future__ import annotations
 

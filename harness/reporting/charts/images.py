@@ -1,4 +1,4 @@
-"""Which images are hard, and what they are taken for."""
+"""Charts of the images that are wrong most often."""
 
 from __future__ import annotations
 

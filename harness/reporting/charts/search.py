@@ -1,4 +1,4 @@
-"""A search: how it went on, what it found, what mattered."""
+"""Charts of a search: its history, its best trials and its parameters."""
 
 from __future__ import annotations
 

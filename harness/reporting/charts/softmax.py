@@ -1,4 +1,4 @@
-"""How the ways of ``my_softmax`` differ from TensorFlow's."""
+"""Charts of the differences between ``my_softmax`` and TensorFlow's softmax."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What figures have in common: colours, markers, axes and panels."""
+"""The shared style of charts: colours, markers, axes and panels."""
 
 from __future__ import annotations
 
