@@ -20,7 +20,7 @@ class ExitStatus(IntEnum):
 
 
 class HarnessError(Exception):
-    """A mistake or a condition that a person can mend: shown as one message, never as a traceback.
+    """An error that a person can correct. The command shows it as one message, never as a traceback.
 
     Args:
         cause: what was wrong, and where.

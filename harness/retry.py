@@ -34,8 +34,8 @@ def with_retries(function: Callable[_P, _T], what: str, may_pass: Callable[[Base
     """The function, tried again while it fails for a reason that may pass.
 
     Args:
-        function: one that may be called twice, be it that its first call did its work and failed after.
-        what: what is waited for, as a person is told.
+        function: A function that may be called twice, even if its first call succeeded before it failed.
+        what: The name of the server or database, for the warning.
         may_pass: whether an error is one to wait after.
     """
 

@@ -15,7 +15,7 @@ from harness.errors import UsageError
 OUT = Path("out")
 REPORT_FILES = ("report.html", "report.md", "runs.csv", "figures")
 
-# By which choice images are had again that need no file.
+# The --data choice that loads a dataset again, for datasets that need no file.
 CHOICES = {digits.LAB_NAME: digits.LAB, digits.OPTDIGITS_NAME: digits.OPTDIGITS}
 
 err = Console(stderr=True, highlight=False, soft_wrap=True)
@@ -47,5 +47,5 @@ def load(data: str, why: str | None = None) -> digits.Digits:
 
 
 def say(text: str, json_to: str | None = None) -> None:
-    """Print for a person; where JSON goes to the standard output, the person is told on the other one."""
+    """Print a line for people: on standard output, or on standard error if JSON goes to standard output."""
     click.echo(text, err=json_to == "-")

@@ -133,7 +133,7 @@ class _ShownProgress:
     json_to: str | None
 
     def trained(self, done: int, total: int) -> None:
-        """So many trainings of so many are done."""
+        """Show the number of finished trainings."""
         self.progress.trained(done, total)
 
     def check(self, check: Check) -> None:
@@ -171,7 +171,7 @@ def _seeds(reference: Reference, n: int | None, first: int | None, *, fresh: boo
 
 
 def _kept(otherwise: str, write: Callable[[], None]) -> bool:
-    """Write something; say so if that cannot be, and go on."""
+    """Write a result. If it cannot be written, print a warning and continue."""
     try:
         write()
     except (HarnessError, OSError) as error:

@@ -32,7 +32,7 @@ def main(command: click.Command | None = None) -> None:
     logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=[handler])
     signal.signal(signal.SIGTERM, terminate)
     if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
-        signal.signal(signal.SIGHUP, terminate)  # the terminal was closed, and nohup did not say to go on
+        signal.signal(signal.SIGHUP, terminate)  # the terminal was closed, without nohup
     status = _run(command or cli)
     startup.end()
     sys.exit(status)
@@ -72,7 +72,7 @@ def _kept() -> str:
 
 
 def _again() -> str:
-    """The command that was typed, by which a study is gone on with."""
+    """The command that resumes the study: the one that was typed."""
     typed = [word for word in sys.argv[1:] if word not in console.done]
     if os.environ.get("NOX_CURRENT_SESSION") == "study":
         return masked(shlex.join(["nox", "-s", "study", *(["--", *typed[2:]] if typed[2:] else [])]))

@@ -96,14 +96,14 @@ class StudyProgress(_Shown):
             self._console.print(f"put right: {line}", markup=False)
 
     def stopping(self, batches: int) -> None:
-        """No more is begun; so many batches are being trained still."""
+        """No batch is started any more; this number is still training."""
         if self._quiet or not batches:
             return
         what = "1 batch that is" if batches == 1 else f"{batches} batches that are"
         self._console.print(f"stopping: recording the {what} being trained; once more stops at once", markup=False)
 
     def begin(self, done: int, total: int) -> None:
-        """The study starts with so many of its trials done."""
+        """The study starts with this number of its trials done."""
         self._before = self._done = done
         self._total = total
         self._started_s = self._told_s = time.monotonic()
@@ -142,7 +142,7 @@ class TrainingsProgress(_Shown):
     what, begun = "trainings", True
 
     def trained(self, done: int, total: int) -> None:
-        """So many trainings are done, of so many at most."""
+        """Show the number of finished trainings and the largest number."""
         forecast = ""
         if done:
             left_s = (time.monotonic() - self._started_s) / done * (total - done)
@@ -152,5 +152,5 @@ class TrainingsProgress(_Shown):
 
 
 def _until(left_s: float) -> str:
-    """The time of day at which so many seconds are over."""
+    """The time of day after this number of seconds."""
     return f"until {datetime.now().astimezone() + timedelta(seconds=left_s):%H:%M:%S}"

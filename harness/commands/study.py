@@ -210,7 +210,7 @@ def _as_it_began(reader: StudyReader, name: str, data: str) -> str | None:
 
 
 def _archive(folder: Path, key: str) -> None:
-    """Keep the report of a study that is put aside: the next one's would take its place."""
+    """Move the report of an archived study, so that the next report does not replace it."""
     kept = folder / "archive" / key
     for part in console.REPORT_FILES:
         if (folder / part).exists():

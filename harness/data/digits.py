@@ -167,7 +167,7 @@ def canonical(x: NDArray[np.generic], y: NDArray[np.generic], *, source: str, wh
     Args:
         x: ``(5000, 400)``, any kind of real number.
         y: ``(5000, 1)`` or ``(5000,)``, digits in any kind of real number.
-        source: where they were taken from, as it is told and recorded.
+        source: Where the images come from, as it is printed and recorded.
         where: the same, as an error begins.
 
     Raises:

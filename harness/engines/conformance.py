@@ -240,7 +240,7 @@ def shapes(engine: Engine, _digits: Digits) -> None:
 
 
 def reports(engine: Engine, _digits: Digits) -> None:
-    """Every epoch is told as it ends."""
+    """The engine calls ``on_epoch`` at the end of every epoch."""
     told: list[EpochReport] = []
     variants = [Variant(epochs=2, batch_size=1000), Variant(epochs=1, seed=5, batch_size=1000)]
     for trained in engine.train(variants, on_epoch=told.append):

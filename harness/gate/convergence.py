@@ -28,7 +28,7 @@ ALPHA_MEAN, ALPHA_ERRORS, ALPHA_SHARE = 0.003, 0.002, 0.001
 # far more often than a t-test takes for possible, and they have a test of their own.
 CROSS_CHECK = 0.01
 
-# A gate that stops early with PASS misses a slowdown of the margin at most so often.
+# The largest probability that a gate stops early with PASS although training is slower by the margin.
 BETA = 0.04
 
 # What is to be noticed: this much later, relatively; and so many points fewer seeds that reach zero.
@@ -92,7 +92,7 @@ class Sample:
 
 
 def stages_of(n: int) -> tuple[int, ...]:
-    """The looks of a gate that has so many seeds at most."""
+    """The looks of a gate with at most this number of seeds."""
     return (*(stage for stage in STAGES if stage < n), n)
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from harness import provenance
 
 _PACKAGES = ("tensorflow", "keras", "numpy")
-# By these TensorFlow and the libraries in it are told to compute in another way.
+# Environment variables that change how TensorFlow and its libraries compute.
 _SETTINGS = ("XLA_FLAGS", "TF_XLA_FLAGS", "TF_ENABLE_ONEDNN_OPTS", "ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA")
 _CACHES = Path("/sys/devices/system/cpu/cpu0/cache")
 

@@ -70,7 +70,7 @@ def record(
         workers: processes that train the repeats.
         reason: why it is recorded, in words.
         before: what the reference that it replaces was recorded for.
-        on_done: told after each batch how many trainings of how many are done.
+        on_done: A callback after each batch: the number of finished trainings, and of all.
 
     Raises:
         StoppedError: a worker failed: there is no reference with a part missing.
@@ -153,7 +153,7 @@ def _seeds(n: int) -> list[int]:
 
 
 def gate_seeds(seeds: int) -> list[int]:
-    """The seeds that a gate trains against a reference of so many.
+    """The seeds that a gate trains against a reference of this size.
 
     Raises:
         UsageError: so few support no comparison.

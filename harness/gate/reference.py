@@ -25,7 +25,7 @@ FIRST_SEED, FIRST_GATE_SEED = 100_000, 200_000
 # The epoch whose errors are compared: the lab's, when errors still tell how far training is.
 ERRORS_EPOCH = 40
 
-# The reference has at least so many seeds for each of the gate's.
+# The reference has at least this number of seeds for each seed of the gate.
 SEEDS_FOR_EACH = 4
 
 _Finite = Annotated[float, Field(allow_inf_nan=False)]

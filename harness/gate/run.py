@@ -32,7 +32,7 @@ FEWEST_SEEDS = 2
 
 
 class GateProgress(Protocol):
-    """Who is told how far the gate is."""
+    """Receives the progress of a gate."""
 
     def trained(self, done: int, total: int) -> None:
         """So many of what will be trained at most are done."""
@@ -168,7 +168,7 @@ def run(digits: Digits, reference: Reference, asked: Asked, progress: GateProgre
         digits: the images.
         reference: what is compared with.
         asked: what is tested, and with which seeds.
-        progress: is told of what is trained and of each check.
+        progress: Receives the finished trainings and each check.
     """
     began_s = time.monotonic()
     found = [checks.data(digits, reference)]

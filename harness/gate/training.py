@@ -160,7 +160,7 @@ def _check(trained: object, variants: Sequence[Variant], digits: Digits) -> None
 
 
 def _check_counts(history: TrainingHistory, digits: Digits) -> None:
-    """Errors are counted anew wherever logits were kept: of the baseline's own seed after every epoch."""
+    """Count the errors again from the logits of every snapshot, and compare them with the engine's counts."""
     for epoch, snapshot in history.snapshots.items():
         logits = np.asarray(snapshot.logits)
         if logits.shape != (N_IMAGES, N_CLASSES):

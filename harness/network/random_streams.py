@@ -54,7 +54,7 @@ def order_dataset(*variants: Variant) -> tf.data.Dataset:
     seeds = [variant.seed for variant in variants]
 
     def shuffled(_: tf.Tensor) -> tf.Tensor:
-        # The operation keeps a state of its own, so each is called once an epoch and goes on where it was.
+        # The operation keeps its own state: each call continues the stream, so it is called once per epoch.
         images = tf.range(N_IMAGES)
         return tf.stack([tf.raw_ops.RandomShuffle(value=images, **_operation_seeds(seed)) for seed in seeds])
 

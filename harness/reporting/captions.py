@@ -61,7 +61,7 @@ def article(digit: int) -> str:
 
 
 def supports(count: int, estimate: Estimate) -> str:
-    """What so many of so many seeds support."""
+    """The share of seeds that a count supports, with its interval."""
     of = f"{count} of {plural(estimate.n, 'seed')} support{'s' if estimate.n == 1 else ''} a share of"
     return f"{of} at least {estimate.low:.0%}, not of 100%" if count == estimate.n else f"{of} {share(estimate)}"
 

@@ -287,7 +287,7 @@ def _verdict(
 
 
 def _smallest_p(n_a: int, n_b: int, *, is_paired: bool) -> float:
-    """The least that a test of so many seeds can come to."""
+    """The smallest p-value that a test with these numbers of seeds can have."""
     if is_paired:
         return 2.0 ** (1 - n_a)
     extremes = 2 if n_a == n_b else 1

@@ -16,7 +16,7 @@ from harness.reporting import frames
 from harness.tracking.reader import StudyRecord
 from harness.tracking.tags import Tag
 
-# What a training is told by, but its seed; and with epochs, a variant.
+# The settings that identify a training, except its seed. With the epochs they identify a variant.
 CONFIGURATION = [name for name in BASELINE.settings() if name not in {"epochs", "seed"}]
 VARIANT = [*CONFIGURATION, "epochs"]
 _NUMBERS = [name for name, value in BASELINE.settings().items() if not isinstance(value, str)]

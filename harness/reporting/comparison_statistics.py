@@ -9,7 +9,7 @@ import numpy as np
 from harness import statistics
 from harness.reporting.comparison_tables import Floats
 
-# The chance that two studies of the same are told apart: of both tests together, corrected by Holm's rule.
+# The false-alarm rate: two equal studies are found different with this probability, over both tests, corrected by Holm.
 FAMILY_LEVEL = 0.02
 
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from harness.errors import UsageError
 from harness.reporting.comparison_inputs import CONFIGURATION, VARIANT, Side
 
-# From so many shared seeds on, pairs alone are looked at: fewer cannot be told apart at that level.
+# Studies with at least this number of shared seeds are compared in pairs. Fewer pairs cannot differ at that level.
 _ENOUGH_PAIRS = 8
 
 Floats = NDArray[np.float64]
@@ -81,7 +81,7 @@ def longest(tables: Tables) -> Tables:
 
 
 def restricted(zeros: Tables) -> Tables:
-    """First zero epochs with misses as the last epoch."""
+    """First zero epochs. A training that never reaches zero counts with its last epoch."""
     first, second = (table.clip(upper=table.columns.get_level_values("epochs"), axis=1) for table in zeros)
     return first, second
 

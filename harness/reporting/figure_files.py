@@ -59,7 +59,7 @@ def svg(figure: Figure, name: str) -> str:
 
     Args:
         figure: what is drawn; it is used for nothing else afterwards.
-        name: told apart by it are the parts that the figures of one page refer to.
+        name: A prefix that makes the ids of this figure unique within its page.
     """
     stream = StringIO()
     # Settings of this call alone: text stays text, and what parts are called does not change from run to run.

@@ -163,7 +163,7 @@ class HardImages:
     n: int
 
     def hardest(self, most: int) -> list[int]:
-        """The images that were wrong most often, at most so many, none that was never wrong."""
+        """The images that were wrong most often, up to a number, without those that were never wrong."""
         order = np.argsort(-self.times, kind="stable")[:most]
         return [int(index) for index in order if self.times[index]]
 

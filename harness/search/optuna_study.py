@@ -32,7 +32,7 @@ _log = logging.getLogger(__name__)
 
 
 class TrialPhase(Enum):
-    """How far a trial is: still to be trained, told, or given up."""
+    """The phase of a trial: open, told (its values are known), or failed."""
 
     OPEN = "open"
     TOLD = "told"
@@ -188,11 +188,11 @@ class _Unchanged(JournalFileBackend):
 
 
 class OptunaStudy:
-    """The trials of one study: begun, told, or given up, each once.
+    """The trials of one study in Optuna's storage. Each is started once, and told or failed once.
 
     Args:
         config: the study.
-        key: what its records are told apart by.
+        key: The key of the study's records.
         storage: where they are kept.
 
     Raises:
@@ -205,7 +205,7 @@ class OptunaStudy:
         with _failures(f"{_STORAGE} cannot be used"):
             self._study = _study(storage, name(config, key), len(config.objectives))
             self._id = self._storage.get_study_id_from_name(name(config, key))
-            # A sampler that began anew with the same seed would propose the same points anew.
+            # A sampler that starts again with the same seed would propose the same points again.
             self._n_trials = len(self._storage.get_all_trials(self._id, deepcopy=False))
             self._study.sampler = _sampler(config, self._n_trials)
         self._distributions = _distributions(config)
@@ -232,7 +232,7 @@ class OptunaStudy:
             self._storage.set_trial_user_attr(self._trial_id(number), _VARIANTS, " ".join(variants))
 
     def tell(self, number: int, values: Sequence[float]) -> None:
-        """Tell how an open trial ended; one that was told already stays as it is."""
+        """Tell Optuna the values of an open trial. A trial that was told before keeps its values."""
         self._set(number, TrialState.COMPLETE, list(values))
 
     def fail(self, number: int) -> None:
@@ -324,7 +324,7 @@ def _entry(trial: FrozenTrial) -> Entry:
 
 
 def _sampler(config: StudyConfig, n_trials: int) -> optuna.samplers.BaseSampler:
-    """The sampler of a study that has so many trials; of a factorial, one that is never asked."""
+    """The sampler of a study with this number of trials. That of a grid is never asked."""
     if not isinstance(config.design, Sampled):
         return optuna.samplers.RandomSampler()
     seed = int(np.random.SeedSequence([config.design.sampler_seed, n_trials]).generate_state(1)[0])

@@ -14,13 +14,13 @@ from harness.workers.local import Batch
 
 
 class Progress(Protocol):
-    """Is told how a study goes."""
+    """Receives the progress of a study."""
 
     def repaired(self, line: str) -> None:
         """Something that an interrupted run left was put right."""
 
     def begin(self, done: int, total: int) -> None:
-        """The study starts with so many of its trials done."""
+        """The study starts with this number of its trials done."""
 
     def adopted(self) -> None:
         """A trial was found recorded whole and needs no training."""
@@ -29,7 +29,7 @@ class Progress(Protocol):
         """A trial ended; with no outcomes, it failed."""
 
     def stopping(self, batches: int) -> None:
-        """No more is begun; so many batches are being trained still."""
+        """No batch is started any more; this number is still training."""
 
 
 @dataclass(frozen=True)

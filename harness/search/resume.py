@@ -45,10 +45,10 @@ class ResumePlan:
     """What is to be done, by kind; each trial is in one list at most.
 
     Attributes:
-        done: trials that are told and recorded, as far as they are of the design.
-        tell: recorded whole, not told.
-        again: told, not recorded whole.
-        unfinished: asked for, neither told nor recorded whole.
+        done: Trials of the design that are told and recorded.
+        tell: Trials that are recorded completely but not told.
+        again: Trials that are told but not recorded completely.
+        unfinished: Trials that were asked for and are neither told nor recorded completely.
         give_up: asked for, and of no use: cut short while it was asked for, asked for twice, or not of the design.
         unknown: recorded, in part or whole, and missing in Optuna.
     """
@@ -84,7 +84,7 @@ def plan_resume(config: StudyConfig, entries: Iterable[Entry], recorded: Mapping
     wanted = None if isinstance(config.design, Sampled) else {config.variant(point).key for point in config.points()}
     known: set[tuple[str, ...]] = set()
     is_grid = wanted is not None
-    # Those that are told come first, so that one that was asked for twice is not trained for the other.
+    # Told trials come first, so that a variant that was asked for twice is not trained again.
     for entry in sorted(entries, key=lambda entry: entry.state != TrialPhase.TOLD):
         if entry.state == TrialPhase.FAILED:
             continue
@@ -105,7 +105,7 @@ def plan_resume(config: StudyConfig, entries: Iterable[Entry], recorded: Mapping
 
 
 def _place(found: ResumePlan, entry: Entry, *, is_whole: bool, is_wanted: bool, is_known: bool, is_grid: bool) -> None:
-    """Put a trial into the list that it belongs to, if any: told trials that are not of the design rest."""
+    """Add a trial to its list. Told trials outside the design belong to none."""
     if entry.state == TrialPhase.TOLD:
         if is_wanted and is_whole:
             found.done.append(entry)

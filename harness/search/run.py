@@ -56,7 +56,7 @@ class Search:
         writer: where runs are recorded.
         open_optuna_study: opens Optuna's trials of the study whose key it is given.
         me: this process.
-        progress: is told of every trial.
+        progress: Receives every trial.
 
     Raises:
         StoppedError: another process runs the study, or a store fails.
@@ -194,7 +194,7 @@ class Search:
         return resume_plan
 
     def _enter(self, unknown: UnmatchedTrial, resume_plan: ResumePlan) -> None:
-        """Enter a trial of which there are records into Optuna: as told, or as unfinished where some are missing."""
+        """Add a recorded trial to Optuna: as told if its records are complete, else as unfinished."""
         is_whole = self._is_recorded(unknown.variants)
         if is_whole:
             values = self._recorded_values(unknown.variants)
@@ -313,13 +313,13 @@ class Search:
         return _Job(tuple(trials), tuple(variant for variant in missing if variant.key not in self._recorded))
 
     def _together(self, n_units: int, trainings_each: int, pool: Pool) -> int:
-        """How many units of so many trainings go to a worker at a time, so that its engine and all workers are busy."""
+        """The number of units per batch that keeps the engine and all workers busy."""
         return max(1, min(registry.width(self._config.engine) // trainings_each, -(-n_units // pool.count)))
 
     # What was done
 
     def _record(self, job: _Job, future: Future[Batch[TrainingResult]]) -> Iterator[bool]:
-        """Log a job's trials to MLflow, then tell Optuna, so that what is told is logged; yield how each ended."""
+        """Record a job's trials in MLflow, then tell Optuna, so that told trials are recorded. Yield how each ended."""
         error = future.exception()
         if isinstance(error, StoppedError):
             raise error

@@ -102,7 +102,7 @@ class Forecast:
         trainings: that it would train.
         epochs: of these trainings together.
         duration_s: how long that would take about, seconds, with as many workers as were asked for.
-        estimated_from: what the duration is told by.
+        estimated_from: What the duration is estimated from.
     """
 
     refused: list[str]
@@ -170,7 +170,7 @@ def _forecast(
 
 
 def _step_s(reader: StudyReader | None, engine: str) -> tuple[float, str]:
-    """Seconds an optimizer step with this engine, and what that is told by."""
+    """The seconds per optimizer step with this engine, and what they are estimated from."""
     if reader is None:
         return _STEP_S.get(engine, 0.0), _README
     for parent in reversed(reader.studies()):

@@ -58,7 +58,7 @@ def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
 
 
 def key(name: str, generation: int, meaning: Mapping[str, Any]) -> str:
-    """What the records of one study are told apart by: 12 hex digits.
+    """The key of a study's records: 12 hex digits.
 
     Args:
         name: of the study.

@@ -14,7 +14,7 @@ from harness.tracking.tags import Tag
 from harness.tracking.views import address
 
 _SHORT = {"learning_rate": "lr", "batch_size": "batch"}
-# In this order things that differ are told.
+# The order in which names list the settings that differ.
 _ORDER = ("learning_rate", "epochs", "batch_size", "softmax", "seed")
 _MOST_ROWS = 40
 _BEST_TRIALS = 10
@@ -35,7 +35,7 @@ def label(variant: Variant, config: StudyConfig, *, seed: bool = True) -> str:
     Args:
         variant: what is trained.
         config: the study.
-        seed: whether the seed may be told; a trial of several has none.
+        seed: Whether the name includes the seed. A trial of several seeds has none.
     """
     varied = {*config.space.parameters(), *(("seed",) if isinstance(config.design, Sampled) else ())}
     told = [name for name in _ORDER if name in varied and (seed or name != "seed")]

@@ -14,7 +14,7 @@ from harness import startup
 
 startup.reduce_garbage_collection()
 
-# What is told to the garbage collector before they are loaded saves a fifth of the time.
+# Setting the garbage collector before these imports saves a fifth of the time.
 import keras  # noqa: E402 - as above
 import mlflow.keras  # noqa: E402
 import numpy as np  # noqa: E402

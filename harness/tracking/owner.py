@@ -68,7 +68,7 @@ class Owner:
         return json.dumps(asdict(self))
 
     def is_alive(self, heartbeat_s: float) -> bool:
-        """Whether it still runs, as far as can be told.
+        """Whether the process is alive, as far as this machine can know.
 
         Args:
             heartbeat_s: when it last said that it does, seconds since 1970.

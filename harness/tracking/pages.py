@@ -17,7 +17,7 @@ from harness.tracking.location import ARTIFACTS
 startup.reduce_garbage_collection()
 
 # Before MLflow, which asks whether it is loaded, and then protects its server from pages of other addresses.
-import uvicorn  # noqa: E402 - what is told to the garbage collector before saves a fifth of the time
+import uvicorn  # noqa: E402 - setting the garbage collector before saves a fifth of the time
 
 warnings.filterwarnings("ignore", "starlette.middleware.wsgi is deprecated")  # MLflow's own affair
 

@@ -134,7 +134,7 @@ class StudyReader:
         self.client = self._store.client
 
     def studies(self, name: str | None = None) -> list[RunRecord]:
-        """The parent runs of the studies of this name, or of all, oldest first, with those that were put aside."""
+        """The parent runs of the studies of this name, or of all, oldest first, archived ones included."""
         condition = f"tags.`{Tag.ROLE}` = '{Role.STUDY}'"
         if name is not None:
             if not re.fullmatch(NAME_PATTERN, name):
@@ -171,7 +171,7 @@ class StudyReader:
         return self._whole(parent)
 
     def named_or_run(self, name: str) -> StudyRecord:
-        """The study of this name, or that whose own run has this id, be it put aside, with its trainings.
+        """The study of this name, or the one whose parent run has this id (archived or not), with its trainings.
 
         Raises:
             UsageError: no such study was recorded.
@@ -262,7 +262,7 @@ def _unclamped(value: float) -> float:
 
 
 def _length(record: RunRecord) -> tuple[int, int]:
-    """What the longest of several runs is told by: its epochs, and of equals the later trial."""
+    """The sort key of the longest run: its epochs, then its trial number."""
     return int(record.params["epochs"]), int(record.tags[Tag.TRIAL])
 
 

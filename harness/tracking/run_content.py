@@ -31,7 +31,7 @@ class StudyHandle:
     Attributes:
         run_id: of its parent run.
         config: what it is.
-        key: what its records are told apart by.
+        key: The key of the study's records.
         digits: the images.
         owner: this process.
         times: how often it was run, this time among them.

@@ -186,7 +186,7 @@ def _making(path: Path) -> Path:
 
 @contextmanager
 def _whole(path: Path | None) -> Iterator[None]:
-    """Make a new database whole or not at all: one that a process was stopped in the making of is made anew.
+    """Create a new database completely or not at all. One that a stopped process left incomplete is created again.
 
     MLflow brings a new database to its schema in some hundred steps, and would refuse what only some have reached.
     Nothing is recorded before they are done.

@@ -39,7 +39,7 @@ from harness.tracking.run_content import (
 from harness.tracking.store import failures
 from harness.tracking.tags import Role, Tag
 
-# Where studies cannot be begun one after another, as on a server, is looked for twins after so long.
+# A server has no lock: wait this long, then look for a duplicate created at the same time.
 _SETTLED_S = 0.5
 _POLL_S = 0.2
 
@@ -61,7 +61,7 @@ class StudyWriter(StudyReader):
     # A study's own run
 
     def begin_study(self, config: StudyConfig, digits: Digits, me: Owner) -> StudyHandle:
-        """Claim the study of this name for this process: go on with it, or create its parent run.
+        """Claim the study of this name for this process: resume it, or create its parent run.
 
         Raises:
             StoppedError: another process is running it.
@@ -92,7 +92,7 @@ class StudyWriter(StudyReader):
             return study
 
     def _current(self, name: str) -> list[RunRecord]:
-        """The studies of this name that are not put aside, oldest first; on a server, when others are seen as well."""
+        """The studies of this name that are not archived, oldest first. On a server, wait until others are visible."""
         if self._store.path is None:
             time.sleep(_SETTLED_S)
         return [run for run in self.studies(name) if Tag.ARCHIVED not in run.tags]
@@ -100,8 +100,8 @@ class StudyWriter(StudyReader):
     def _claim(self, study: StudyHandle) -> None:
         """Become the one that runs the study.
 
-        Of several that ask at once the first by its id gets it: each says that it asks, and then looks who else does.
-        One that looks before another says so has it; whoever comes later waits until it says that.
+        Each process writes a request tag and reads the others. The smallest id wins. A process that finds no
+        other request owns the study; one that comes later waits until the owner is recorded.
 
         Raises:
             StoppedError: another process got it.
@@ -221,7 +221,7 @@ class StudyWriter(StudyReader):
                     self._store.with_retries(repository.log_artifact)(str(path), folder)
 
     def archive(self, name: str, keep: Callable[[str], None]) -> bool:
-        """Put the study of this name aside, so that the next run begins anew; nothing of it is deleted.
+        """Archive the study of this name, so that the next run starts from nothing. No record is deleted.
 
         Args:
             name: of the study.
@@ -363,7 +363,7 @@ def _refuse_if_running(parent: RunRecord) -> None:
 
 
 def changes(parent: RunRecord, meant: Mapping[str, Any]) -> list[str]:
-    """What would not mean the same in a study that is gone on with, in words.
+    """The differences between a study's recorded signature and its signature now, as sentences.
 
     Args:
         parent: the study's own run.

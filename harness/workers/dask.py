@@ -276,7 +276,7 @@ class Cluster:
 
     def _fail(self, sent: _Sent, error: BaseException) -> None:
         self._outstanding.discard(sent)
-        with suppress(InvalidStateError):  # it was told already
+        with suppress(InvalidStateError):  # it has a result already
             sent.future.set_exception(error)
 
 

@@ -18,7 +18,7 @@ from harness.workers.local import (
     without_interrupts,
 )
 
-# Dask counts by itself how often a worker died of a batch, where its scheduler is told how often is too often.
+# The setting of the scheduler that limits how often a batch may lose its worker.
 ALLOWED_FAILURES = "distributed.scheduler.allowed-failures"
 # How long a cluster of this machine may take to close by itself.
 _CLOSING_S = 10.0

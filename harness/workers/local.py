@@ -27,10 +27,10 @@ from harness.engines.training import TrainingResult
 from harness.errors import StoppedError
 from harness.network.variant import Shape, Variant
 
-# So much do workers yield to the process that hands them work and records what they did.
+# The niceness of workers: the process that gives them batches and records results comes first.
 _NICE = 5
 
-# How often a batch whose worker died is trained again.
+# The number of retries of a batch whose worker died.
 RETRIES = 2
 
 _log = logging.getLogger(__name__)
@@ -42,20 +42,20 @@ Task = Callable[[Engine, Digits, Sequence[Variant]], list[T]]
 
 
 class WorkerError(Exception):
-    """What went wrong while a worker trained a batch."""
+    """Training a batch failed in a worker."""
 
 
 class EngineStartError(WorkerError):
-    """A worker that could not make its engine, and why."""
+    """A worker could not start its engine."""
 
 
 class WorkerLostError(Exception):
-    """A worker that died, again and again, while it trained a batch."""
+    """Workers died repeatedly while they trained a batch."""
 
 
 @dataclass(frozen=True)
 class Batch(Generic[T]):
-    """What a worker's task gave, and when it was at it, seconds since 1970."""
+    """The results of a batch, with the start and end of training in seconds since 1970."""
 
     results: list[T]
     began_s: float
@@ -63,11 +63,11 @@ class Batch(Generic[T]):
 
 
 class Pool(Protocol):
-    """What trains batches, here or elsewhere."""
+    """Trains batches, on this machine or on a cluster."""
 
     @property
     def count(self) -> int:
-        """How many batches are trained at a time."""
+        """The number of batches that train at the same time."""
 
     def load(self, digits: Digits) -> None:
         """Give every worker the images; before the first batch."""
@@ -80,7 +80,7 @@ class Pool(Protocol):
 
 
 def default_count() -> int:
-    """As many workers as cores that this process may use."""
+    """The number of cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
@@ -121,7 +121,7 @@ def lower_priority() -> None:
 
 
 def warm(engine: str, shape: Shape | None) -> None:
-    """Load what takes seconds; whatever fails here fails again, and is told, with the first batch."""
+    """Load what takes seconds. A failure here is ignored: it happens again with the first batch, which reports it."""
     startup.reduce_garbage_collection()
     with suppress(Exception):
         registry.start(engine, shape)
@@ -182,9 +182,9 @@ class _Request:
 
 
 class _Worker:
-    """One process, and the thread that hands it batches and begins it anew when it dies.
+    """One worker process, and the thread that gives it batches and restarts it when it dies.
 
-    A process has a pipe to itself, so that one which is killed at any moment, be it while it sends, harms nobody else.
+    Each process has its own pipe, so that a process that is killed while it sends harms no other.
     """
 
     def __init__(
@@ -227,7 +227,7 @@ class _Worker:
                 request.future.set_result(answer)
 
     def _trained(self, variants: list[Variant]) -> Batch[Any] | BaseException:
-        """What the process answers; one that dies is begun anew and asked again."""
+        """The result of a batch. A process that dies is restarted and trains the batch again."""
         if not self._process.is_alive():  # it died while it had nothing to do: that costs no try
             self._begin_anew()
         code: int | None = None
