@@ -301,7 +301,7 @@ def study_check(
     if found.trainings:
         console.say(f"to train: {found.trainings} trainings, {found.epochs} epochs in all", json_to)
         about = timedelta(seconds=round(found.duration_s))
-        console.say(f"about {about} of training, told by {found.estimated_from}", json_to)
+        console.say(f"about {about} of training, estimated from {found.estimated_from}", json_to)
     else:
         console.say("nothing to train", json_to)
     if json_to is not None:

@@ -24,7 +24,7 @@ _WHOLE = [name for name, value in BASELINE.settings().items() if isinstance(valu
 _NEEDED = ["run_id", "status", "trial", *BASELINE.settings(), "engine", "dataset", "final_errors", "first_zero_epoch"]
 _HUGE = sys.float_info.max
 _MOST = 2**31 - 1  # of what is counted: seeds, epochs, trials
-_NOT_IN_CSV = "not told by a CSV file"
+_NOT_IN_CSV = "not in a CSV file"
 _REMEDY = "Give the runs.csv that `harness report` writes, as it is."
 
 

@@ -17,7 +17,7 @@ Objective = Literal["errors", "epochs"]
 
 
 class _Part(BaseModel):
-    """A table of a study file: frozen, and without keys that nothing reads."""
+    """A table of a study file. It is immutable and refuses unknown keys."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
@@ -67,7 +67,7 @@ FloatChoices = Annotated[list[float], Field(min_length=1)]
 
 
 class Space(_Part):
-    """What varies: a list of values, or a range, of each parameter; what is not named is the baseline's."""
+    """The space of a study: a list of values or a range for each parameter that varies. Others are the baseline's."""
 
     epochs: IntChoices | IntRange | None = None
     learning_rate: FloatChoices | FloatRange | None = None
@@ -81,7 +81,7 @@ class Space(_Part):
 
 
 class Fixed(_Part):
-    """What every trial has in place of the baseline's value; ``adam`` is the engine's own unless it says so."""
+    """Fixed settings that replace the baseline's in every trial. The default of ``adam`` is the engine's own."""
 
     epochs: int = BASELINE.epochs
     learning_rate: float = BASELINE.learning_rate
@@ -102,7 +102,7 @@ class Grid(_Part):
 
 
 class Sampled(_Part):
-    """A sampler proposes the trials; each is trained with every one of ``seeds``."""
+    """A sampler proposes the trials. Each trial is trained with all ``seeds``."""
 
     kind: Literal["sampled"]
     sampler: Literal["tpe", "random"]
@@ -112,7 +112,7 @@ class Sampled(_Part):
 
 
 class StudyConfig(_Part):
-    """A study, whole.
+    """The configuration of a study.
 
     Attributes:
         name: what it is called; also its folder under ``out``.
@@ -178,7 +178,7 @@ class StudyConfig(_Part):
         return problems
 
     def corners(self) -> list[dict[str, Value]]:
-        """Combinations that hold every extreme value, enough to find any value that a variant refuses."""
+        """Points with every extreme value. They suffice to find any value that a variant refuses."""
         extremes: dict[str, list[Value]] = {
             name: [min(values), max(values)] if isinstance(values, list) else [values.low, values.high]
             for name, values in self.space.parameters().items()
@@ -204,11 +204,11 @@ class StudyConfig(_Part):
 
     @property
     def shape(self) -> Shape | None:
-        """The shape of all variants, if they have one."""
+        """The shape of all variants, or None if they have several."""
         shapes = {self.variant(corner).shape for corner in self.corners()}
         return shapes.pop() if len(shapes) == 1 else None
 
     @property
     def n_trials(self) -> int:
-        """How many trials the study has when it is complete."""
+        """The number of trials of the complete study."""
         return self.design.trials if isinstance(self.design, Sampled) else len(self.points())

@@ -54,7 +54,7 @@ def load(study: str) -> StudyConfig:
 
 
 def changed(config: StudyConfig, *, trials: int | None, name: str | None) -> StudyConfig:
-    """The study with another number of trials in all, or under another name, where these are given.
+    """The study with another total number of trials or another name, if these are given.
 
     Raises:
         UsageError: it has no such number, or that is no name.

@@ -17,7 +17,7 @@ _COMPUTING = ("tensorflow", "keras")
 
 
 def of(config: StudyConfig, digits: Digits) -> dict[str, Any]:
-    """What a trial of this study, run now, means: plain values that JSON keeps as they are.
+    """The signature of a study as it would run now, as plain values for JSON.
 
     The values of the space are not in it, nor how many trials there are or what proposes them: a study may grow.
     """
@@ -44,7 +44,7 @@ def of(config: StudyConfig, digits: Digits) -> dict[str, Any]:
 
 
 def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """What of a study's meaning is not as it was, in words; nothing where its finished trials mean the same."""
+    """The differences between two signatures, as sentences; empty if there are none."""
     plain = (name for name in (*now, *(set(before) - set(now))) if name not in {"fixed", "scales", "dataset"})
     found = [_change(name, before.get(name), now.get(name)) for name in plain if before.get(name) != now.get(name)]
     was, new = before.get("dataset", {}), now["dataset"]

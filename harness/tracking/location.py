@@ -11,10 +11,10 @@ ARTIFACTS = "mlartifacts"
 
 
 def tracking_uri() -> str:
-    """Where runs are kept: ``MLFLOW_TRACKING_URI``, else ``mlflow.db`` in the working folder."""
+    """The tracking URI: ``MLFLOW_TRACKING_URI``, else ``mlflow.db`` in the working folder."""
     return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{Path(DATABASE).absolute()}"
 
 
 def database_path(uri: str) -> Path | None:
-    """The file of an SQLite store; None for any other."""
+    """The file of an SQLite store; None for other stores."""
     return Path(uri.removeprefix("sqlite:///")) if uri.startswith("sqlite:///") else None

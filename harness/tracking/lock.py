@@ -19,7 +19,7 @@ _SAID_S = 2.0
 
 @contextmanager
 def sole_owner(folder: Path, me: Owner) -> Iterator[None]:
-    """Keep others from running the study of this folder; the system lets go of it however this process ends.
+    """Lock the study of this folder. The system releases the lock however this process ends.
 
     Raises:
         StoppedError: another process is running the study, or the folder cannot be written.
@@ -45,7 +45,7 @@ def sole_owner(folder: Path, me: Owner) -> Iterator[None]:
 
 
 def holder(folder: Path) -> Owner | None:
-    """Who is running the study of this folder; None where nobody is, or has not said so yet."""
+    """The owner of the study of this folder; None if there is none, or if it is not recorded yet."""
     try:
         owner = Owner.parse((folder / _HOLDER).read_text())
     except OSError:
@@ -54,7 +54,7 @@ def holder(folder: Path) -> Owner | None:
 
 
 def _named_holder(folder: Path) -> Owner | None:
-    """The holder, which says who it is as soon as it has the lock."""
+    """The holder of the lock, which records itself as soon as it has the lock."""
     deadline_s = time.monotonic() + _SAID_S
     while (who := holder(folder)) is None and time.monotonic() < deadline_s:
         time.sleep(0.05)

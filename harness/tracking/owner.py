@@ -43,13 +43,13 @@ class Owner:
 
     @classmethod
     def me(cls) -> Self:
-        """This process, from now on."""
+        """This process as the owner, from now on."""
         pid = os.getpid()
         return cls(platform.node(), _space(), boot_id(), pid, _began_s(pid), time.time())
 
     @classmethod
     def parse(cls, text: str) -> Self | None:
-        """The runner that :meth:`text` was written of; None if it was not."""
+        """The owner from the JSON of :meth:`text`; None if the text is something else."""
         try:
             fields = json.loads(text)
             return cls(
@@ -64,7 +64,7 @@ class Owner:
             return None
 
     def text(self) -> str:
-        """The runner as JSON."""
+        """The owner as JSON."""
         return json.dumps(asdict(self))
 
     def is_alive(self, heartbeat_s: float) -> bool:
@@ -83,7 +83,7 @@ class Owner:
             return False
 
     def is_near(self) -> bool:
-        """Whether this system knows its process, if it is alive."""
+        """Whether the process is on this machine, so that its state can be checked."""
         return (self.host, self.space) == (platform.node(), _space())
 
     def __str__(self) -> str:
@@ -92,7 +92,7 @@ class Owner:
 
 
 def _began_s(pid: int) -> float:
-    """When a process began, seconds since the boot."""
+    """The start of a process, in seconds since boot."""
     return float(psutil.Process(pid).create_time() - psutil.boot_time())
 
 
@@ -105,7 +105,7 @@ def _space() -> str:
 
 @cache
 def boot_id() -> str:
-    """What tells one time that this machine has been up from another."""
+    """An id of this boot of the machine."""
     try:
         return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     except OSError:  # not Linux: the second that it was booted

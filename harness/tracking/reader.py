@@ -36,7 +36,7 @@ WEIGHTS = "weights.npz"  # of the runs that may be kept as models
 
 @dataclass(frozen=True)
 class RunRecord:
-    """A run as MLflow has it.
+    """A run, as MLflow recorded it.
 
     Attributes:
         run_id: MLflow's.
@@ -72,12 +72,12 @@ class RunRecord:
 
     @property
     def settings(self) -> dict[str, str]:
-        """Every setting of what was trained; those that are not among the parameters are the baseline's."""
+        """Every setting of the variant. Settings without a parameter are the baseline's."""
         return {name: self.params.get(name, str(value)) for name, value in BASELINE.settings().items()}
 
     @property
     def owner(self) -> Owner | None:
-        """Of a study's own run: who is running it; None where nobody is."""
+        """The owner of the study, if this is its parent run and the owner is alive."""
         owner = Owner.parse(self.tags.get(Tag.OWNER, ""))
         heartbeat_s = float(self.tags.get(Tag.HEARTBEAT, "0"))
         return owner if owner is not None and owner.is_alive(heartbeat_s) else None
@@ -85,7 +85,7 @@ class RunRecord:
 
 @dataclass(frozen=True)
 class StoredImages:
-    """The images that a study was run with, as they were recorded to be drawn.
+    """The images of a study, recorded in 256 greys so that reports can draw them.
 
     Attributes:
         x: ``(5000, 400)``, ``uint8``, 0 to 255, unrolled as the lab does.
@@ -98,7 +98,7 @@ class StoredImages:
 
 @dataclass(frozen=True)
 class StudyRecord:
-    """A study as MLflow has it.
+    """A study, as MLflow recorded it.
 
     Attributes:
         parent: the run of the study itself.
@@ -145,7 +145,7 @@ class StudyReader:
         return sorted(found, key=lambda run: (run.started_ms, run.run_id))
 
     def newest_study(self, name: str | None = None) -> RunRecord | None:
-        """The parent run of the study of this name, or of that which was run last; None if there is none."""
+        """The parent run of the study of this name, or of the study that ran last; None if there is none."""
         found = [run for run in self.studies(name) if Tag.ARCHIVED not in run.tags]
         return max(found, key=lambda run: int(run.tags.get(Tag.LAST_RUN, "0")), default=None)
 
@@ -156,7 +156,7 @@ class StudyReader:
             yield from (_record(run) for run in self._store.search(condition))
 
     def study(self, name: str | None = None) -> StudyRecord:
-        """The study of this name, or that which was run last, with its trainings.
+        """The study of this name, or the one that ran last, with its trainings.
 
         Of runs that were read off one training only the longest has its histories: the others' are its first epochs,
         and each costs two calls.
@@ -196,7 +196,7 @@ class StudyReader:
         return StudyRecord(parent, tuple(runs), images, self._store.experiment_id)
 
     def with_histories(self, record: RunRecord) -> RunRecord:
-        """The run with the loss and the errors of each of its epochs; a run that failed has none."""
+        """The run with its loss and errors per epoch. A failed run has none."""
         if record.status != "FINISHED":
             return record
         with failures():
@@ -204,7 +204,7 @@ class StudyReader:
         return replace(record, losses=losses, errors=tuple(int(count) for count in errors))
 
     def _with_details(self, record: RunRecord, artifact_uri: str, *, is_longest: bool) -> RunRecord:
-        """A run with what its artifact says, histories only if they are wanted; a run that failed has none."""
+        """The run with the content of its artifact, with histories on request. A failed run has none."""
         if record.status != "FINISHED":
             return record
         details = self._store.with_retries(_details)(artifact_uri)
@@ -222,7 +222,7 @@ class StudyReader:
         return replace(record, losses=tuple(details["losses"]), errors=tuple(details["errors"]))
 
     def weights(self, run_id: str) -> tuple[NDArray[np.float32], ...] | None:
-        """Kernel and bias of each layer after a run's last epoch; None where they were not recorded."""
+        """The kernel and bias of each layer after a run's last epoch; None if they were not recorded."""
         with failures():
             if WEIGHTS not in {file.path for file in self._store.client.list_artifacts(run_id)}:
                 return None
@@ -231,7 +231,7 @@ class StudyReader:
                 return tuple(arrays[name] for name in arrays.files)
 
     def _images(self, run_id: str) -> StoredImages | None:
-        """The images of the study whose parent run this is; None where an earlier version recorded none."""
+        """The images of the study with this parent run; None if an earlier version recorded none."""
         if IMAGES not in {file.path for file in self._store.client.list_artifacts(run_id)}:
             return None
         uri = str(self._store.client.get_run(run_id).info.artifact_uri)
@@ -257,7 +257,7 @@ def _artifact(artifact_uri: str, name: str) -> bytes:
 
 
 def _unclamped(value: float) -> float:
-    """The value that was recorded: MLflow's SQL store keeps an infinity as the largest number there is."""
+    """The recorded value. MLflow's SQL store replaces an infinity by the largest float."""
     return math.copysign(math.inf, value) if abs(value) == sys.float_info.max else value
 
 
@@ -267,7 +267,7 @@ def _length(record: RunRecord) -> tuple[int, int]:
 
 
 def same_training(record: RunRecord) -> frozenset[tuple[str, str]]:
-    """What runs that were read off one training have in common."""
+    """The parameters that identify the training of a run: all but its epochs."""
     every = {**record.settings, "engine": record.params.get("engine", ""), "dataset": record.params.get("dataset", "")}
     return frozenset((name, value) for name, value in every.items() if name != "epochs")
 

@@ -26,7 +26,7 @@ SOFTMAX_WAY = "vector"  # the lab's own form of my_softmax: the one whose figure
 
 @dataclass(frozen=True)
 class StudyHandle:
-    """A study that is being run: what every run of it is tagged with, and who runs it.
+    """A study that this process runs: its configuration, key, images and owner.
 
     Attributes:
         run_id: of its parent run.
@@ -46,7 +46,7 @@ class StudyHandle:
 
 
 def common_tags(study: StudyHandle, role: str) -> dict[str, str]:
-    """The tags of every run of a study: whose it is, its role, and where it comes from."""
+    """The tags of every run of a study: its study, role, dataset, engine and origin."""
     tags = {
         Tag.STUDY: study.config.name,
         Tag.STUDY_KEY: study.key,
@@ -59,7 +59,7 @@ def common_tags(study: StudyHandle, role: str) -> dict[str, str]:
 
 
 def origin_tags() -> dict[str, str]:
-    """What a run was made by: trace version, machine, versions, user, commit."""
+    """The origin of a run: trace version, machine, versions, user and commit."""
     tags = {
         Tag.TRACE: str(TRACE_VERSION),
         Tag.CPU: provenance.processor(),
@@ -76,12 +76,12 @@ def origin_tags() -> dict[str, str]:
 
 
 def done_tags(done: int | None) -> list[RunTag]:
-    """How many of a study's trials are done; nothing, so that what was said before stands, where that is not known."""
+    """The tag with the number of finished trials; no tag if it is unknown, so that an earlier one stays."""
     return [] if done is None else [RunTag(Tag.DONE, str(done))]
 
 
 def log_details(artifact_uri: str, result: TrainingResult) -> None:
-    """Leave what is no single number as an artifact.
+    """Upload the results that are not single numbers as an artifact.
 
     That is the images that are wrong and what they are taken for, every softmax check, and the losses and errors: these
     are metrics too, but to read them as such takes two slow calls a run.
@@ -105,7 +105,7 @@ def log_details(artifact_uri: str, result: TrainingResult) -> None:
 
 
 def log_images(artifact_uri: str, digits: Digits) -> None:
-    """Leave the images with the study, in 256 greys, so that a report can draw them wherever it is made."""
+    """Upload the images in 256 greys, so that a report can draw them on any machine."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / IMAGES
         greys = np.rint(digits.x.clip(0, 1) * 255).astype(np.uint8)
@@ -128,7 +128,7 @@ def final_metrics(result: TrainingResult) -> dict[str, float]:
 
 
 def params_of(variant: Variant, study: StudyHandle) -> list[Param]:
-    """What a run differs in from others of its study and from the baseline: the rest is the baseline's."""
+    """The parameters in which a run differs from other runs of its study or from the baseline."""
     usual, told = BASELINE.settings(), {"epochs", "learning_rate", "seed", *study.config.space.parameters()}
     own = {name: value for name, value in variant.settings().items() if name in told or value != usual[name]}
     params = {**own, "engine": study.config.engine, "dataset": study.digits.name}
@@ -136,7 +136,7 @@ def params_of(variant: Variant, study: StudyHandle) -> list[Param]:
 
 
 def dataset_input(digits: Digits) -> DatasetInput:
-    """The images as MLflow shows the input of a run."""
+    """The dataset of a run, in the form that MLflow's pages show."""
     hashes = {"sha256_x": digits.sha256_x, "sha256_y": digits.sha256_y}
     # As if they were columns of a table: of arrays MLflow's pages show no more than that they are arrays.
     shapes = {"X": f"float64 {digits.x.shape}", "y": f"uint8 ({len(digits.x)}, 1)"}

@@ -52,7 +52,7 @@ class StoreError(StoppedError):
 
 @contextmanager
 def failures() -> Iterator[None]:
-    """Turn what storage and network throw into one clear error, a :class:`StoreError`."""
+    """Convert the errors of storage and network to a :class:`StoreError`."""
     try:
         yield
     except (
@@ -71,7 +71,7 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
 
 
 def _may_pass(error: BaseException) -> bool:
-    """Whether the store fails for a reason that may pass: a server is away or busy, another holds the database."""
+    """Whether an error may pass: the server is away or busy, or another process locks the database."""
     if not isinstance(error, Exception):
         return False  # Ctrl-C while an error was handled
     for cause in _causes(error):
@@ -87,7 +87,7 @@ def _may_pass(error: BaseException) -> bool:
 
 
 class Store:
-    """MLflow's store, opened: its client, and the experiment that all runs are in.
+    """MLflow's open tracking store: its client, and the experiment of all runs.
 
     Args:
         create: make the database if there is none; a reader does not.
@@ -129,12 +129,12 @@ class Store:
         return masked(f"the tracking store {self.uri}")
 
     def with_retries(self, function: Any) -> Any:  # noqa: ANN401 - any function in, the same out
-        """The function, called again while the store is away."""
+        """The function with retries while the store is away."""
         return with_retries(function, self._named(), _may_pass)
 
     @contextmanager
     def alone(self) -> Iterator[None]:
-        """Let one process at a time in, as far as this machine's file systems reach: of an SQLite store."""
+        """Admit one process at a time to an SQLite store on this machine."""
         if self.path is None:
             yield
             return
@@ -142,7 +142,7 @@ class Store:
             yield
 
     def search(self, condition: str, order_by: list[str] | None = None) -> Iterator[MlflowRun]:
-        """The runs of the experiment that meet a condition, page by page."""
+        """The runs of the experiment that match a condition, page by page."""
         token: str | None = None
         while True:
             page = self.client.search_runs(
@@ -176,7 +176,7 @@ class Store:
 
 
 def _is_made(path: Path) -> bool:
-    """Whether there is a database that is not just being made, or was left half made."""
+    """Whether there is a complete database."""
     return path.is_file() and path.stat().st_size > 0 and not _making(path).exists()
 
 
@@ -207,13 +207,13 @@ def _whole(path: Path | None) -> Iterator[None]:
 
 
 def _check_database(path: Path) -> None:
-    """Fail at once on a file that is no database: MLflow would try it again for a minute and a half."""
+    """Fail at once if the file is no database. MLflow would retry for 90 seconds."""
     with closing(sqlite3.connect(path, timeout=_BUSY_MS / 1000)) as connection:
         connection.execute("PRAGMA schema_version").fetchone()
 
 
 def _tune_sqlite(connection: object, _record: object) -> None:
-    """Let readers read while a study writes, wait for another that writes, and let a commit wait for no disk.
+    """Set SQLite so that readers do not block, writers wait for each other, and commits do not wait for the disk.
 
     In the write-ahead log a commit survives the death of the process without a sync; only a power failure can take
     the last ones, and never harms the database.
@@ -230,6 +230,6 @@ def _note(connection: sqlalchemy.Connection) -> None:
 
 @atexit.register
 def _close() -> None:
-    """Close databases, so that SQLite puts its write-ahead log into the file and nothing lies beside it."""
+    """Close all connections, so that SQLite merges its write-ahead log into the file."""
     for engine in tuple(_engines):
         engine.dispose()

@@ -45,7 +45,7 @@ _POLL_S = 0.2
 
 
 class StudyWriter(StudyReader):
-    """Writes the runs of studies, each by its explicit run id, and reads them.
+    """Writes and reads the runs of studies. Every call names its run by id.
 
     Args:
         create: make the database if there is none.
@@ -98,7 +98,7 @@ class StudyWriter(StudyReader):
         return [run for run in self.studies(name) if Tag.ARCHIVED not in run.tags]
 
     def _claim(self, study: StudyHandle) -> None:
-        """Become the one that runs the study.
+        """Become the owner of the study.
 
         Each process writes a request tag and reads the others. The smallest id wins. A process that finds no
         other request owns the study; one that comes later waits until the owner is recorded.
@@ -125,7 +125,7 @@ class StudyWriter(StudyReader):
             self._drop_tag(study.run_id, me)
 
     def _drop_tag(self, run_id: str, name: str) -> None:
-        """Delete a tag, should it be there still: the answer to a first call may have been lost."""
+        """Delete a tag if it exists: an earlier attempt may have deleted it although its reply was lost."""
         try:
             self._store.client.delete_tag(run_id, name)
         except MlflowException as error:
@@ -163,7 +163,7 @@ class StudyWriter(StudyReader):
         client.create_run(self._store.experiment_id, tags=tags)
 
     def _complete(self, study: StudyHandle) -> None:
-        """Leave with the study what it has from its beginning, unless all of it is there: the dataset comes last."""
+        """Record the images, parameters and dataset of a new study. The dataset is written last, as a mark."""
         client, config, digits, run_id = self._store.client, study.config, study.digits, study.run_id
         run = client.get_run(run_id)
         if run.inputs.dataset_inputs:
@@ -175,7 +175,7 @@ class StudyWriter(StudyReader):
         client.log_inputs(run_id, [dataset_input(digits)])
 
     def heartbeat(self, study: StudyHandle, done: int | None) -> None:
-        """Say that this process still runs the study, and how many of its trials are done, if that is known.
+        """Record that this process still owns the study, and the number of finished trials if it is known.
 
         Raises:
             StoppedError: another took it for dead and runs the study now.
@@ -187,7 +187,7 @@ class StudyWriter(StudyReader):
             self._store.client.log_batch(study.run_id, tags=tags)
 
     def end_study(self, study: StudyHandle, status: str, counts: Mapping[str, int]) -> None:
-        """Close a study's parent run with how many of its trials ended how, and let go of it; unless another has it."""
+        """Close the study's parent run with its counts and release it, unless another process owns it."""
         with failures():
             if not self._is_mine(study):
                 return
@@ -198,12 +198,12 @@ class StudyWriter(StudyReader):
             self._drop_tag(study.run_id, Tag.OWNER)
 
     def describe(self, record: StudyRecord) -> None:
-        """Say in the note of a study's own run what was found."""
+        """Write the results into the note of the study's parent run."""
         with failures():
             self._store.client.set_tag(record.parent.run_id, Tag.NOTE, descriptions.ended(record))
 
     def log_files(self, run_id: str, paths: Sequence[Path], folder: str | None = None) -> None:
-        """Leave files and folders with a run, in the place of those that it has of these names.
+        """Upload files and folders to a run. They replace artifacts of the same names.
 
         Args:
             run_id: of the run.
@@ -247,7 +247,7 @@ class StudyWriter(StudyReader):
         self._store.client.set_tag(run_id, Tag.ARCHIVED, datetime.now(UTC).isoformat(timespec="seconds"))
 
     def close_orphans(self, study: StudyHandle) -> int:
-        """Close the runs that processes which are gone left open, of this study and of others; return how many."""
+        """Close the runs that dead processes left open, of any study. Return their number."""
         with failures():
             left = list(self._store.search("attributes.status = 'RUNNING'"))
             if not left:
@@ -265,7 +265,7 @@ class StudyWriter(StudyReader):
     # Its trials
 
     def begin_trial(self, study: StudyHandle, number: int, variant: Variant) -> str:
-        """Record a trial of several trainings as a run of its own, the parent of theirs; return its id."""
+        """Record a trial of several trainings as a run, the parent of their runs. Return its id."""
         with failures():
             tags = {
                 **common_tags(study, Role.TRIAL),
@@ -280,7 +280,7 @@ class StudyWriter(StudyReader):
             return run_id
 
     def reopen_trial(self, run_id: str) -> None:
-        """Open the run of a trial again that was closed before all its trainings were recorded."""
+        """Reopen the run of a trial that was closed before all its trainings were recorded."""
         with failures():
             self._store.client.update_run(run_id, status="RUNNING")
 
@@ -300,7 +300,7 @@ class StudyWriter(StudyReader):
             self._store.client.set_tag(run_id, Tag.TRIAL, str(number))
 
     def log_outcome(self, study: StudyHandle, parent_id: str, number: int, result: TrainingResult) -> str:
-        """Record one trained variant whole, in a handful of calls; return its run id."""
+        """Record a trained variant completely, in a few calls. Return its run id."""
         with failures():
             started_ms = int(result.started_s * 1000)
             ended_ms = int((result.started_s + result.duration_s) * 1000)
@@ -322,7 +322,7 @@ class StudyWriter(StudyReader):
             return run_id
 
     def log_failure(self, study: StudyHandle, parent_id: str, number: int, variant: Variant, reason: str) -> str:
-        """Record a variant whose training failed: its reason, and no score; return its run id."""
+        """Record a variant whose training failed, with the reason and without a score. Return its run id."""
         with failures():
             now_ms = int(time.time() * 1000)
             run_id = str(self._create_training(study, parent_id, number, variant, now_ms).info.run_id)
@@ -346,12 +346,12 @@ class StudyWriter(StudyReader):
 
 
 def _with_tags(tags: Mapping[str, str]) -> RunRecord:
-    """A study's run of which no more than its tags is known."""
+    """A run record with only its tags."""
     return RunRecord("", "", "", {}, {}, tags, 0)
 
 
 def _asks(claim: str) -> bool:
-    """Whether a process that asked for a study still does."""
+    """Whether the process that wrote a request tag is alive."""
     owner = Owner.parse(claim)
     return owner is not None and owner.is_alive(owner.since_s)
 

@@ -38,7 +38,7 @@ _AGAIN = "What was recorded is kept; start what is missing (docs/cluster.md), th
 
 @dataclass(eq=False)
 class _Sent:
-    """A batch that the cluster was given."""
+    """A batch that was sent to the cluster."""
 
     variants: list[Variant]
     future: Future[Batch[TrainingResult]] = field(default_factory=Future)
@@ -48,7 +48,7 @@ class _Sent:
 
 
 class Cluster:
-    """The workers of a Dask cluster, used as if they were this machine's own.
+    """Trains batches on the workers of a Dask cluster, as if they were workers of this machine.
 
     A batch whose worker dies is given to another one, twice at most. Where all workers that hold the images are lost,
     or the scheduler is away for a moment, images and batches are sent again. A batch's future is completed once,
@@ -84,21 +84,21 @@ class Cluster:
             raise
 
     def _begin(self) -> None:
-        """See that there are workers, and that they are good ones; let them load what takes seconds."""
+        """Wait for workers, check their versions, and let them load TensorFlow."""
         self._wait_for_workers()
         self._check_versions()
         self._client.run(warm_up, self._engine, self._shape)
 
     @property
     def count(self) -> int:
-        """How many workers there are now, at least 1; while the scheduler is away, how many there were."""
+        """The number of workers, at least 1. While the scheduler is away, the last known number."""
         if self._client.status == "running":
             with suppress(OSError, RuntimeError, CancelledError):
                 self._count = max(1, len(self._client.nthreads()))
         return self._count
 
     def load(self, digits: Digits) -> None:
-        """Bring the images to every worker; those that come later get them from these.
+        """Send the images to every worker. Workers that join later get them from these.
 
         Raises:
             StoppedError: they cannot be reached.
@@ -107,7 +107,7 @@ class Cluster:
         self._sender.submit(self._patiently, self._be_ready).result()
 
     def submit(self, variants: Sequence[Variant]) -> Future[Batch[TrainingResult]]:
-        """Train a batch as soon as a worker is free; its outcomes come in order.
+        """Train a batch as soon as a worker is free. The results keep the order of the variants.
 
         The future ends with a StoppedError where the cluster cannot be reached any more, with a WorkerError where the
         worker cannot train, and with a WorkerLostError where worker after worker died of it.
@@ -119,7 +119,7 @@ class Cluster:
         return sent.future
 
     def withdraw(self, future: Future[Batch[TrainingResult]]) -> bool:  # noqa: ARG002 - what local workers can do
-        """Take back a batch that no worker has begun: False, because a cluster's begin them unseen."""
+        """Withdraw a batch that no worker has started. Always False: a cluster does not report what has started."""
         return False
 
     def __enter__(self) -> Self:
@@ -131,7 +131,7 @@ class Cluster:
         self._close()
 
     def _close(self) -> None:
-        """Leave the cluster as it was found: what is outstanding is cancelled, and its workers stay."""
+        """Disconnect from the cluster: cancel the outstanding batches and leave the workers running."""
         self._leaving = True
         self._sender.shutdown(wait=False, cancel_futures=True)
         tasks = [sent.task for sent in self._outstanding if sent.task is not None]
@@ -163,7 +163,7 @@ class Cluster:
             self._fail(sent, error)
 
     def _patiently(self, act: Callable[[], None]) -> None:
-        """Do what fails while workers or the scheduler come and go, again if need be.
+        """Call a function, and retry it while workers or the scheduler come and go.
 
         Raises:
             StoppedError: it fails for good.
@@ -180,7 +180,7 @@ class Cluster:
                 return
 
     def _idlest(self) -> str:
-        """The worker with the fewest batches, which is asked to train the next one. Another may still take it over.
+        """The worker with the fewest batches. It gets the next batch; another worker may still take it over.
 
         Left alone, Dask would give all batches to the few workers that it leaves the images on.
 
@@ -195,7 +195,7 @@ class Cluster:
         return min(present, key=lambda worker: given[worker])
 
     def _be_ready(self) -> None:
-        """Wait until there is a scheduler and the images are on the cluster; send them where they are not."""
+        """Wait for the scheduler, and send the images if the cluster does not have them."""
         while self._client.status == "connecting" and not self._leaving:
             time.sleep(_POLL_S)  # Dask's client tries for as long as it may take to connect, then it closes itself
         if self._client.status != "running":
@@ -231,7 +231,7 @@ class Cluster:
         return StoppedError(f"the scheduler at {self._address} {what}", _AGAIN)
 
     def _check_versions(self) -> None:
-        """Refuse workers that would train something else, before anything is recorded."""
+        """Refuse workers with other versions, before anything is recorded."""
         ours = facts()
         problems = []
         for worker, theirs in self._client.run(facts, on_error="return").items():
@@ -246,7 +246,7 @@ class Cluster:
     # In Dask's thread for callbacks
 
     def _ended(self, sent: _Sent, task: distributed.Future[Batch[TrainingResult]]) -> None:
-        """Hand over what a task gave, or have it sent again where Dask lost it."""
+        """Complete the future of a finished task, or send the task again if Dask lost it."""
         if self._leaving:
             return
         try:
@@ -264,7 +264,7 @@ class Cluster:
                 sent.future.set_result(batch)
 
     def _send_again(self, sent: _Sent, error: Exception) -> None:
-        """Send a batch again, unless it took all its workers with it too often."""
+        """Send a batch again, unless all its workers died too often."""
         # Where the connection broke the workers may be well, and nothing is said about the batch.
         lost = getattr(error, "reason", None) != "scheduler-connection-lost"
         sent.losses += lost
@@ -281,7 +281,7 @@ class Cluster:
 
 
 def _reason(error: BaseException) -> BaseException:
-    """What made a task fail, in the harness' own words where Dask has its own."""
+    """The reason why a task failed, without Dask's own error types."""
     return _lost(f"{RETRIES + 1} workers") if isinstance(error, KilledWorker) else error
 
 

@@ -22,7 +22,7 @@ _ADDRESS_REMEDY = "An address is tcp://HOST:PORT, as the scheduler prints it; wi
 
 @dataclass(frozen=True)
 class Tls:
-    """The files that encrypted connections need: the authority's certificate, and one's own with its key."""
+    """The files of an encrypted connection: the authority's certificate, and this machine's certificate and key."""
 
     ca: Path
     cert: Path
@@ -30,13 +30,13 @@ class Tls:
 
 
 def silence() -> None:
-    """Keep Dask's log off the user's terminal: what matters of it is said in the harness' own words."""
+    """Keep Dask's log off the terminal. The harness reports what matters itself."""
     for name in ("distributed", "distributed.client", "distributed.gc", "tornado", "tornado.application"):
         logging.getLogger(name).setLevel(logging.CRITICAL + 1)
 
 
 def checked_address(address: str, tls: Tls | None) -> str:
-    """The address as Dask wants it: ``tls://`` exactly where there are certificates."""
+    """The address in Dask's form: ``tls://`` with certificates, else ``tcp://``."""
     try:
         parts = urlsplit(address)
         well_formed = parts.scheme in {"tcp", "tls"} and parts.hostname and parts.port and not parts.path.strip("/")
@@ -72,7 +72,7 @@ def security_of(tls: Tls | None) -> Security | None:
 
 
 def connect(address: str, security: Security | None) -> Client:
-    """A client of the scheduler at this address.
+    """Connect to the scheduler at this address.
 
     Raises:
         StoppedError: nobody listens there, or who does is no scheduler that talks to this client.
@@ -94,7 +94,7 @@ def connect(address: str, security: Security | None) -> Client:
 
 
 def _hear(connection: socket.socket, security: Security | None) -> None:
-    """Hear the first byte of a scheduler, which speaks first. For one that never speaks Dask's client waits for ever.
+    """Read the first byte that a scheduler sends. Dask's client waits for ever for a server that sends nothing.
 
     Raises:
         OSError: nothing is heard, or the certificates are refused.
@@ -110,7 +110,7 @@ def _hear(connection: socket.socket, security: Security | None) -> None:
 
 
 def innermost(error: BaseException) -> str:
-    """What lies under an error that wraps others."""
+    """The first line of the error at the end of a chain of causes."""
     while error.__cause__ is not None:
         error = error.__cause__
     return first_line(error)

@@ -26,7 +26,7 @@ _CLOSING_S = 10.0
 
 @contextmanager
 def local(workers: int, host: str, port: int) -> Iterator[str]:
-    """Run a scheduler and its workers on this machine for as long as the context lasts; give its address.
+    """Run a scheduler and its workers on this machine during the context. Yield the scheduler's address.
 
     Raises:
         StoppedError: the port is taken, or the processes cannot be started.
@@ -41,7 +41,7 @@ def local(workers: int, host: str, port: int) -> Iterator[str]:
 
 
 def _end(cluster: LocalCluster) -> None:
-    """Close a cluster, by force if need be: Dask waits long for a worker that was killed while it started."""
+    """Close a cluster, by force if necessary: Dask waits long for a worker that was killed during its start."""
     with suppress(Exception):
         cluster.close(timeout=_CLOSING_S)
     for process in multiprocessing.active_children():

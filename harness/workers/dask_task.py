@@ -26,14 +26,14 @@ _COMPARED = ("zero-errors", "tensorflow", "keras", "numpy")
 
 
 def facts() -> dict[str, str]:
-    """What this process would train with."""
+    """The versions that this process trains with."""
     versions = provenance.versions()
     python = ".".join(versions["python"].split(".")[:2])
     return {"python": python, **{name: versions[name] for name in _COMPARED}, "trace": str(TRACE_VERSION)}
 
 
 def differences(theirs: dict[str, str], ours: dict[str, str]) -> str:
-    """In which versions a process differs from this one; empty where it does not."""
+    """The versions in which a process differs from this one; empty if there are none."""
     pairs = [(name, theirs.get(name, "unknown"), own) for name, own in ours.items()]
     return ", ".join(f"{name} {their} (here {own})" for name, their, own in pairs if their != own)
 
@@ -49,7 +49,7 @@ _yielding = threading.local()
 
 
 def _lower_priority() -> None:
-    """Let this thread, and those that TensorFlow starts from it, yield to who hands out work and records what is done.
+    """Lower the priority of this thread and of the threads that TensorFlow starts from it.
 
     The thread that talks to the scheduler does not yield.
     """
@@ -59,7 +59,7 @@ def _lower_priority() -> None:
 
 
 def warm_up(engine: str, shape: Shape | None) -> None:
-    """Begin to load what takes seconds.
+    """Start to load TensorFlow and the engine in the background.
 
     Not as a task: Dask learns from each how long they take, and would take away the next ones from the worker that is
     the second to be ready.

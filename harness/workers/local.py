@@ -70,13 +70,13 @@ class Pool(Protocol):
         """The number of batches that train at the same time."""
 
     def load(self, digits: Digits) -> None:
-        """Give every worker the images; before the first batch."""
+        """Give every worker the images. Call it before the first batch."""
 
     def submit(self, variants: Sequence[Variant]) -> Future[Batch[TrainingResult]]:
-        """Train a batch as soon as a worker is free; its outcomes come in order."""
+        """Train a batch as soon as a worker is free. The results keep the order of the variants."""
 
     def withdraw(self, future: Future[Batch[TrainingResult]]) -> bool:
-        """Take back a batch that no worker has begun; False if one has, or if that cannot be known."""
+        """Withdraw a batch that no worker has started. False if one has, or if it is unknown."""
 
 
 def default_count() -> int:
@@ -107,7 +107,7 @@ def train(engine: Engine | Exception, digits: Digits, variants: Sequence[Variant
 
 
 def make_engine(engine: str, digits: Digits) -> Engine | Exception:
-    """The engine for these images, or why it cannot be made."""
+    """The engine for these images, or the error if it cannot start."""
     try:
         return registry.make(engine, digits)
     except Exception as error:  # noqa: BLE001 - whatever it was, it is why the trials of this worker fail
@@ -115,7 +115,7 @@ def make_engine(engine: str, digits: Digits) -> Engine | Exception:
 
 
 def lower_priority() -> None:
-    """Yield to the process that hands out work and records what is done, where the system knows such a thing."""
+    """Lower the priority of this process, so that the coordinating process comes first."""
     if hasattr(os, "nice"):
         os.nice(_NICE)
 
@@ -128,7 +128,7 @@ def warm(engine: str, shape: Shape | None) -> None:
 
 
 def _work(connection: Connection, engine: str, shape: Shape | None, task: Task[Any]) -> None:
-    """A worker's life: load what takes seconds, take the images, then train what is sent until nothing more can be."""
+    """Run a worker: load TensorFlow, receive the images, then train batches until the pipe is closed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)  # which comes to a whole group: the coordinator decides
     lower_priority()
@@ -151,7 +151,7 @@ def _answer(
 
 
 def _end_with_the_parent() -> None:
-    """Do not train for a coordinator that was killed."""
+    """End this process when the coordinating process dies."""
     parent = multiprocessing.parent_process()
     if parent is not None:
         parent.join()
@@ -163,7 +163,7 @@ def _end_with_the_parent() -> None:
 
 @contextmanager
 def without_interrupts() -> Iterator[None]:
-    """Start processes that Ctrl-C, which goes to a whole terminal, does not reach: it is this process' to handle."""
+    """Block SIGINT for processes that start in this context. The coordinator handles Ctrl-C."""
     if not hasattr(signal, "pthread_sigmask"):
         yield
         return
@@ -201,7 +201,7 @@ class _Worker:
         self._thread.start()
 
     def end(self) -> None:
-        """Stop the process, whatever it is at."""
+        """Kill the process."""
         self._ending = True
         self._process.kill()
 
@@ -263,7 +263,7 @@ class _Worker:
 
 
 def _death(code: int | None) -> str:
-    """How a worker ended, as far as its exit code says."""
+    """How a worker ended, according to its exit code."""
     if code is None:  # another thread asked the system first
         return "a worker died"
     if code >= 0:
@@ -273,7 +273,7 @@ def _death(code: int | None) -> str:
 
 
 class Workers(Generic[T]):
-    """Worker processes that train batches of variants; one that dies costs its own batch alone, which is tried again.
+    """Worker processes that train batches of variants. If a worker dies, only its batch is trained again.
 
     They start at once and load TensorFlow while this process has other things to do; the images come after, by
     :meth:`load`.
@@ -325,7 +325,7 @@ class Workers(Generic[T]):
         return self._digits
 
     def submit(self, variants: Sequence[Variant]) -> Future[Batch[T]]:
-        """Train a batch as soon as a worker is free; its outcomes come in order.
+        """Train a batch as soon as a worker is free. The results keep the order of the variants.
 
         The future's exception is a :class:`WorkerError` where training failed, a :class:`WorkerLostError` where
         workers died of it, a :class:`StoppedError` where no worker can be started any more.
@@ -335,7 +335,7 @@ class Workers(Generic[T]):
         return future
 
     def withdraw(self, future: Future[Batch[T]]) -> bool:
-        """Take back a batch that no worker has begun; False if one has."""
+        """Withdraw a batch that no worker has started. False if one has."""
         return future.cancel()
 
     def _end(self) -> None:

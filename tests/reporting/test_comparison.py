@@ -457,7 +457,7 @@ def test_the_file_of_a_report_says_what_the_records_say(tmp_path: Path) -> None:
     assert len(theirs.rows) == 2
     assert theirs.errors == ours.errors
     assert theirs.first_zero == ours.first_zero
-    assert ("python", "3.11", "not told by a CSV file") in theirs.environment
+    assert ("python", "3.11", "not in a CSV file") in theirs.environment
 
 
 @pytest.mark.parametrize(
