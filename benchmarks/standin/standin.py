@@ -38,20 +38,20 @@ class Standin:
     def train(
         self, variants: Sequence[Variant], *, snapshots: Collection[int] = (), on_epoch: OnEpoch | None = None
     ) -> list[TrainingHistory]:
-        """Make a trajectory up for every variant."""
+        """Make a training history up for every variant."""
         if path := os.environ.get(STARTED):
             with Path(path).open("a") as file:
                 file.write(f"{os.getpid()}\n")
         n_epochs = sum(variant.epochs for variant in variants)
         time.sleep(float(os.environ.get(PAUSE, "0")) + n_epochs * float(os.environ.get(EPOCH, "0")))
-        trained = [self._trajectory(variant, snapshots) for variant in variants]
+        trained = [self._history(variant, snapshots) for variant in variants]
         if on_epoch is not None:
             for history in trained:
                 for epoch, (loss, errors) in enumerate(zip(history.losses, history.errors, strict=True), start=1):
                     on_epoch(EpochReport(history.variant, epoch, float(loss), int(errors), 0.0))
         return trained
 
-    def _trajectory(self, variant: Variant, snapshots: Collection[int]) -> TrainingHistory:
+    def _history(self, variant: Variant, snapshots: Collection[int]) -> TrainingHistory:
         """Losses and errors that fall with the epochs, at a rate and with a noise of the variant's own."""
         random = np.random.Generator(np.random.PCG64(int(variant.with_epochs(1).key, 16)))
         rate, noise = random.uniform(0.02, 0.2), random.random(variant.epochs)

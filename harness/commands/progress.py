@@ -119,7 +119,7 @@ class StudyProgress(_Shown):
         self._bar.update(self._task, completed=self._done)
 
     def trial(self, variants: Sequence[Variant], results: Sequence[TrainingResult] | None) -> None:
-        """A trial ended; with no outcomes, it failed."""
+        """A trial ended; without results, it failed."""
         self._done += 1
         self._failed += results is None
         self._bar.update(self._task, completed=self._done, forecast=self._forecast())

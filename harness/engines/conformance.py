@@ -95,7 +95,7 @@ def reference(variant: Variant, digits: Digits, *, drop_remainder: bool = False)
 
 
 def same(a: TrainingHistory, b: TrainingHistory) -> bool:
-    """Whether two trajectories are equal to the last bit, times aside."""
+    """Whether two training histories are equal to the last bit, times aside."""
     return (
         a.variant == b.variant
         and np.array_equal(a.losses, b.losses, equal_nan=True)
@@ -200,7 +200,7 @@ def repeats(engine: Engine, _digits: Digits) -> None:
     asked = [others[0], variant, *others[1:], variant]
     [alone] = engine.train([variant])
     among = engine.train(asked)
-    _must([trained.variant for trained in among] == asked, "trajectories do not come in the order of their variants")
+    _must([trained.variant for trained in among] == asked, "histories are not in the order of the variants")
     _must(same(among[1], alone), "a training depends on what else is in its list")
     _must(same(among[4], alone), "a training twice in a list is not twice the same")
 
@@ -254,7 +254,7 @@ def reports(engine: Engine, _digits: Digits) -> None:
 
 
 def nothing(engine: Engine, _digits: Digits) -> None:
-    """No variants give no trajectories."""
+    """No variants give no training histories."""
     _must(engine.train([]) == [], "something is returned for no variants")
 
 

@@ -34,7 +34,7 @@ class Engine(Protocol):
     ) -> list[TrainingHistory]:
         """Train every variant from its own seed.
 
-        A variant's trajectory does not depend on what else is in the list, and repeats bit for bit. NaN losses
+        A variant's training history does not depend on what else is in the list, and repeats bit for bit. NaN losses
         and divergence come back as data.
 
         Args:
@@ -44,7 +44,7 @@ class Engine(Protocol):
             on_epoch: called after each epoch of each variant.
 
         Returns:
-            a trajectory for each variant, in order.
+            a training history for each variant, in order.
         """
         ...
 

@@ -29,7 +29,7 @@ class Network(Protocol):
 
 
 class Recorder:
-    """Collects the trajectory of one training, epoch by epoch."""
+    """Collects the training history of one training, epoch by epoch."""
 
     def __init__(
         self, variant: Variant, labels: NDArray[np.int64], snapshots: Collection[int], on_epoch: OnEpoch | None

@@ -40,7 +40,7 @@ class TrainingResult:
             gone one after another.
         duration_s: wall time of the training that this was read off, its share where several trained together,
             seconds; what is compiled for the first epoch of a shape counts.
-        shared_by: how many outcomes were read off that training.
+        shared_by: The number of results that were read from that training.
         weights: kernel and bias of each layer after the last epoch, of what may be kept as a model; see :func:`run`.
     """
 
@@ -70,7 +70,7 @@ class TrainingResult:
         return float(self.losses[-1])
 
     def as_json(self) -> dict[str, Any]:
-        """The outcome in plain values, as ``harness train --json`` writes it."""
+        """The result in plain values, as ``harness train --json`` writes it."""
         return {
             "variant": {**self.variant.model_dump(mode="json"), "key": self.variant.key},
             "engine": self.engine,

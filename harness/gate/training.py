@@ -92,8 +92,8 @@ def train(engine: Engine, digits: Digits, variants: Sequence[Variant]) -> list[T
     """Train a batch; in which the baseline's own seed is, of that every epoch's weights are kept.
 
     Raises:
-        UnfitError: the engine returned something else than a trajectory for each variant, in order, or counts errors
-            that its logits do not have.
+        InvalidResultError: The engine did not return a training history for each variant in order, or its error
+            counts are not those of its logits.
     """
     own = [variant.epochs for variant in variants if variant.seed == BASELINE.seed]
     trained = engine.train(variants, snapshots=range(1, max(own, default=0) + 1))

@@ -26,7 +26,7 @@ class Progress(Protocol):
         """A trial was found recorded whole and needs no training."""
 
     def trial(self, variants: Sequence[Variant], results: Sequence[TrainingResult] | None) -> None:
-        """A trial ended; with no outcomes, it failed."""
+        """A trial ended; without results, it failed."""
 
     def stopping(self, batches: int) -> None:
         """No batch is started any more; this number is still training."""
