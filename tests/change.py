@@ -109,7 +109,7 @@ def be_killed(moment: Moment) -> None:
     if kind != REPORT:
         draw_nothing()
     if kind == ASKING:
-        for name in ("_create", "propose", "enter", "take_up"):
+        for name in ("_create", "propose", "enter", "restart"):
             bomb.arm(optuna_study.OptunaStudy, name)
     elif kind == TRAINING:
         bomb.arm(run, "wait")
