@@ -1,0 +1,22 @@
+"""The published reports are those that the command writes, and of today's training."""
+
+from __future__ import annotations
+
+import pytest
+
+from benchmarks.publish import PUBLISHED, REPORTS, Published, facts_of
+from harness.network.variant import TRACE_VERSION
+
+MOST_MEGABYTES = 10
+
+
+@pytest.mark.parametrize("published", PUBLISHED, ids=lambda one: one.folder)
+def test_a_published_report_is_of_todays_training(published: Published) -> None:
+    facts = facts_of(REPORTS / published.folder)
+    assert facts["trace"] == TRACE_VERSION, f"nox -s publish -- {published.folder}"
+    assert facts["command"] == f"harness {' '.join(published.command)}"
+
+
+def test_nothing_else_is_published_and_all_of_it_is_small() -> None:
+    assert {folder.name for folder in REPORTS.iterdir() if folder.is_dir()} == {one.folder for one in PUBLISHED}
+    assert sum(path.stat().st_size for path in REPORTS.rglob("*") if path.is_file()) <= MOST_MEGABYTES * 1_000_000
