@@ -1,1 +1,1 @@
-"""How fast the project is, against what a user would do instead."""
+"""Benchmarks of this project against the alternatives of a user, and measurements of the gate's power."""

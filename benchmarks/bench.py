@@ -1,4 +1,7 @@
-"""The command behind ``nox -s bench``: speed and memory against what a user would do instead."""
+"""The command behind ``nox -s bench``.
+
+It compares speed and memory with the alternatives of a user.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +33,10 @@ BENCH_PARTS = ("speed", "study", "growth")
 @options.data
 @options.json
 def bench(parts: tuple[str, ...], rounds: int, rivals: str, data: str, json_to: str | None) -> None:
-    """Measure speed and memory against what a user would do instead: ten minutes and more, on an idle machine."""
+    """Compare speed and memory with the alternatives.
+
+    Takes ten minutes or more on an idle machine.
+    """
     check_destinations(json_to)
     digits = console.load(data)
     rivals = shutil.which(rivals) or rivals

@@ -1,8 +1,8 @@
-"""What trains the lab's network: this project's engines, and what a user would take instead.
+"""Contenders that train the lab's network: the engines of this project, and the alternatives of a user.
 
-A script for a process of its own, so that no library disturbs another and each can have a Python of its own: it
-reads the name of a contender a line and answers with the seconds that one call of it took. Nothing of the project is
-imported where a contender does not need it.
+This script runs in its own process. So no library disturbs another one, and each can use another Python. The script
+reads one contender name per line, and answers with the duration of one call in seconds. It imports modules of this
+project only for contenders that need them.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ Call = Callable[[], object]
 
 
 def engine(name: str, width: int, work: Arrays) -> Call:
-    """An engine of this project, given as many variants as it has lanes."""
+    """An engine of this project, with one variant for each of its lanes."""
     from harness.data.digits import Digits
     from harness.engines import registry
     from harness.engines.contract import Engine
@@ -44,7 +44,7 @@ def engine(name: str, width: int, work: Arrays) -> Call:
 
 
 def fit(work: Arrays) -> Call:
-    """Keras as its guides write it: ``fit`` on arrays with its defaults, and a callback that counts errors."""
+    """Keras as in its guides: ``fit`` on arrays with its defaults, and a callback that counts errors."""
     from harness.engines import tensorflow_setup
 
     tensorflow_setup.start()
@@ -60,7 +60,10 @@ def fit(work: Arrays) -> Call:
             self.errors: list[int] = []
 
         def on_epoch_end(self, epoch: int, logs: object) -> None:
-            """Count; the signature is Keras' own."""
+            """Count the errors.
+
+            Keras defines the signature.
+            """
             del epoch, logs
             logits = self.model.predict(features, batch_size=len(features), verbose=0)
             self.errors.append(int((logits.argmax(axis=1) != labels).sum()))
@@ -78,7 +81,10 @@ def fit(work: Arrays) -> Call:
 
 
 def sklearn(work: Arrays) -> Call:
-    """``MLPClassifier`` with the lab's settings; it cannot count errors after an epoch, and does not."""
+    """``MLPClassifier`` with the lab's settings.
+
+    It cannot count errors after each epoch, so it does not count them.
+    """
     from sklearn.neural_network import MLPClassifier
 
     epochs = work["orders"].shape[1]
@@ -87,14 +93,14 @@ def sklearn(work: Arrays) -> Call:
 
     def call() -> None:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # that it has not converged after so few epochs
+            warnings.simplefilter("ignore")  # the warning that training has not converged after these few epochs
             classifier.fit(work["features"], work["labels"])
 
     return call
 
 
 def torch(work: Arrays) -> Call:
-    """PyTorch as its tutorials write it, with the error count after each epoch."""
+    """PyTorch as in its tutorials, with an error count after each epoch."""
     import torch as library
 
     library.set_num_threads(1)
@@ -120,7 +126,10 @@ def torch(work: Arrays) -> Call:
 
 
 def jax(work: Arrays) -> Call:
-    """``vmap`` over eight variants of a scanned epoch with ``grad`` and Adam, compiled; with the error counts."""
+    """JAX with eight variants in one call, and an error count after each epoch.
+
+    An epoch is a compiled ``scan`` with ``grad`` and Adam. ``vmap`` runs it for all variants.
+    """
     import jax as library
     import jax.numpy as jnp
 
@@ -169,7 +178,10 @@ def jax(work: Arrays) -> Call:
 
 
 def sgemm(_work: Arrays) -> Call:
-    """NumPy's product of two ``float32`` matrices of 1024 by 1024: how fast this core is at the moment."""
+    """NumPy's product of two 1024 x 1024 ``float32`` matrices.
+
+    It measures the current speed of this core.
+    """
     matrix = np.random.default_rng(1).random((1024, 1024), np.float32)
     return lambda: matrix @ matrix
 
@@ -184,7 +196,10 @@ PREPARE: Mapping[str, Callable[[Arrays], Call]] = {
 
 
 def prepare(name: str, work: Arrays) -> Call:
-    """Everything that a contender does once, a first call among it: what is left is training."""
+    """Do all one-time work of a contender, including a first call.
+
+    The returned call only trains.
+    """
     kind, _, width = name.partition(" ")
     call = PREPARE[kind](work) if kind in PREPARE else engine(kind, int(width or 1), work)
     call()
@@ -192,11 +207,14 @@ def prepare(name: str, work: Arrays) -> Call:
 
 
 def main() -> None:
-    """Answer on what was the standard output; whatever a library prints goes to the other one."""
+    """Write the answers to standard output.
+
+    Redirect everything that libraries print to standard error.
+    """
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
     if hasattr(os, "sched_setaffinity"):
-        os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})  # one core for everyone, whatever threads it starts
+        os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})  # the same core for all, even if they start threads
     with np.load(sys.argv[1]) as file:
         work = {key: file[key] for key in file.files}
     ready: dict[str, Call] = {}
@@ -209,7 +227,7 @@ def main() -> None:
             started = time.perf_counter()
             ready[name]()
             answer["duration_s"] = time.perf_counter() - started
-        except Exception as error:  # noqa: BLE001 - whatever ails one library, the others are measured
+        except Exception as error:  # noqa: BLE001 - if one library fails, still measure the others
             answer["missing"] = f"{type(error).__name__}: {error}"
         print(json.dumps(answer), file=answers, flush=True)
 

@@ -1,5 +1,8 @@
-"""Faults of training that the gate is there to notice, each planted into the fast engine of a worker process."""
-# ruff: noqa: SLF001 - to plant a fault is to reach inside
+"""Training faults that the gate should detect.
+
+Each one is planted into the fast engine of a worker process.
+"""
+# ruff: noqa: SLF001 - planting a fault requires private members of the engine
 
 from __future__ import annotations
 
@@ -17,19 +20,21 @@ from harness.engines.contract import Engine
 from harness.gate.training import Training, train
 from harness.network.variant import N_IMAGES, Variant
 
-_SCALE = 255.0  # what pixels are divided by before they are learned from
+_SCALE = 255.0  # pixels are divided by this value before training
 
 
 @dataclass(frozen=True)
 class Fault:
-    """A fault.
+    """A training fault.
+
+    It consists of changes to the variant, to the engine or to the images.
 
     Attributes:
-        name: what it is called.
-        what: what was done, in words.
-        changes: fields of the variant that are other ones.
-        plant: puts it into this process, once; None where the changes are all of it.
-        spoil: what becomes of the images; None where nothing does.
+        name: Name of the fault.
+        what: Description of the fault in words.
+        changes: Changed fields of the variant, by name.
+        plant: Function that plants the fault into this process, called once. None if the engine stays unchanged.
+        spoil: Function that changes the images. None if the images stay unchanged.
     """
 
     name: str
@@ -40,15 +45,18 @@ class Fault:
 
 
 def task(name: str) -> Callable[[Engine, Digits, Sequence[Variant]], list[Training]]:
-    """What trains with this fault in a worker; the variants that come back say nothing of it."""
+    """The task that trains with this fault in a worker.
+
+    Its results carry the original, unchanged variants.
+    """
     return partial(_train, name)
 
 
 _planted: set[str] = set()
 
 
-def _engine() -> Any:  # noqa: ANN401 - what is changed inside a module has no type that would hold
-    """The module of the fast engine, which has nothing compiled yet, or no more."""
+def _engine() -> Any:  # noqa: ANN401 - no type fits a module whose attributes are replaced
+    """The module of the fast engine, after clearing its cache of compiled functions."""
     from harness.engines import xla
 
     xla._compiled.cache_clear()
@@ -72,7 +80,7 @@ def _without_bias_correction() -> None:
     xla = _engine()
 
     def adam_step(state: Any, gradients: Any, constants: Any) -> Any:  # noqa: ANN401 - TensorFlow has no types
-        # So many steps on, the corrections are 1.
+        # After 1e9 more steps, the bias corrections are 1.
         late = xla._State(state.weights, state.means, state.squares, state.step + 1e9)
         done = whole(late, gradients, constants)
         return xla._State(done.weights, done.means, done.squares, state.step + 1)
@@ -104,12 +112,15 @@ def _shuffled_once() -> None:
 
 
 def _dead_unit(layer: int) -> None:
-    """The first unit of a layer is below zero whatever comes in, so that nothing comes out and nothing is learned."""
+    """Make the first unit of a layer dead.
+
+    Its input to ReLU is negative for every image. So its output is zero, and the unit learns nothing.
+    """
     _weights_through(lambda weights: _with_dead(weights, layer, 1))
 
 
 def _dead_units() -> None:
-    """The first two units of both hidden layers are."""
+    """Make the first two units of both hidden layers dead."""
     _weights_through(lambda weights: _with_dead(_with_dead(weights, 0, 2), 1, 2))
 
 
@@ -133,8 +144,8 @@ def _weights_through(
 
 
 def _batches_dropped(full: int) -> None:
-    """The last, smaller batch of every epoch is not trained, nor as many full ones before it."""
-    # By its own name for it the engine cuts the images into whole batches and a rest.
+    """Drop the last, smaller batch of every epoch, and this number of full batches before it."""
+    # The engine calls ``divmod`` to split the images into full batches and a rest. A module attribute replaces it.
     _engine().divmod = lambda whole, part: (whole // part - full, 0)
 
 

@@ -1,4 +1,7 @@
-"""The command behind ``nox -s gate-power``: how often the gate is red, without a fault and with planted ones."""
+"""The command behind ``nox -s gate-power``.
+
+It measures how often the gate fails, without and with planted faults.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +32,7 @@ from harness.workers.local import default_count
 @options.data
 @options.json
 @options.quiet
-def gate_power(  # noqa: PLR0913 - an argument an option
+def gate_power(  # noqa: PLR0913 - one argument for each option
     *,
     clean: int,
     seeds: int,
@@ -42,7 +45,10 @@ def gate_power(  # noqa: PLR0913 - an argument an option
     json_to: str | None,
     quiet: bool,
 ) -> None:
-    """Measure how often the check of convergence is red: half an hour. What was trained is kept, and not done again."""
+    """Measure how often the convergence check fails.
+
+    Takes half an hour. Finished trainings are kept and reused.
+    """
     if unknown := set(names) - set(faults.FAULTS):
         raise UsageError(f"no fault is called {min(unknown)!r}", f"Faults: {', '.join(faults.FAULTS)}.")
     check_destinations(json_to)

@@ -1,6 +1,6 @@
-"""The default study as people write one: an Optuna objective, Keras' ``fit``, and MLflow's callback for Keras.
+"""A naive version of the default study: an Optuna objective, Keras' ``fit``, and MLflow's callback for Keras.
 
-A script for a process of its own: it trains a few trials and prints the seconds of each.
+This script runs in its own process. It trains a few trials, and writes the duration of each in seconds to a file.
 """
 
 from __future__ import annotations
@@ -17,7 +17,10 @@ os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 
 
 def main() -> None:
-    """Take the arrays' file, the answer's file, and the epochs of each trial."""
+    """Run the trials.
+
+    The arguments are the file of arrays, the file for the answer, and the epochs of each trial.
+    """
     import keras
     import mlflow
     import numpy as np

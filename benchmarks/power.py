@@ -1,4 +1,7 @@
-"""How often the gate turns red: when nothing is wrong, and for each planted fault, by resampling recorded trainings."""
+"""Estimates how often the gate fails, by resampling recorded trainings.
+
+The estimate is made for correct training, and for each planted fault.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +26,7 @@ from harness.network.variant import BASELINE, TRACE_VERSION
 from harness.text import markdown_table
 from harness.workers.local import Workers
 
-# Far from the seeds of references and of gates.
+# The first seed of these trainings, far from the seeds of references and gates.
 FIRST_SEED = 300_000
 ENGINE = "xla"
 CLEAN = "clean"
@@ -34,12 +37,12 @@ class Trained:
     """Trainings with one fault.
 
     Attributes:
-        fault: its name.
-        first_zero: ``(n,)``, first epochs without error; None where there was none.
-        errors: ``(n,)``, errors at the early epoch.
-        duration_s: of all, by so many workers.
-        workers: processes that trained.
-        made_from: what it depends on besides the seeds: fault, images, versions.
+        fault: Name of the fault.
+        first_zero: ``(n,)``, first epoch without error of each training. None if there is no such epoch.
+        errors: ``(n,)``, errors of each training at the early epoch.
+        duration_s: Duration of all trainings together, in seconds.
+        workers: Number of processes that trained in parallel.
+        made_from: Inputs of the trainings besides the seeds: fault, images, versions.
     """
 
     fault: str
@@ -51,31 +54,36 @@ class Trained:
 
     @property
     def n(self) -> int:
-        """Trainings."""
+        """Number of trainings."""
         return len(self.errors)
 
     def sample(self) -> Sample:
-        """What the gate looks at."""
+        """The values that the gate compares."""
         return rule.sample(self.first_zero, self.errors, BASELINE.epochs)
 
 
 @dataclass(frozen=True)
 class Power:
-    """What gates come to that train with one fault, the check of convergence alone.
+    """Verdicts of resampled gates that train with one fault.
+
+    Only the convergence check is included.
 
     Attributes:
-        fault: its name.
-        what: what was done.
-        n: recorded trainings that the gates' seeds are drawn from.
-        mean: their first zero epoch, a miss counted as the budget.
-        slower: how much larger that is than the reference's, relatively.
-        share: of them that reach zero.
-        errors: mean at the early epoch.
-        red, better, passed: shares of the resampled gates that are FAIL, that are CHANGED for learning sooner, and
-            that are PASS, those with CHANGED among them; with 95% intervals for the resampling, given the trainings.
-        seeds: after which half of the gates, and 95 of 100, had a verdict.
-        duration_s: what so many seeds take to train on the machine that recorded.
-        must: whether the gate has to see it: 10% more epochs, or 20 points fewer that reach zero.
+        fault: Name of the fault.
+        what: Description of the fault in words.
+        n: Number of recorded trainings from which the seeds of the gates are drawn.
+        mean: Mean first zero epoch of these trainings. A training that never reaches zero counts as the budget.
+        slower: Relative difference of ``mean`` from the mean of the reference. Positive if the fault is slower.
+        share: Fraction of these trainings that reach zero.
+        errors: Mean errors at the early epoch.
+        red: Fraction of the resampled gates with the verdict FAIL. Its 95% interval covers the resampling alone, given
+            the trainings. The same holds for ``better`` and ``passed``.
+        better: Fraction of the resampled gates with CHANGED, because training reaches zero sooner.
+        passed: Fraction of the resampled gates with PASS, including those with CHANGED.
+        seeds: Numbers of seeds after which 50% and 95% of the gates have a verdict.
+        duration_s: Durations of training these numbers of seeds on the machine of the trainings, in seconds.
+        must: Whether the gate must detect the fault: compared with the reference, training needs at least 10% more
+            epochs, or the fraction that reaches zero is at least 20 percentage points lower.
     """
 
     fault: str
@@ -94,10 +102,10 @@ class Power:
 
 
 def train(digits: Digits, name: str, n: int, workers: int, folder: Path, on_done: OnDone) -> Trained:
-    """Train with a fault, or read what was trained before by the same.
+    """Train with a fault, or read an earlier result with the same fault, images, versions and number of seeds.
 
     Raises:
-        StoppedError: a training failed, or what it gave cannot be written.
+        StoppedError: A training fails, or the result cannot be written.
     """
     path, made_from = folder / f"{name}.json", _made_from(name, digits)
     before = _read(path)
@@ -133,7 +141,10 @@ def _made_from(name: str, digits: Digits) -> dict[str, str]:
 
 
 def _read(path: Path) -> Trained | None:
-    """What was trained before; None if there is nothing that can be read."""
+    """The earlier result in this file.
+
+    None if there is no readable result.
+    """
     try:
         content = json.loads(path.read_text())
         content.pop("schema")
@@ -143,7 +154,7 @@ def _read(path: Path) -> Trained | None:
 
 
 def measure(trained: Trained, reference: Reference, gates: int) -> Power:
-    """Resample gates from recorded trainings."""
+    """Resample this number of gates from recorded trainings, and summarize their verdicts."""
     theirs, pool = reference.repeats.sample(), trained.sample()
     random = np.random.Generator(np.random.PCG64(2))
     drawn = rule.resample(pool, gates, len(reference.gate_seeds), random)
@@ -171,7 +182,7 @@ def measure(trained: Trained, reference: Reference, gates: int) -> Power:
 
 
 def as_json(found: list[Power]) -> dict[str, Any]:
-    """Plain values."""
+    """The results as plain values for JSON."""
     return {"power": [asdict(power) for power in found]}
 
 
@@ -182,7 +193,7 @@ _HEAD = (
 
 
 def markdown(found: list[Power]) -> str:
-    """A table, and what its columns mean."""
+    """A Markdown table of the results, and the meaning of its columns."""
     points = rule.MARGIN_SHARE * 100
     about = [
         f"In bold: at least {rule.MARGIN_MEAN:.0%} more epochs, or {points:.0f} points fewer that reach zero.",

@@ -1,4 +1,7 @@
-"""The command behind ``nox -s publish``: runs the project's own studies and writes their reports into ``reports/``."""
+"""The command behind ``nox -s publish``.
+
+It runs the project's studies and writes their reports to ``reports/``.
+"""
 
 from __future__ import annotations
 
@@ -28,9 +31,9 @@ class Published:
     """A published report.
 
     Attributes:
-        folder: Its folder in ``reports/``.
-        command: The words after ``harness``.
-        out: The folder that the command writes.
+        folder: Folder of the report in ``reports/``.
+        command: Arguments of ``harness`` that make the report.
+        out: Folder that the command writes.
     """
 
     folder: str
@@ -49,7 +52,10 @@ PUBLISHED = (
 @click.command()
 @click.argument("folders", nargs=-1, type=click.Choice([one.folder for one in PUBLISHED]))
 def publish(folders: tuple[str, ...]) -> None:
-    """Publish these reports, all by default: run each command in an empty folder and replace its folder in reports/."""
+    """Publish reports, all by default.
+
+    Each command runs in an empty folder and replaces its folder in reports/.
+    """
     for one in PUBLISHED:
         if not folders or one.folder in folders:
             _publish(one)
@@ -77,7 +83,7 @@ def _publish(one: Published) -> None:
 
 
 def _hide_paths(folder: Path, paths: dict[str, str]) -> None:
-    """Replace the paths of the machine that published a report."""
+    """Replace the paths of this machine in the text files of a report."""
     for file in folder.rglob("*"):
         if file.suffix in {".html", ".md", ".json", ".xml", ".csv"}:
             text = file.read_text(encoding="utf-8")

@@ -1,4 +1,4 @@
-"""What a study of very many trials costs: time, memory and disk, with an engine that trains nothing."""
+"""Measures the time, memory and disk space of a study with 10,000 trials, with an engine that trains nothing."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from harness.errors import StoppedError
 
 STANDIN = Path(__file__).resolve().parent / "standin"
 TRIALS = 10_000
-_MARKS = 10  # so often on the way it is noted how far the study is
+_MARKS = 10  # progress is recorded at the first trials, and after each tenth of all
 _EVERY_S = 1.0
 
 _STUDY = """
@@ -39,12 +39,12 @@ kind = "factorial"
 
 @dataclass(frozen=True)
 class Mark:
-    """How far a study was at one moment.
+    """The progress of a study at one moment.
 
     Attributes:
-        trials: that were recorded.
-        elapsed_s: since the first was.
-        coordinator_mb: that its process had resident.
+        trials: Number of recorded trials.
+        elapsed_s: Time since the first mark, in seconds.
+        coordinator_mb: Resident memory of the coordinating process, in MB.
     """
 
     trials: int
@@ -54,18 +54,21 @@ class Mark:
 
 @dataclass(frozen=True)
 class Scale:
-    """What a study of many trials cost; sizes in MB.
+    """The costs of a study with many trials.
+
+    Sizes are in MB, durations in seconds.
 
     Attributes:
-        marks: how far it was on the way.
-        duration_s: from the start of the process to its end, the report written.
-        report_s: of these, what passed after the last trial.
-        peak_mb: the most memory that the coordinator had resident, the report among it.
-        database_mb: MLflow's database.
-        artifacts_mb: MLflow's artifacts, in blocks of the file system.
-        journal_mb: Optuna's journal.
-        report_mb: the report with its table and figures.
-        again_s: a further run, that finds nothing to train, its report among it.
+        marks: Progress of the study over time.
+        duration_s: Time from the start of the process to its end, including the report.
+        report_s: Part of ``duration_s`` outside the marks: the time before the first mark and the time after the last
+            one, which includes the report.
+        peak_mb: Peak resident memory of the coordinating process, including the report.
+        database_mb: Size of MLflow's database.
+        artifacts_mb: Size of MLflow's artifacts, in blocks of the file system.
+        journal_mb: Size of Optuna's journal.
+        report_mb: Size of the report with its table and figures.
+        again_s: Duration of a second run with nothing to train, including its report.
     """
 
     marks: list[Mark]
@@ -79,15 +82,15 @@ class Scale:
     again_s: float
 
     def as_json(self) -> dict[str, Any]:
-        """Plain values."""
+        """The costs as plain values for JSON."""
         return asdict(self)
 
 
 def measure(data: str, tell: Callable[[str], None], n_trials: int = TRIALS) -> Scale:
-    """Run a study of so many trials in a new folder, on SQLite and a journal, and watch it.
+    """Run a study with this number of trials in a new folder, on SQLite and a journal, and measure its costs.
 
     Raises:
-        StoppedError: it failed.
+        StoppedError: The study fails.
     """
     with tempfile.TemporaryDirectory(prefix="bench-") as place:
         folder = Path(place)
@@ -127,7 +130,7 @@ def _wait(process: subprocess.Popen[bytes], folder: Path) -> None:
 
 
 def _watched(folder: Path, data: str, n_trials: int) -> tuple[list[Mark], float, float]:
-    """Run the study; the marks on its way, how long it took, and its peak."""
+    """Run the study, and return its marks, its duration in seconds, and its peak memory in MB."""
     marks: list[Mark] = []
     peak_mb, first_s = 0.0, 0.0
     started_s = time.perf_counter()
@@ -153,11 +156,14 @@ def _recorded(database: Path) -> int:
             [[count]] = connection.execute("select count(*) from runs where status = 'FINISHED'").fetchall()
             return int(count)
     except sqlite3.Error:
-        return 0  # it is being made
+        return 0  # the database is not complete yet
 
 
 def _memory_mb(pid: int, name: str) -> float:
-    """What the system says of a process' memory, MB; 0 where it does not (not Linux), or the process has ended."""
+    """A memory value of a process, in MB, as reported by the system.
+
+    The value is 0 if the system does not report it (any system but Linux), or if the process has ended.
+    """
     try:
         for line in Path(f"/proc/{pid}/status").read_text().splitlines():
             if line.startswith(f"{name}:"):
@@ -168,13 +174,16 @@ def _memory_mb(pid: int, name: str) -> float:
 
 
 def _size_mb(folder: Path, pattern: str) -> float:
-    """What files take on the disk, in blocks where the system says how many."""
+    """The disk space of files, in MB.
+
+    Counts blocks if the system reports them, else bytes.
+    """
     sizes = (path.stat() for path in folder.glob(pattern) if path.is_file())
     return sum(getattr(size, "st_blocks", size.st_size / 512) * 512 for size in sizes) / 1e6
 
 
 def main() -> None:
-    """Print what it costs as JSON."""
+    """Print the costs as JSON."""
     n_trials = int(sys.argv[1]) if len(sys.argv) > 1 else TRIALS
     print(json.dumps(measure("optdigits", print, n_trials).as_json(), indent=2))
 

@@ -1,4 +1,4 @@
-"""How fast the network is trained: every contender on one core, in turns."""
+"""Measures the training speed of every contender on one core, in turns."""
 
 from __future__ import annotations
 
@@ -20,28 +20,30 @@ from harness.errors import UsageError
 from harness.network.variant import BASELINE, Variant
 
 WIDTHS = (1, 2, 4, 8, 16, 32)
-EPOCHS = 40  # the lab's own number
+EPOCHS = 40  # as in the lab
 
 _SCRIPT = Path(__file__).with_name("contenders.py")
-# Which process a contender runs in, and how many variants it trains a call.
+# The contenders, grouped by the process that runs them, with the number of variants that each trains in one call.
 _OURS = {"sgemm": 1, "keras": 1, "graph": 1, **{f"xla {width}": width for width in WIDTHS}}
 _OTHERS = {"sklearn": 1}
-_BASE = "fit"  # Keras as people write it; the engine `keras` is Keras tuned
+_BASE = "fit"  # Keras as in its guides; the engine `keras` is a tuned Keras
 _KERAS = {_BASE: 1}
 _RIVALS = {"jax": 8, "torch": 1}
 
 
 @dataclass(frozen=True)
 class Speed:
-    """What was measured of a contender; medians over the rounds, the ratio taken within each round.
+    """The speed of a contender.
+
+    The values are medians over the rounds, except ``least_us``.
 
     Attributes:
-        name: of the contender.
-        variants: trained in one call.
-        variant_s: seconds for 40 epochs of one variant.
-        step_us: microseconds for one step of one variant, the error counts' share included.
-        least_us: the same in the best round.
-        times_fit: how many times faster a variant is than with Keras as people write it in the same round.
+        name: Name of the contender.
+        variants: Number of variants trained in one call.
+        variant_s: Seconds for 40 epochs of one variant.
+        step_us: Microseconds for one step of one variant, including its part of the error counts.
+        least_us: Microseconds for one step in the fastest round.
+        times_fit: Speed of one variant relative to Keras' ``fit``. The ratio is computed within each round.
     """
 
     name: str
@@ -54,19 +56,25 @@ class Speed:
 
 @dataclass(frozen=True)
 class Speeds:
-    """The table, what this core did of matrix products meanwhile, and which contenders could not be had, and why."""
+    """The speeds of all contenders.
+
+    Attributes:
+        speeds: Speed of each contender that could be measured.
+        sgemm_gflop_per_s: Median speed of NumPy's matrix product on this core in the same rounds, in GFLOP/s.
+        missing: Contenders that could not be measured, with the reason for each.
+    """
 
     speeds: list[Speed]
     sgemm_gflop_per_s: float
     missing: dict[str, str]
 
     def as_json(self) -> dict[str, Any]:
-        """Plain values."""
+        """The speeds as plain values for JSON."""
         return asdict(self)
 
 
 def save_work(digits: Digits, path: Path) -> None:
-    """Leave the images, and the weights and batch orders of as many seeds as the widest call has, in a file."""
+    """Write the images, and the weights and batch orders of enough seeds for the widest call, to an NPZ file."""
     from harness.engines import tensorflow_setup
 
     tensorflow_setup.start()
@@ -81,14 +89,20 @@ def save_work(digits: Digits, path: Path) -> None:
 
 
 class _Child:
-    """A process of contenders."""
+    """A process that runs contenders."""
 
     def __init__(self, python: str, process: subprocess.Popen[str]) -> None:
         self._python, self._process = python, process
         self.missing: dict[str, str] = {}
 
     def measure(self, name: str) -> float | None:
-        """Seconds of one call; None where the contender cannot be had here, for the reason in ``missing``."""
+        """The duration of one call in seconds.
+
+        None if the contender fails here; ``missing`` holds the reason.
+
+        Raises:
+            UsageError: The process does not answer.
+        """
         stdin, stdout = self._process.stdin, self._process.stdout
         answer = ""
         if stdin is not None and stdout is not None:
@@ -97,7 +111,7 @@ class _Child:
                 stdin.flush()
                 answer = stdout.readline()
             if not answer:
-                with suppress(BrokenPipeError):  # what it did not read is flushed once more, here and not later
+                with suppress(BrokenPipeError):  # flush unread text here, so that a later close cannot fail
                     stdin.close()
         if not answer:
             raise UsageError(f"{self._python} cannot measure {name}", "See what it says above; it must have NumPy.")
@@ -117,16 +131,16 @@ def _child(python: str, work: Path) -> Iterator[_Child]:
 
 
 def measure(work: Path, rounds: int, rivals_python: str, tell: Callable[[str], None]) -> Speeds:
-    """Let every contender train in turns, so that what disturbs the machine disturbs all alike.
+    """Measure the contenders in turns, so that disturbances of the machine affect all of them alike.
 
     Args:
-        work: what :func:`save_work` left.
-        rounds: how often each trains.
-        rivals_python: the Python that has JAX and PyTorch, if any has.
-        tell: is told what is being measured.
+        work: File that :func:`save_work` has written.
+        rounds: Number of trainings of each contender.
+        rivals_python: Path of a Python that has JAX and PyTorch, if there is one.
+        tell: Callback that receives a description of each measurement before it starts.
 
     Raises:
-        UsageError: a Python cannot run the contenders.
+        UsageError: A Python cannot run the contenders.
     """
     taken_s: dict[str, list[float]] = {}
     with ExitStack() as stack:

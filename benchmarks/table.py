@@ -1,4 +1,4 @@
-"""Everything that is measured, in one table for people and one JSON for programs."""
+"""Runs all measurements, and presents the results as tables for people and as JSON for programs."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ _STUDY_COLUMNS = ("MLflow", "Optuna", "workers busy", "MB", "MB, worker")
 def measure(
     digits: Digits, data: str, parts: tuple[str, ...], rounds: int, rivals_python: str, tell: Callable[[str], None]
 ) -> dict[str, Any]:
-    """Measure what is asked for; plain values by part, with the machine and its versions.
+    """Measure the chosen parts, and return plain values by part, with the machine and its versions.
 
     Args:
-        digits: the images.
-        data: what they were asked for by, for the studies' own processes.
-        parts: ``speed``, ``study``, ``growth``.
-        rounds: how often each contender trains; the default study is run up to three times.
-        rivals_python: the Python that has JAX and PyTorch, if any has.
-        tell: is told what is being measured.
+        digits: Images.
+        data: Value of ``--data`` that selects these images, for the processes of the studies.
+        parts: Parts to measure: ``speed``, ``study``, ``growth``.
+        rounds: Number of trainings of each contender. The default study runs as often, but at most three times.
+        rivals_python: Path of a Python that has JAX and PyTorch, if there is one.
+        tell: Callback that receives a description of each measurement before it starts.
 
     Raises:
-        UsageError: a Python cannot run the contenders.
-        StoppedError: a study failed.
+        UsageError: A Python cannot run the contenders.
+        StoppedError: A study fails.
     """
     results: dict[str, Any] = {
         "machine": {"processor": provenance.processor(), "cores": os.cpu_count()},

@@ -1,4 +1,4 @@
-"""How long whole studies take: from the command to the written report, against the same written naively."""
+"""Measures whole studies, from the command to the written report, and compares them with a naive version."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ import numpy as np
 
 from harness.errors import StoppedError
 
-# Trials that are few and short, and long enough apart for a line through their times.
+# The epochs of a few short trials, far enough apart to fit a line through the durations.
 NAIVE_EPOCHS = (2, 4, 16, 4, 16)
 SIZES = (16, 160, 1600)
-# Of the default study: its trials, and their epochs where each is trained for itself and where those that differ in
-# nothing else share one training.
+# The number of trials in the default study, and the total of their epochs: first if each trial trains by itself, then
+# if trials that differ only in their epochs share one training.
 TRIALS = 160
 EPOCHS = (9600, 3200)
 _EVERY_S = 0.1
@@ -44,14 +44,14 @@ kind = "factorial"
 
 @dataclass(frozen=True)
 class StudyRun:
-    """What was measured of a study; see ``harness study run --json`` for what it says of itself.
+    """The measurements of one run of a study.
 
     Attributes:
-        trials: recorded.
-        duration_s: from the start of the process to its end, the report written.
-        coordinator_mb: the most memory that its process had resident.
-        worker_mb: the same of its largest worker.
-        summary: what the study says of itself.
+        trials: Number of recorded trials.
+        duration_s: Seconds from the start of the process to its end, including the report.
+        coordinator_mb: Peak resident memory of the coordinating process, in MB.
+        worker_mb: Peak resident memory of the largest worker, in MB.
+        summary: Summary that the study writes, see ``harness study run --json``.
     """
 
     trials: int
@@ -61,15 +61,15 @@ class StudyRun:
     summary: dict[str, Any]
 
     def as_json(self) -> dict[str, Any]:
-        """Plain values."""
+        """The measurements as plain values for JSON."""
         return asdict(self)
 
 
 def run_study(name: str, data: str) -> StudyRun:
-    """Run a study in a new folder, in a new process, and watch it.
+    """Run a study in a new folder and a new process, and measure its duration and memory.
 
     Raises:
-        StoppedError: it failed.
+        StoppedError: The study fails.
     """
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
         command = [str(Path(sys.executable).with_name("harness")), "study", "run", name, "--quiet", "--data", data]
@@ -96,12 +96,15 @@ def run_study(name: str, data: str) -> StudyRun:
 
 
 def _environment() -> dict[str, str]:
-    """This process' environment, but for the store that a user's own runs go to."""
+    """The environment of this process, without the tracking store of the user."""
     return {name: value for name, value in os.environ.items() if name != "MLFLOW_TRACKING_URI"}
 
 
 def _note_peaks(pid: int, peaks: dict[int, float]) -> None:
-    """Note the peak of a process and of its children, MB; nothing where the system does not tell (not Linux)."""
+    """Record the peak memory of a process and of its children, in MB.
+
+    Records nothing if the system does not report the memory (any system but Linux).
+    """
     children = Path(f"/proc/{pid}/task/{pid}/children")
     try:
         pids = [pid, *map(int, children.read_text().split())]
@@ -110,11 +113,11 @@ def _note_peaks(pid: int, peaks: dict[int, float]) -> None:
                 if line.startswith("VmHWM:"):
                     peaks[one] = float(line.split()[1]) / 1000
     except OSError:
-        return  # it has just ended
+        return  # the process has just ended
 
 
 def cold(data: str, rounds: int, tell: Callable[[str], None]) -> list[StudyRun]:
-    """The default study, again and again, each time from nothing."""
+    """Run the default study this number of times, each time in a new folder."""
     runs = []
     for number in range(1, rounds + 1):
         tell(f"the default study, run {number} of {rounds}")
@@ -123,7 +126,7 @@ def cold(data: str, rounds: int, tell: Callable[[str], None]) -> list[StudyRun]:
 
 
 def growing(data: str, tell: Callable[[str], None]) -> list[StudyRun]:
-    """The same study of 16, 160 and 1600 trials."""
+    """Run the same study with 16, 160 and 1600 trials."""
     runs = []
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
         for size in SIZES:
@@ -136,13 +139,13 @@ def growing(data: str, tell: Callable[[str], None]) -> list[StudyRun]:
 
 @dataclass(frozen=True)
 class Naive:
-    """The default study written naively: extrapolated by a line through the times of a few short trials.
+    """The duration of a naive default study, extrapolated by a line through the durations of a few short trials.
 
     Attributes:
-        trial_s: what a trial costs whatever its epochs.
-        epoch_s: what an epoch costs.
-        default_study_s: all its trials, each trained for itself.
-        as_shared_s: all its trials, but only the epochs that are left where shorter ones are read off longer ones.
+        trial_s: Fixed seconds for each trial, independent of its epochs.
+        epoch_s: Seconds for each epoch.
+        default_study_s: Seconds for all trials, if each trial trains by itself.
+        as_shared_s: Seconds for all trials, if shorter trials are read from longer trainings.
     """
 
     trial_s: float
@@ -151,15 +154,17 @@ class Naive:
     as_shared_s: float
 
     def as_json(self) -> dict[str, Any]:
-        """Plain values."""
+        """The durations as plain values for JSON."""
         return asdict(self)
 
 
 def naive(work: Path) -> Naive:
-    """Time a few trials once, all cores allowed; the first, which loads and traces, is left out.
+    """Measure a few trials of the naive study once, on all cores.
+
+    The first trial is left out, because its duration includes loading and tracing.
 
     Raises:
-        StoppedError: they failed.
+        StoppedError: The naive study fails.
     """
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
         answer = Path(folder) / "answer.json"
@@ -176,5 +181,5 @@ def naive(work: Path) -> Naive:
 
 
 def middle(runs: list[StudyRun]) -> float:
-    """The median duration, seconds."""
+    """The median duration in seconds."""
     return median(run.duration_s for run in runs)

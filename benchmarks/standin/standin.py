@@ -1,7 +1,10 @@
-"""An engine that trains nothing, in no time: made up from the variant alone, the same on every machine.
+"""An engine that trains nothing.
 
-It stands in for a real one where a study's bookkeeping is tested, not its training. With the folder of this file on
-``PYTHONPATH`` it is found as any other package's engine is, and the ``tensorflow`` beside it is taken for the real one.
+It computes results from the variant alone, the same on every machine.
+
+It replaces a real engine in tests of a study's bookkeeping, where training does not matter. Put the folder of this
+file on ``PYTHONPATH``. Then the engine is found like the engine of any other package, and the ``tensorflow`` package
+beside this file replaces the real one.
 """
 
 from __future__ import annotations
@@ -19,15 +22,17 @@ from harness.engines.contract import EpochReport, OnEpoch, wanted_epochs
 from harness.engines.history import Snapshot, TrainingHistory
 from harness.network.variant import N_CLASSES, N_FEATURES, N_IMAGES, Variant
 
-# How long a training pretends to take, so that it can be interrupted, whatever its epochs and for each of them.
+# Environment variables with the pretended duration of a training, which allows interrupts: seconds for each call, and
+# seconds for each epoch of each variant.
 PAUSE, EPOCH = "STANDIN_PAUSE_S", "STANDIN_EPOCH_S"
 
-# A file to which each process adds its number when a training begins, for those who wait for that.
+# The environment variable with the path of a file. Each process appends its process ID when a training starts. Tests
+# wait for this line.
 STARTED = "STANDIN_STARTED"
 
 
 class Standin:
-    """See the module."""
+    """An engine that trains nothing; see the module."""
 
     name = "standin"
     width = 4
@@ -38,7 +43,7 @@ class Standin:
     def train(
         self, variants: Sequence[Variant], *, snapshots: Collection[int] = (), on_epoch: OnEpoch | None = None
     ) -> list[TrainingHistory]:
-        """Make a training history up for every variant."""
+        """Compute an invented training history for every variant."""
         if path := os.environ.get(STARTED):
             with Path(path).open("a") as file:
                 file.write(f"{os.getpid()}\n")
@@ -52,7 +57,10 @@ class Standin:
         return trained
 
     def _history(self, variant: Variant, snapshots: Collection[int]) -> TrainingHistory:
-        """Losses and errors that fall with the epochs, at a rate and with a noise of the variant's own."""
+        """Compute losses and errors that fall with the epochs.
+
+        The rate and the noise depend on the variant.
+        """
         random = np.random.Generator(np.random.PCG64(int(variant.with_epochs(1).key, 16)))
         rate, noise = random.uniform(0.02, 0.2), random.random(variant.epochs)
         epochs = np.arange(1, variant.epochs + 1)

@@ -1,1 +1,1 @@
-"""MLflow, the record of every study: opening its store, reading and writing runs, models and pages."""
+"""Records studies in MLflow: opens the tracking store, reads and writes runs, registers models, and serves the UI."""

@@ -1,4 +1,4 @@
-"""The note of a study's run in MLflow, and the names of its runs."""
+"""The note of a study's parent run in MLflow, and the names of the study's runs."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from harness.tracking.tags import Tag
 from harness.tracking.views import address
 
 _SHORT = {"learning_rate": "lr", "batch_size": "batch"}
-# The order in which names list the settings that differ.
+# The order of the settings in the names of runs.
 _ORDER = ("learning_rate", "epochs", "batch_size", "softmax", "seed")
 _MOST_ROWS = 40
 _BEST_TRIALS = 10
 
 
-def brief(values: Any) -> str:  # noqa: ANN401 - a list or one of two kinds of range
-    """The values of a parameter of a space, in one line."""
+def brief(values: Any) -> str:  # noqa: ANN401 - a list, an integer range or a float range
+    """The values of a parameter of the search space, on one line."""
     if isinstance(values, list):
         return ", ".join(str(value) for value in values)
     scale = ", logarithmic" if values.log else ""
@@ -30,12 +30,12 @@ def brief(values: Any) -> str:  # noqa: ANN401 - a list or one of two kinds of r
 
 
 def label(variant: Variant, config: StudyConfig, *, seed: bool = True) -> str:
-    """What a trial or training is called: what differs in its study, such as ``lr 0.001, 40 epochs, seed 3``.
+    """The name of a trial or training: the settings that vary in its study, such as ``lr 0.001, 40 epochs, seed 3``.
 
     Args:
-        variant: what is trained.
-        config: the study.
-        seed: Whether the name includes the seed. A trial of several seeds has none.
+        variant: Variant of the trial or training.
+        config: Configuration of the study.
+        seed: Whether the name includes the seed. The name of a trial with several seeds does not include it.
     """
     varied = {*config.space.parameters(), *(("seed",) if isinstance(config.design, Sampled) else ())}
     told = [name for name in _ORDER if name in varied and (seed or name != "seed")]
@@ -49,7 +49,7 @@ def _told(name: str, value: float | str) -> str:
 
 
 def begun(config: StudyConfig, dataset: str) -> str:
-    """What is said of a study while it runs."""
+    """The note of a study that is running or was stopped."""
     space = [[name, brief(values)] for name, values in config.space.parameters().items()]
     if isinstance(config.design, Sampled):
         space.append(["seed", f"{brief(config.design.seeds)}: every trial is trained with each"])
@@ -61,7 +61,7 @@ def begun(config: StudyConfig, dataset: str) -> str:
 
 
 def ended(record: StudyRecord) -> str:
-    """What is said of a study that has ended: its results first."""
+    """The note of a study that has ended, with the results first."""
     tags, params = record.parent.tags, record.parent.params
     cells = model_selection.cells(record.trainings)
     varied = [name for name in _ORDER if name != "seed" and len({cell.settings[name] for cell in cells}) > 1]
@@ -70,7 +70,7 @@ def ended(record: StudyRecord) -> str:
     )
     failed = sum(run.status == "FAILED" for run in record.trainings)
     said = [
-        # Three lines of a note are shown at first, so that these say the most.
+        # MLflow's UI first shows only three lines of a note, so the most important facts come first.
         f"**Results.** {_summary(record)}",
         _table(cells, varied, is_search=params.get("design") == "sampled"),
         f"{failed} runs failed; each says why in its tag `harness.failure`." if failed else "",
@@ -115,7 +115,11 @@ def _summary(record: StudyRecord) -> str:
 
 
 def _table(cells: list[model_selection.Cell], varied: list[str], *, is_search: bool) -> str:
-    """The results over seeds: of a search the best, else in the order of what varies, as many as can be read."""
+    """The results over seeds as a table.
+
+    A sampled design shows its best trials. A factorial design shows its variants in the order of the varied settings,
+    up to a readable number of rows.
+    """
     if not cells:
         return ""
     if is_search:

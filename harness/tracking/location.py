@@ -1,4 +1,4 @@
-"""The location of the tracking store, without importing MLflow, which takes seconds."""
+"""The location of the tracking store. This module does not import MLflow, which takes seconds."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ ARTIFACTS = "mlartifacts"
 
 
 def tracking_uri() -> str:
-    """The tracking URI: ``MLFLOW_TRACKING_URI``, else ``mlflow.db`` in the working folder."""
+    """The tracking URI: ``MLFLOW_TRACKING_URI`` if it is set, else ``mlflow.db`` in the working folder."""
     return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{Path(DATABASE).absolute()}"
 
 

@@ -1,4 +1,4 @@
-"""A file lock: one owner per study folder on this machine."""
+"""A file lock that admits one owner per study folder on this machine."""
 
 from __future__ import annotations
 
@@ -19,10 +19,12 @@ _SAID_S = 2.0
 
 @contextmanager
 def sole_owner(folder: Path, me: Owner) -> Iterator[None]:
-    """Lock the study of this folder. The system releases the lock however this process ends.
+    """Lock the study of this folder.
+
+    The operating system releases the lock even if this process is killed.
 
     Raises:
-        StoppedError: another process is running the study, or the folder cannot be written.
+        StoppedError: Another process is running the study, or the folder cannot be written.
     """
     path = folder / _LOCK
     try:
@@ -45,7 +47,7 @@ def sole_owner(folder: Path, me: Owner) -> Iterator[None]:
 
 
 def holder(folder: Path) -> Owner | None:
-    """The owner of the study of this folder; None if there is none, or if it is not recorded yet."""
+    """The owner of the study of this folder; None if none is recorded yet or if the owner is known to be dead."""
     try:
         owner = Owner.parse((folder / _HOLDER).read_text())
     except OSError:
@@ -54,7 +56,10 @@ def holder(folder: Path) -> Owner | None:
 
 
 def _named_holder(folder: Path) -> Owner | None:
-    """The holder of the lock, which records itself as soon as it has the lock."""
+    """The holder of the lock, or None if no holder is recorded within two seconds.
+
+    The holder records itself as soon as it has the lock.
+    """
     deadline_s = time.monotonic() + _SAID_S
     while (who := holder(folder)) is None and time.monotonic() < deadline_s:
         time.sleep(0.05)

@@ -1,6 +1,7 @@
-"""Writes Keras models of recorded weights in MLflow's format: the process ``python -m harness.tracking.model_export``.
+"""Writes Keras models with recorded weights in MLflow's format.
 
-The process that runs a study does not load TensorFlow, and its workers are gone when it is known which runs are best.
+It runs as a separate process: ``python -m harness.tracking.model_export FOLDER``. The process that runs a study does
+not load TensorFlow, and its workers have ended before the best runs are known.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from harness import startup
 
 startup.reduce_garbage_collection()
 
-# Setting the garbage collector before these imports saves a fifth of the time.
+# Configuring the garbage collector before these imports saves a fifth of the time.
 import keras  # noqa: E402 - as above
 import mlflow.keras  # noqa: E402
 import numpy as np  # noqa: E402
@@ -25,19 +26,20 @@ from harness.engines.history import wrong_images  # noqa: E402
 from harness.network.keras_model import build  # noqa: E402
 from harness.network.variant import N_CLASSES, N_FEATURES  # noqa: E402
 
-# By which names the folder that the process is given has things; see `main`.
+# The names of the files and folders in the folder that `main` receives.
 IMAGES, ASKED, WEIGHTS, MODEL, WRONG = "images.npz", "asked.json", "weights.npz", "model", "wrong.json"
 _EXAMPLES = 3
 _NEEDED = ("mlflow", "keras", "tensorflow", "numpy")
 
 
 def main(folder: Path) -> None:
-    """Save a model for each folder in ``folder`` that has weights.
+    """Save a Keras model for each folder in ``folder`` that describes one.
 
     Args:
-        folder: has ``images.npz`` (``features`` and ``labels``), and a folder for each model with ``asked.json`` (its
-            layers, where the softmax is, its id in MLflow, its run's id and where its artifacts will be) and
-            ``weights.npz``. There ``model`` is left, and ``wrong.json``: how many images it has wrong.
+        folder: Folder with ``images.npz`` (arrays ``features`` and ``labels``) and one folder for each model. The
+            folder of a model contains ``weights.npz`` and ``asked.json``, which holds the layers, the place of the
+            softmax, the ids of the model and its run in MLflow, and the location of the artifacts. This function adds
+            ``model``, the saved model, and ``wrong.json``, the number of images that the model classifies wrongly.
     """
     with np.load(folder / IMAGES) as images:
         features, labels = images["features"], images["labels"]
@@ -53,14 +55,14 @@ def main(folder: Path) -> None:
 
 def _save(model: keras.Model, path: Path, asked: dict[str, str], examples: np.ndarray) -> None:
     described = Model(artifact_path=asked["location"], run_id=asked["run_id"], model_id=asked["model_id"])
-    path.mkdir()  # MLflow leaves the example in it before it makes it
+    path.mkdir()  # MLflow writes the input example to this folder before it creates the folder
     mlflow.keras.save_model(
         model,
         str(path),
         mlflow_model=described,
         signature=ModelSignature(_tensor(N_FEATURES), _tensor(N_CLASSES)),
         input_example=examples,
-        # Named, because MLflow would find them out by loading the model in another process: six seconds.
+        # Without this list, MLflow loads the model in another process to find the requirements. That takes six seconds.
         pip_requirements=[f"{name}=={metadata.version(name)}" for name in _NEEDED],
     )
 

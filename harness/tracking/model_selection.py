@@ -13,11 +13,11 @@ from harness.tracking.tags import Tag
 
 @dataclass(frozen=True)
 class Cell:
-    """The finished runs of one variant, which differ in their seeds alone.
+    """The finished runs of one variant, which differ only in their seeds.
 
     Attributes:
-        settings: what was trained, without the seed, as text.
-        runs: in the order of their trials.
+        settings: Settings of the variant without the seed, as text.
+        runs: Finished runs, in the order of their trials.
     """
 
     settings: dict[str, str]
@@ -25,32 +25,32 @@ class Cell:
 
     @property
     def epochs(self) -> int:
-        """That all of them were trained for."""
+        """The number of epochs of each run."""
         return int(self.settings["epochs"])
 
     @property
     def at_zero(self) -> int:
-        """How many have no error after the last epoch."""
+        """The number of runs with no errors after the last epoch."""
         return sum(errors(run) == 0 for run in self.runs)
 
     @property
     def mean_errors(self) -> float:
-        """After the last epoch."""
+        """The mean error count after the last epoch."""
         return sum(errors(run) for run in self.runs) / len(self.runs)
 
     @property
     def mean_loss(self) -> float:
-        """Of the last epoch."""
+        """The mean over the runs of the loss of the last epoch."""
         return sum(run.metrics["final_loss"] for run in self.runs) / len(self.runs)
 
 
 def errors(run: RunRecord) -> int:
-    """Images that a finished run has wrong after its last epoch."""
+    """The error count of a finished run after its last epoch."""
     return int(run.metrics["final_errors"])
 
 
 def cells(runs: Iterable[RunRecord]) -> list[Cell]:
-    """The finished runs by variant, in the order of their trials."""
+    """The finished runs grouped by variant, each group in the order of its trials."""
     groups: dict[tuple[tuple[str, str], ...], list[RunRecord]] = {}
     for run in runs:
         if run.status == "FINISHED" and "final_errors" in run.metrics:
@@ -60,19 +60,26 @@ def cells(runs: Iterable[RunRecord]) -> list[Cell]:
 
 
 def baseline(runs: Iterable[RunRecord], engine: str) -> RunRecord | None:
-    """The baseline's run, the longest where it was trained for several numbers of epochs; None if there is none."""
+    """The run of the engine's baseline with the most epochs, or None if there is no such run.
+
+    Runs whose loss is not finite are ignored.
+    """
     own = {name: str(value) for name, value in registry.baseline(engine).settings().items() if name != "epochs"}
     found = [run for run in _is_finite(runs) if own.items() <= run.settings.items()]
     return max(found, key=lambda run: int(run.params["epochs"]), default=None)
 
 
 def best(runs: Iterable[RunRecord]) -> RunRecord | None:
-    """The run of the cheapest variant at zero, as the report calls it; None if no run has a score.
+    """The best run of the variant that the report calls the cheapest at zero; None if no run has a finite loss.
 
-    That is the variant with the largest share of its seeds at zero after the last epoch, of equals that of the fewest
-    epochs, then that of the lowest mean loss; of its runs at zero that of the lowest loss. Where none is at zero, the
-    run with the fewest errors, then of the fewest epochs, then of the lowest loss. A run whose loss is not finite is
-    none of them, and whatever is equal in all that is decided by the trials' order.
+    That variant has the largest share of runs with zero errors after the last epoch. Ties are resolved by the fewest
+    epochs, then by the lowest mean loss. Of the variant's runs with zero errors, the run with the lowest loss is
+    returned.
+
+    If no run has zero errors, the run with the fewest errors is returned. Ties are resolved by the fewest epochs, then
+    by the lowest loss.
+
+    Runs whose loss is not finite are ignored. Remaining ties are resolved by the order of the trials.
     """
     found = _is_finite(runs)
     reached = [cell for cell in cells(found) if cell.at_zero]

@@ -38,13 +38,13 @@ _PATIENCE_S = 120
 
 @dataclass(frozen=True)
 class _Kept:
-    """A run that is kept as a model.
+    """A run whose model is kept.
 
     Attributes:
-        run: which.
-        aliases: by which its version of the model is known.
-        version: that it has already; empty where it is not registered yet.
-        weights: of a run that is not.
+        run: Run that trained the model.
+        aliases: Aliases of the model version.
+        version: Version of the model if it is already registered, else an empty string.
+        weights: Weights of the run if its model is not registered yet, else an empty tuple.
     """
 
     run: RunRecord
@@ -57,9 +57,9 @@ class ModelRegistry:
     """Registers the models of a study.
 
     Args:
-        writer: where its runs are recorded.
-        record: the study.
-        digits: its images.
+        writer: Writer of the tracking store that holds the study.
+        record: Study whose models are registered.
+        digits: Images of the study.
     """
 
     def __init__(self, writer: StudyWriter, record: StudyRecord, digits: Digits) -> None:
@@ -68,13 +68,16 @@ class ModelRegistry:
 
     @contextmanager
     def keeping(self) -> Iterator[list[str]]:
-        """Register the models; what is done in this context is done while another process makes them.
+        """Register the models when the context ends.
+
+        Another process creates the models while the body of the context runs.
 
         Yields:
-            a list that at the end of the context has a line for each model: what became of it.
+            A list of messages. After the context has ended, it has one line for each model that says whether the model
+            was registered.
 
         Raises:
-            StoppedError: the store fails.
+            StoppedError: The store cannot be reached, read or written.
         """
         lines: list[str] = []
         with failures():
@@ -95,7 +98,7 @@ class ModelRegistry:
                     process.wait()
 
     def _kept(self, lines: list[str]) -> list[_Kept]:
-        """The runs to keep; of those that have no weights, a line says so."""
+        """The runs whose models are kept. For each alias without a run or weights, append a message to `lines`."""
         trainings, engine = self._record.trainings, self._record.parent.tags[Tag.ENGINE]
         chosen = {BASELINE: model_selection.baseline(trainings, engine), BEST: model_selection.best(trainings)}
         found: dict[str, _Kept] = {}
@@ -113,12 +116,12 @@ class ModelRegistry:
         return list(found.values())
 
     def _version(self, run: RunRecord) -> str:
-        """The version of the model that a run is registered as; empty where it is not."""
+        """The latest model version that is registered for a run; empty if there is none."""
         found = self._client.search_model_versions(f"name = '{MODEL}' and run_id = '{run.run_id}'")
         return max((str(version.version) for version in found), key=int, default="")
 
     def _begin(self, one: _Kept, folder: Path) -> str:
-        """Create the model that a run is kept as, and leave for the other process what it needs; return its id."""
+        """Create the logged model of a run, write the input of the export process, and return the model's id."""
         run, settings = one.run, one.run.settings
         params = {name: settings[name] for name in ("epochs", "learning_rate", "seed")}
         made = self._client.create_logged_model(
@@ -147,11 +150,11 @@ class ModelRegistry:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                start_new_session=True,  # Ctrl-C is for this process, which then ends that one
+                start_new_session=True,  # Ctrl-C reaches only this process, which then ends the other
             )
 
     def _end(self, one: _Kept, model_id: str, folder: Path, failure: str) -> str:
-        """Register what the other process made; return what became of it."""
+        """Register the model that the export process created, and return a message with the result."""
         named, version = " and ".join(one.aliases), one.version
         if not version:
             wrong, expected = folder / one.run.run_id / "wrong.json", model_selection.errors(one.run)
@@ -195,7 +198,11 @@ class ModelRegistry:
 
 
 def _ended(process: subprocess.Popen[bytes]) -> str:
-    """Wait for the other process; return why it has failed, as far as that is known, or nothing."""
+    """Wait for the export process to end, and kill it after a time limit.
+
+    Returns:
+        The reason if the time limit was exceeded, else an empty string.
+    """
     try:
         process.wait(_PATIENCE_S)
     except subprocess.TimeoutExpired:

@@ -14,8 +14,9 @@ from typing import Self
 
 import psutil
 
-# A runner tells that it is there this often, and is taken for dead where it has not for so long. Only on another
-# machine, or in another container, is that all there is to go by: here the system knows.
+# The owner of a study records a heartbeat every `HEARTBEAT_S` seconds. An owner on another machine or in another
+# container counts as dead after `DEAD_AFTER_S` seconds without one. On this machine the operating system says whether
+# the process is alive.
 HEARTBEAT_S = 30.0
 DEAD_AFTER_S = 300.0
 
@@ -25,13 +26,13 @@ class Owner:
     """A process that runs a study.
 
     Attributes:
-        host: the name of its machine.
-        space: the process ids' name space: containers of one machine may share all else.
-        boot_id: of the time that the machine has been up since.
-        pid: its process id, which is another's after its end or after a boot.
-        process_began_s: when the process began, by which that is told; seconds since the boot, which does not
-            change with the clock.
-        since_s: since when it runs the study, seconds since 1970.
+        host: Host name of the machine.
+        space: PID namespace of the process. Containers on one machine may have everything else in common.
+        boot_id: Id of the boot of the machine in which the process started.
+        pid: Process id. The system may reuse it after the process ends or the machine restarts.
+        process_began_s: Start time of the process, which detects a reused process id. It is in seconds since boot,
+            because changes of the system clock do not affect this value.
+        since_s: Time since which the process has run the study, in seconds since 1970.
     """
 
     host: str
@@ -43,13 +44,13 @@ class Owner:
 
     @classmethod
     def me(cls) -> Self:
-        """This process as the owner, from now on."""
+        """This process as the owner of a study, starting now."""
         pid = os.getpid()
         return cls(platform.node(), _space(), boot_id(), pid, _began_s(pid), time.time())
 
     @classmethod
     def parse(cls, text: str) -> Self | None:
-        """The owner from the JSON of :meth:`text`; None if the text is something else."""
+        """The owner from the JSON that :meth:`text` writes; None if the text is not such JSON."""
         try:
             fields = json.loads(text)
             return cls(
@@ -68,10 +69,11 @@ class Owner:
         return json.dumps(asdict(self))
 
     def is_alive(self, heartbeat_s: float) -> bool:
-        """Whether the process is alive, as far as this machine can know.
+        """Whether the process is alive, as far as this machine can determine.
 
         Args:
-            heartbeat_s: when it last said that it does, seconds since 1970.
+            heartbeat_s: Time of the last heartbeat, in seconds since 1970. It is used only if the process is not on
+                this machine.
         """
         if not self.is_near():
             return time.time() - heartbeat_s < DEAD_AFTER_S
@@ -83,7 +85,7 @@ class Owner:
             return False
 
     def is_near(self) -> bool:
-        """Whether the process is on this machine, so that its state can be checked."""
+        """Whether the process is on this machine and in this PID namespace, so that its state can be checked."""
         return (self.host, self.space) == (platform.node(), _space())
 
     def __str__(self) -> str:
@@ -92,21 +94,21 @@ class Owner:
 
 
 def _began_s(pid: int) -> float:
-    """The start of a process, in seconds since boot."""
+    """The start time of a process, in seconds since boot."""
     return float(psutil.Process(pid).create_time() - psutil.boot_time())
 
 
 def _space() -> str:
     try:
         return str(Path("/proc/self/ns/pid").readlink())
-    except OSError:  # not Linux: there is one
+    except OSError:  # not Linux: there are no PID namespaces
         return ""
 
 
 @cache
 def boot_id() -> str:
-    """An id of this boot of the machine."""
+    """An id of the machine's current boot."""
     try:
         return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-    except OSError:  # not Linux: the second that it was booted
+    except OSError:  # not Linux: the time of the boot, in seconds
         return f"{psutil.boot_time():.0f}"

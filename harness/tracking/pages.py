@@ -1,7 +1,7 @@
-"""Serves MLflow's pages, as a separate process: ``python -m harness.tracking.pages URI PORT``.
+"""Serves MLflow's UI as a separate process: ``python -m harness.tracking.pages URI PORT``.
 
-What `mlflow server` does in two processes, of which each loads all of MLflow before the first page is there: half of
-the time that one waits for it.
+`mlflow server` does the same in two processes. Each of them loads all of MLflow before the first page is available.
+This module uses one process, which halves the waiting time.
 """
 
 from __future__ import annotations
@@ -16,10 +16,11 @@ from harness.tracking.location import ARTIFACTS
 
 startup.reduce_garbage_collection()
 
-# Before MLflow, which asks whether it is loaded, and then protects its server from pages of other addresses.
-import uvicorn  # noqa: E402 - setting the garbage collector before saves a fifth of the time
+# Import uvicorn before MLflow. MLflow checks whether uvicorn is loaded, and if so protects its server from pages of
+# other addresses.
+import uvicorn  # noqa: E402 - configuring the garbage collector first saves a fifth of the time
 
-warnings.filterwarnings("ignore", "starlette.middleware.wsgi is deprecated")  # MLflow's own affair
+warnings.filterwarnings("ignore", "starlette.middleware.wsgi is deprecated")  # MLflow causes this warning
 
 from mlflow.server import handlers  # noqa: E402 - as above
 from mlflow.server.constants import (  # noqa: E402
@@ -33,7 +34,7 @@ HOST = "127.0.0.1"
 
 
 def main(uri: str, port: int) -> None:
-    """Serve the pages over a tracking store until the process is asked to stop."""
+    """Serve MLflow's UI for a tracking store until the process receives a signal to stop."""
     os.environ |= {
         BACKEND_STORE_URI_ENV_VAR: uri,
         SERVE_ARTIFACTS_ENV_VAR: "true",

@@ -31,28 +31,28 @@ from harness.tracking.tags import Role, Tag
 
 OUTCOME = "outcome.json"
 IMAGES = "images.npz"
-WEIGHTS = "weights.npz"  # of the runs that may be kept as models
+WEIGHTS = "weights.npz"  # only runs that may become models have it
 
 
 @dataclass(frozen=True)
 class RunRecord:
-    """A run, as MLflow recorded it.
+    """A run as recorded in MLflow.
 
     Attributes:
-        run_id: MLflow's.
-        name: for people.
-        status: MLflow's: ``FINISHED``, ``FAILED``, ``KILLED`` or ``RUNNING``.
-        params: as they were recorded.
-        metrics: the last value of each.
-        tags: as they were recorded.
-        started_ms: milliseconds since 1970.
-        ended_ms: the same, or None while it runs.
-        losses: one value an epoch, from epoch 1; nothing where they were not read.
-        errors: the same.
-        wrong_images: indices (from 0) of the images that are wrong after the last epoch.
-        wrong_answers: what these are taken for, -1 for no digit; empty where it was not recorded.
-        softmax: the figures of a :class:`harness.network.softmax.SoftmaxCheck` by way.
-        softmax_by_size: those of each :class:`harness.network.softmax.SizedCheck`; empty where it was not recorded.
+        run_id: MLflow's id of the run.
+        name: Name of the run, for display.
+        status: MLflow's status of the run: ``FINISHED``, ``FAILED``, ``KILLED`` or ``RUNNING``.
+        params: Recorded parameters.
+        metrics: Last value of each metric.
+        tags: Recorded tags.
+        started_ms: Start time, in milliseconds since 1970.
+        ended_ms: End time, in milliseconds since 1970; None while the run is open.
+        losses: Mean loss of each epoch, from epoch 1; empty if the training history was not read.
+        errors: Error count after each epoch, from epoch 1; empty if the training history was not read.
+        wrong_images: Indices (from 0) of the images that count as errors after the last epoch.
+        wrong_answers: Predicted digit of each image in `wrong_images`, or -1 for no digit; empty if not recorded.
+        softmax: Fields of a :class:`harness.network.softmax.SoftmaxCheck` for each implementation of ``my_softmax``.
+        softmax_by_size: Fields of each :class:`harness.network.softmax.SizedCheck`; empty if not recorded.
     """
 
     run_id: str
@@ -72,7 +72,10 @@ class RunRecord:
 
     @property
     def settings(self) -> dict[str, str]:
-        """Every setting of the variant. Settings without a parameter are the baseline's."""
+        """All settings of the variant, as text.
+
+        A setting that has no recorded parameter has the baseline's value.
+        """
         return {name: self.params.get(name, str(value)) for name, value in BASELINE.settings().items()}
 
     @property
@@ -88,8 +91,8 @@ class StoredImages:
     """The images of a study, recorded in 256 greys so that reports can draw them.
 
     Attributes:
-        x: ``(5000, 400)``, ``uint8``, 0 to 255, unrolled as the lab does.
-        y: ``(5000,)``, the digits that they are.
+        x: Grey values, ``(5000, 400)``, ``uint8``, 0 to 255, unrolled as in the lab.
+        y: Labels (digits), ``(5000,)``.
     """
 
     x: NDArray[np.uint8]
@@ -98,14 +101,14 @@ class StoredImages:
 
 @dataclass(frozen=True)
 class StudyRecord:
-    """A study, as MLflow recorded it.
+    """A study as recorded in MLflow.
 
     Attributes:
-        parent: the run of the study itself.
-        trainings: the runs of its trainings, in the order of their trials.
-        images: None where none were recorded.
-        experiment_id: of MLflow's experiment.
-        tracking_uri: where all this was read, without passwords.
+        parent: Parent run of the study.
+        trainings: Runs of the trainings, in the order of their trials.
+        images: Images of the study; None if they were not recorded.
+        experiment_id: Id of the MLflow experiment.
+        tracking_uri: URI of the tracking store that the study was read from, without passwords.
     """
 
     parent: RunRecord
@@ -119,14 +122,14 @@ class StudyReader:
     """Reads the runs of studies.
 
     Args:
-        create: make the database if there is none.
+        create: Whether to create the database and the experiment if they do not exist.
 
     Attributes:
-        client: MLflow's.
+        client: MLflow's client. Its methods retry while the store is unavailable.
 
     Raises:
-        StoppedError: here and in every method: the store cannot be reached or read.
-        UsageError: there is no database, and none was to be made.
+        StoppedError: The store cannot be reached or read. Every method may raise this error.
+        UsageError: The database or the experiment does not exist, and `create` is false.
     """
 
     def __init__(self, *, create: bool = False) -> None:
@@ -134,7 +137,10 @@ class StudyReader:
         self.client = self._store.client
 
     def studies(self, name: str | None = None) -> list[RunRecord]:
-        """The parent runs of the studies of this name, or of all, oldest first, archived ones included."""
+        """The parent runs of the studies with this name, or of all studies, oldest first.
+
+        Archived studies are included.
+        """
         condition = f"tags.`{Tag.ROLE}` = '{Role.STUDY}'"
         if name is not None:
             if not re.fullmatch(NAME_PATTERN, name):
@@ -145,24 +151,27 @@ class StudyReader:
         return sorted(found, key=lambda run: (run.started_ms, run.run_id))
 
     def newest_study(self, name: str | None = None) -> RunRecord | None:
-        """The parent run of the study of this name, or of the study that ran last; None if there is none."""
+        """The parent run of the study with this name, or of the study that ran last; None if there is none.
+
+        Archived studies are ignored.
+        """
         found = [run for run in self.studies(name) if Tag.ARCHIVED not in run.tags]
         return max(found, key=lambda run: int(run.tags.get(Tag.LAST_RUN, "0")), default=None)
 
     def runs(self, key: str, role: str) -> Iterator[RunRecord]:
-        """The runs of a study in a role, without histories."""
+        """The runs of a study that have this role, without training histories."""
         with failures():
             condition = f"tags.`{Tag.STUDY_KEY}` = '{key}' and tags.`{Tag.ROLE}` = '{role}'"
             yield from (_record(run) for run in self._store.search(condition))
 
     def study(self, name: str | None = None) -> StudyRecord:
-        """The study of this name, or the one that ran last, with its trainings.
+        """The study with this name, or the study that ran last, with its trainings.
 
-        Of runs that were read off one training only the longest has its histories: the others' are its first epochs,
-        and each costs two calls.
+        Several runs may come from one training. Only the longest of them gets its training history. The histories of
+        the others are the first epochs of it, and reading each one can cost two calls.
 
         Raises:
-            UsageError: no such study was recorded.
+            UsageError: No such study was recorded.
         """
         parent = self.newest_study(name)
         if parent is None:
@@ -171,10 +180,12 @@ class StudyReader:
         return self._whole(parent)
 
     def named_or_run(self, name: str) -> StudyRecord:
-        """The study of this name, or the one whose parent run has this id (archived or not), with its trainings.
+        """The study with this name, or the study whose parent run has this id, with its trainings.
+
+        A study that is found by the id of its parent run may be archived.
 
         Raises:
-            UsageError: no such study was recorded.
+            UsageError: No such study was recorded.
         """
         parent = self.newest_study(name) or next((run for run in self.studies() if run.run_id == name), None)
         if parent is None:
@@ -196,7 +207,10 @@ class StudyReader:
         return StudyRecord(parent, tuple(runs), images, self._store.experiment_id)
 
     def with_histories(self, record: RunRecord) -> RunRecord:
-        """The run with its loss and errors per epoch. A failed run has none."""
+        """The run with the loss and error count of each epoch, read from the metrics.
+
+        A run that is not finished is returned unchanged.
+        """
         if record.status != "FINISHED":
             return record
         with failures():
@@ -204,7 +218,10 @@ class StudyReader:
         return replace(record, losses=losses, errors=tuple(int(count) for count in errors))
 
     def _with_details(self, record: RunRecord, artifact_uri: str, *, is_longest: bool) -> RunRecord:
-        """The run with the content of its artifact, with histories on request. A failed run has none."""
+        """The run with the content of its artifact, and with its training history if it is the longest.
+
+        A run that is not finished is returned unchanged.
+        """
         if record.status != "FINISHED":
             return record
         details = self._store.with_retries(_details)(artifact_uri)
@@ -217,12 +234,12 @@ class StudyReader:
         )
         if not is_longest:
             return record
-        if None in details["losses"]:  # JSON has no NaN and no infinity; MLflow has
+        if None in details["losses"]:  # NaN or infinity, which JSON cannot hold and MLflow can
             return self.with_histories(record)
         return replace(record, losses=tuple(details["losses"]), errors=tuple(details["errors"]))
 
     def weights(self, run_id: str) -> tuple[NDArray[np.float32], ...] | None:
-        """The kernel and bias of each layer after a run's last epoch; None if they were not recorded."""
+        """The kernel and bias of each layer after the last epoch of a run; None if they were not recorded."""
         with failures():
             if WEIGHTS not in {file.path for file in self._store.client.list_artifacts(run_id)}:
                 return None
@@ -231,7 +248,7 @@ class StudyReader:
                 return tuple(arrays[name] for name in arrays.files)
 
     def _images(self, run_id: str) -> StoredImages | None:
-        """The images of the study with this parent run; None if an earlier version recorded none."""
+        """The images of the study with this parent run; None if an earlier version did not record them."""
         if IMAGES not in {file.path for file in self._store.client.list_artifacts(run_id)}:
             return None
         uri = str(self._store.client.get_run(run_id).info.artifact_uri)
@@ -250,24 +267,24 @@ def _details(artifact_uri: str) -> dict[str, Any]:
 
 def _artifact(artifact_uri: str, name: str) -> bytes:
     parts = urlsplit(artifact_uri)
-    if parts.scheme == "file":  # MLflow would copy it first
+    if parts.scheme == "file":  # read directly: MLflow would copy the file first
         return (Path(url2pathname(parts.path)) / name).read_bytes()
     with tempfile.TemporaryDirectory() as folder:
         return Path(get_artifact_repository(artifact_uri).download_artifacts(name, folder)).read_bytes()
 
 
 def _unclamped(value: float) -> float:
-    """The recorded value. MLflow's SQL store replaces an infinity by the largest float."""
+    """The value as it was logged: MLflow's SQL store replaces infinity with the largest float."""
     return math.copysign(math.inf, value) if abs(value) == sys.float_info.max else value
 
 
 def _length(record: RunRecord) -> tuple[int, int]:
-    """The sort key of the longest run: its epochs, then its trial number."""
+    """The sort key that puts the longest run last: the number of epochs, then the trial number."""
     return int(record.params["epochs"]), int(record.tags[Tag.TRIAL])
 
 
 def same_training(record: RunRecord) -> frozenset[tuple[str, str]]:
-    """The parameters that identify the training of a run: all but its epochs."""
+    """The parameters that identify the training of a run: all except the number of epochs."""
     every = {**record.settings, "engine": record.params.get("engine", ""), "dataset": record.params.get("dataset", "")}
     return frozenset((name, value) for name, value in every.items() if name != "epochs")
 

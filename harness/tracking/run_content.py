@@ -21,7 +21,7 @@ from harness.tracking.owner import Owner
 from harness.tracking.reader import IMAGES, OUTCOME, WEIGHTS
 from harness.tracking.tags import Tag
 
-SOFTMAX_WAY = "vector"  # the lab's own form of my_softmax: the one whose figures are metrics
+SOFTMAX_WAY = "vector"  # the lab's implementation of my_softmax, the only one whose check is recorded as metrics
 
 
 @dataclass(frozen=True)
@@ -29,12 +29,12 @@ class StudyHandle:
     """A study that this process runs: its configuration, key, images and owner.
 
     Attributes:
-        run_id: of its parent run.
-        config: what it is.
-        key: The key of the study's records.
-        digits: the images.
-        owner: this process.
-        times: how often it was run, this time among them.
+        run_id: Id of the study's parent run.
+        config: Configuration of the study.
+        key: Key of the study's records.
+        digits: Images of the study.
+        owner: This process, as the owner of the study.
+        times: Number of times the study was run, including this time.
     """
 
     run_id: str
@@ -46,7 +46,7 @@ class StudyHandle:
 
 
 def common_tags(study: StudyHandle, role: str) -> dict[str, str]:
-    """The tags of every run of a study: its study, role, dataset, engine and origin."""
+    """The tags that every run of a study has: study, role, dataset, engine and origin."""
     tags = {
         Tag.STUDY: study.config.name,
         Tag.STUDY_KEY: study.key,
@@ -59,7 +59,7 @@ def common_tags(study: StudyHandle, role: str) -> dict[str, str]:
 
 
 def origin_tags() -> dict[str, str]:
-    """The origin of a run: trace version, machine, versions, user and commit."""
+    """The tags for the origin of a run: trace version, processor, package versions, user and commit."""
     tags = {
         Tag.TRACE: str(TRACE_VERSION),
         Tag.CPU: provenance.processor(),
@@ -76,17 +76,19 @@ def origin_tags() -> dict[str, str]:
 
 
 def done_tags(done: int | None) -> list[RunTag]:
-    """The tag with the number of finished trials; no tag if it is unknown, so that an earlier one stays."""
+    """The tag with the number of finished trials; no tag if it is unknown, so that an earlier value stays."""
     return [] if done is None else [RunTag(Tag.DONE, str(done))]
 
 
 def log_details(artifact_uri: str, result: TrainingResult) -> None:
-    """Upload the results that are not single numbers as an artifact.
+    """Upload the results that are not single numbers as artifacts.
 
-    That is the images that are wrong and what they are taken for, every softmax check, and the losses and errors: these
-    are metrics too, but to read them as such takes two slow calls a run.
+    These are the wrong images with their predicted digits, all softmax checks, the training history, and the weights if
+    there are any. The training history is recorded as metrics too, but reading it from metrics takes two slow calls a
+    run.
 
-    The client would first fetch the run, to learn where its artifacts go, which costs more than the rest of this.
+    This function takes the artifact URI and does not use MLflow's client. The client would first fetch the run to find
+    its artifact URI, which takes longer than everything else here.
     """
     details = {
         "epoch": result.variant.epochs,
@@ -105,7 +107,7 @@ def log_details(artifact_uri: str, result: TrainingResult) -> None:
 
 
 def log_images(artifact_uri: str, digits: Digits) -> None:
-    """Upload the images in 256 greys, so that a report can draw them on any machine."""
+    """Upload the images in 256 grey levels, so that a report can draw them on any machine."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / IMAGES
         greys = np.rint(digits.x.clip(0, 1) * 255).astype(np.uint8)
@@ -114,7 +116,7 @@ def log_images(artifact_uri: str, digits: Digits) -> None:
 
 
 def final_metrics(result: TrainingResult) -> dict[str, float]:
-    """The metrics of a run that have one value."""
+    """The metrics of a run that have a single value."""
     metrics: dict[str, float] = {
         "final_errors": result.final_errors,
         "final_loss": result.final_loss,
@@ -128,7 +130,11 @@ def final_metrics(result: TrainingResult) -> dict[str, float]:
 
 
 def params_of(variant: Variant, study: StudyHandle) -> list[Param]:
-    """The parameters in which a run differs from other runs of its study or from the baseline."""
+    """The parameters to record for a run.
+
+    These are the epochs, learning rate, seed, engine and dataset, the settings that vary in the study, and the settings
+    that differ from the baseline.
+    """
     usual, told = BASELINE.settings(), {"epochs", "learning_rate", "seed", *study.config.space.parameters()}
     own = {name: value for name, value in variant.settings().items() if name in told or value != usual[name]}
     params = {**own, "engine": study.config.engine, "dataset": study.digits.name}
@@ -136,9 +142,9 @@ def params_of(variant: Variant, study: StudyHandle) -> list[Param]:
 
 
 def dataset_input(digits: Digits) -> DatasetInput:
-    """The dataset of a run, in the form that MLflow's pages show."""
+    """The dataset of a run, in the form that MLflow's UI displays."""
     hashes = {"sha256_x": digits.sha256_x, "sha256_y": digits.sha256_y}
-    # As if they were columns of a table: of arrays MLflow's pages show no more than that they are arrays.
+    # The arrays are described as columns of a table: for arrays, MLflow's UI shows only that they are arrays.
     shapes = {"X": f"float64 {digits.x.shape}", "y": f"uint8 ({len(digits.x)}, 1)"}
     columns = [{"name": name, "type": shape, "required": True} for name, shape in shapes.items()]
     dataset = Dataset(

@@ -1,4 +1,4 @@
-"""Opens MLflow's tracking store, without harm to it or to other processes that use it."""
+"""Opens MLflow's tracking store without damaging it or disturbing other processes that use it."""
 
 from __future__ import annotations
 
@@ -28,13 +28,14 @@ from harness.tracking.location import ARTIFACTS, EXPERIMENT, database_path, trac
 
 RUN_ONE = "Run a study (harness study run), in the folder or with the MLFLOW_TRACKING_URI that you ask in."
 
-# So that MLflow's pages show runs and models of it, and do not ask or guess whether it is about language models.
+# This tag tells MLflow's UI to show runs and models. Without it, the UI asks or guesses whether the experiment is about
+# language models.
 _TRAINS = {"mlflow.experimentKind": "custom_model_development"}
 _PAGE = 1000
-_BUSY_MS = 60_000  # so long is waited for another that writes to the same SQLite database
+_BUSY_MS = 60_000  # the time to wait for another process that writes to the same SQLite database
 _AWAY = (429, 500, 502, 503, 504)
 
-# What MLflow and Optuna have opened databases with, and keep open.
+# The SQLAlchemy engines of MLflow and Optuna, which keep their database connections open.
 _engines: WeakSet[sqlalchemy.Engine] = WeakSet()
 
 
@@ -42,7 +43,7 @@ class StoreError(StoppedError):
     """The tracking store cannot be reached, read or written.
 
     Attributes:
-        is_away: whether it was waited for in vain, so that there is nothing more to be said to it.
+        is_away: Whether the store stayed unavailable during all retries, so that another call would fail too.
     """
 
     def __init__(self, cause: str, remedy: str, *, is_away: bool = False) -> None:
@@ -52,7 +53,7 @@ class StoreError(StoppedError):
 
 @contextmanager
 def failures() -> Iterator[None]:
-    """Convert the errors of storage and network to a :class:`StoreError`."""
+    """Convert storage and network errors to :class:`StoreError`."""
     try:
         yield
     except (
@@ -71,9 +72,9 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
 
 
 def _may_pass(error: BaseException) -> bool:
-    """Whether an error may pass: the server is away or busy, or another process locks the database."""
+    """Whether an error may be temporary: the server is unavailable or busy, or another process locks the database."""
     if not isinstance(error, Exception):
-        return False  # Ctrl-C while an error was handled
+        return False  # Ctrl-C while an error is handled
     for cause in _causes(error):
         if isinstance(cause, OperationalError):
             return database_may_come_back(cause)
@@ -87,22 +88,24 @@ def _may_pass(error: BaseException) -> bool:
 
 
 class Store:
-    """MLflow's open tracking store: its client, and the experiment of all runs.
+    """MLflow's open tracking store: its client, and the experiment that holds all runs.
 
     Args:
-        create: make the database if there is none; a reader does not.
+        create: Whether to create the database and the experiment if they do not exist. Readers pass false.
 
     Attributes:
-        client: MLflow's; each of its methods waits for a server that is away.
-        experiment_id: of the project's experiment.
+        client: MLflow's client. Each of its methods retries while the store is unavailable.
+        experiment_id: Id of the project's experiment.
+        uri: Tracking URI of the store.
+        path: File of an SQLite store; None for other stores.
 
     Raises:
-        StoppedError: the store cannot be reached, read or written.
-        UsageError: there is no database, and none was to be made.
+        StoppedError: The store cannot be reached, read or written.
+        UsageError: The database or the experiment does not exist, and `create` is false.
     """
 
     def __init__(self, *, create: bool) -> None:
-        logging.getLogger("mlflow").setLevel(logging.CRITICAL)  # what it logs, it throws too
+        logging.getLogger("mlflow").setLevel(logging.CRITICAL)  # MLflow also raises what it logs
         logging.getLogger("alembic").setLevel(logging.WARNING)
         logging.getLogger("urllib3").setLevel(logging.ERROR)
         sqlalchemy.event.listen(sqlalchemy.Engine, "engine_connect", _note)
@@ -128,13 +131,13 @@ class Store:
     def _named(self) -> str:
         return masked(f"the tracking store {self.uri}")
 
-    def with_retries(self, function: Any) -> Any:  # noqa: ANN401 - any function in, the same out
-        """The function with retries while the store is away."""
+    def with_retries(self, function: Any) -> Any:  # noqa: ANN401 - takes any function and returns one of the same type
+        """The function, with retries while the store is unavailable."""
         return with_retries(function, self._named(), _may_pass)
 
     @contextmanager
     def alone(self) -> Iterator[None]:
-        """Admit one process at a time to an SQLite store on this machine."""
+        """Lock an SQLite store, so that one process at a time enters this context. Other stores have no lock."""
         if self.path is None:
             yield
             return
@@ -142,7 +145,7 @@ class Store:
             yield
 
     def search(self, condition: str, order_by: list[str] | None = None) -> Iterator[MlflowRun]:
-        """The runs of the experiment that match a condition, page by page."""
+        """The runs of the experiment that match a condition, fetched page by page."""
         token: str | None = None
         while True:
             page = self.client.search_runs(
@@ -165,7 +168,7 @@ class Store:
             location = None if self.path is None else Path(ARTIFACTS).absolute().as_uri()
             try:
                 return str(self.client.create_experiment(EXPERIMENT, artifact_location=location, tags=_TRAINS))
-            except MlflowException:  # another made it at the same moment, or it cannot be made
+            except MlflowException:  # another process created it at the same time, or it cannot be created
                 found = self.client.get_experiment_by_name(EXPERIMENT)
                 if found is None:
                     raise
@@ -176,7 +179,7 @@ class Store:
 
 
 def _is_made(path: Path) -> bool:
-    """Whether there is a complete database."""
+    """Whether the database exists and is complete."""
     return path.is_file() and path.stat().st_size > 0 and not _making(path).exists()
 
 
@@ -186,10 +189,11 @@ def _making(path: Path) -> Path:
 
 @contextmanager
 def _whole(path: Path | None) -> Iterator[None]:
-    """Create a new database completely or not at all. One that a stopped process left incomplete is created again.
+    """Create a new database completely or not at all.
 
-    MLflow brings a new database to its schema in some hundred steps, and would refuse what only some have reached.
-    Nothing is recorded before they are done.
+    MLflow creates the schema of a new database in about a hundred steps. It refuses to open a database in which only
+    some of these steps were done. If a process was stopped during the steps, the next process deletes the incomplete
+    database and creates it again. No data is lost, because nothing is recorded before the steps are done.
     """
     if path is None:
         yield
@@ -207,16 +211,16 @@ def _whole(path: Path | None) -> Iterator[None]:
 
 
 def _check_database(path: Path) -> None:
-    """Fail at once if the file is no database. MLflow would retry for 90 seconds."""
+    """Fail at once if the file is not a database: MLflow would retry for 90 seconds."""
     with closing(sqlite3.connect(path, timeout=_BUSY_MS / 1000)) as connection:
         connection.execute("PRAGMA schema_version").fetchone()
 
 
 def _tune_sqlite(connection: object, _record: object) -> None:
-    """Set SQLite so that readers do not block, writers wait for each other, and commits do not wait for the disk.
+    """Configure SQLite so that readers do not block, writers wait for each other, and commits do not wait for the disk.
 
-    In the write-ahead log a commit survives the death of the process without a sync; only a power failure can take
-    the last ones, and never harms the database.
+    With the write-ahead log, a commit survives the death of the process without a sync. Only a power failure can lose
+    the last commits, and it never corrupts the database.
     """
     if isinstance(connection, sqlite3.Connection):
         connection.execute(f"PRAGMA busy_timeout={_BUSY_MS}")
@@ -230,6 +234,6 @@ def _note(connection: sqlalchemy.Connection) -> None:
 
 @atexit.register
 def _close() -> None:
-    """Close all connections, so that SQLite merges its write-ahead log into the file."""
+    """Close all connections, so that SQLite merges its write-ahead log into the database file."""
     for engine in tuple(_engines):
         engine.dispose()

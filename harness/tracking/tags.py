@@ -1,23 +1,23 @@
-"""The names of the tags that runs have in MLflow, and the roles of runs."""
+"""The names of the MLflow tags of runs, and the roles of runs."""
 
 from __future__ import annotations
 
 
 class Role:
-    """What a run is: the value of :attr:`Tag.ROLE`."""
+    """The role of a run, which is the value of :attr:`Tag.ROLE`."""
 
     STUDY = "study"
-    TRIAL = "trial"  # of several trainings, the parent of their runs
+    TRIAL = "trial"  # a trial with several trainings: the parent of their runs
     TRAINING = "training"
     GATE = "gate"
 
 
 class Tag:
-    """Names of tags."""
+    """The names of tags."""
 
-    # Of every run.
+    # Tags of every run.
     STUDY = "harness.study"
-    STUDY_KEY = "harness.study_key"  # differs between two studies of one name
+    STUDY_KEY = "harness.study_key"  # differs between studies with the same name
     ROLE = "harness.role"
     DATASET = "harness.dataset"
     ENGINE = "harness.engine"
@@ -27,13 +27,13 @@ class Tag:
     COMMIT = "harness.commit"
     DIRTY = "harness.dirty"
 
-    # Of trials and trainings.
+    # Tags of trials and trainings.
     TRIAL = "harness.trial"
     VARIANT = "harness.variant"
     FAILURE = "harness.failure"
     DIVERGED = "harness.diverged"
 
-    # Of a study's own run.
+    # Tags of the parent run of a study.
     DESCRIPTION = "harness.description"
     SIGNATURE = "harness.meaning"
     TOTAL = "harness.trials"  # the number of trials when the study is complete
@@ -42,13 +42,13 @@ class Tag:
     LAST_RUN = "harness.last_run_ms"
     OWNER = "harness.runner"
     HEARTBEAT = "harness.heartbeat_s"
-    REQUEST = "harness.asking."  # and an id: of a process that requests the ownership of the study
+    REQUEST = "harness.asking."  # a prefix; the rest is the id of a request for the ownership of the study
     ARCHIVED = "harness.archived"
 
-    # Of a gate.
+    # Tags of gate runs.
     VERDICT = "harness.verdict"
 
-    # MLflow's own.
+    # Tags that MLflow defines.
     NAME = "mlflow.runName"
     NOTE = "mlflow.note.content"
     PARENT = "mlflow.parentRunId"

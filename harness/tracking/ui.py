@@ -1,4 +1,4 @@
-"""Starts MLflow's pages for the tracking database, on this machine alone."""
+"""Starts MLflow's UI for the tracking database. Only this machine can reach it."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ _RUN_ONE = "Run a study first: harness study run."
 
 
 def free_port(first: int = FIRST_PORT) -> int:
-    """The first port from ``first`` on that nobody listens to on the loopback address.
+    """The first free port of the loopback address, starting at ``first``.
 
     Raises:
-        StoppedError: a hundred ports in a row are taken.
+        StoppedError: A hundred ports in a row are in use.
     """
     for port in range(first, first + _PORTS):
         if _is_free(port):
@@ -38,10 +38,10 @@ def free_port(first: int = FIRST_PORT) -> int:
 
 
 def asked_port(port: int) -> int:
-    """The port that was asked for.
+    """The port that the user requested, if it is free.
 
     Raises:
-        StoppedError: it is in use.
+        StoppedError: The port is in use.
     """
     if not _is_free(port):
         raise StoppedError(f"port {port} of {HOST} is in use", "Name another by --port, or none for a free one.")
@@ -59,13 +59,12 @@ def _is_free(port: int) -> bool:
 
 
 def landing(tracking_uri: str) -> str:
-    """The page to open, from the address of the server on: the runs of the project's experiment.
+    """The page to open, relative to the address of the server: the runs of the project's experiment.
 
-    The address says that this is about models that are trained: by themselves MLflow's pages begin with those for
-    language models.
+    The address selects the pages for model training. By default, MLflow's UI opens the pages for language models.
 
     Raises:
-        UsageError: there is nothing to show yet, or a tracking server shows it already.
+        UsageError: There are no runs to show, or the tracking URI is a server that shows them already.
     """
     if tracking_uri.startswith("http"):
         raise UsageError(f"the runs are on a tracking server, {tracking_uri}", "Open that address in a browser.")
@@ -81,10 +80,12 @@ def landing(tracking_uri: str) -> str:
 
 
 def _experiment(path: Path) -> int | None:
-    """The id of the project's experiment, if it has runs; looked up without MLflow, which takes seconds to load.
+    """The id of the project's experiment, or None if it has no runs.
+
+    The query does not use MLflow, which takes seconds to load.
 
     Raises:
-        StoppedError: the file is no database of MLflow's.
+        StoppedError: The file is not an MLflow database.
     """
     query = "select experiment_id from experiments join runs using (experiment_id) where experiments.name = ? limit 1"
     try:
@@ -98,19 +99,21 @@ def _experiment(path: Path) -> int | None:
 
 @contextmanager
 def served(tracking_uri: str, port: int) -> Iterator[subprocess.Popen[bytes]]:
-    """Serve MLflow's pages; they answer when the context begins, and are gone when it has ended.
+    """Serve MLflow's UI during the context.
+
+    The server answers when the context begins, and has stopped when the context has ended.
 
     Raises:
-        StoppedError: the server ended before it answered.
+        StoppedError: The server ended before it answered.
     """
-    # Only the pages are wanted: no telemetry, and none of the processes that run MLflow's own jobs.
+    # Only the pages are needed: disable telemetry and the processes that run MLflow's own jobs.
     environment = {
         **os.environ,
         "MLFLOW_DISABLE_TELEMETRY": "true",
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
     }
     command = [sys.executable, "-m", "harness.tracking.pages", tracking_uri, str(port)]
-    # In a session of its own, so that Ctrl-C reaches this process alone and the server is asked to stop only once.
+    # The server runs in its own session, so that Ctrl-C reaches only this process and the server is stopped only once.
     server = subprocess.Popen(command, env=environment, start_new_session=True)
     try:
         while not _answers(port):
@@ -133,7 +136,7 @@ def _answers(port: int) -> bool:
 
 
 def _stop(server: subprocess.Popen[bytes]) -> None:
-    """Ask the server to stop, and wait until it has."""
+    """Stop the server, and wait until it has ended."""
     if server.poll() is not None:
         return
     if os.name == "nt":

@@ -1,8 +1,8 @@
-"""Saved views of MLflow's table of runs and its charts, stored with the experiment.
+"""Saved views of MLflow's run table and charts, stored with the experiment.
 
-What the table shows at first is decided by MLflow's pages in the browser and by nothing else. What can be kept beside
-the runs are views, as its button "Views" keeps them: tags of the experiment, whose form was read off those that the
-button of MLflow 3.17 wrote. Another version that did not know them would show its own first view.
+MLflow's UI alone decides, in the browser, what the table shows at first. Only saved views can be stored with the runs.
+The UI's button "Views" stores them as tags of the experiment. This module writes such tags, in the format that the
+button of MLflow 3.17 writes. An MLflow version that does not know the format would show its default view.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from harness.study.config import Sampled, StudyConfig
 from harness.tracking.tags import Tag
 
 _TAG = "mlflow.sharedViewState."
-# Of the metrics of a training, those that are drawn and those that are not.
+# The metrics of a training that the charts show as lines or bars, and those that are hidden.
 _LINES, _BARS = ("loss", "errors"), ("first_zero_epoch",)
 _HIDDEN = (
     *("final_errors", "final_loss", "duration_s", "shared_by"),
@@ -28,13 +28,13 @@ _SECTION = "model"
 
 
 def address(experiment_id: str, key: str) -> str:
-    """Where MLflow's pages show the view of a study, from their root on."""
+    """The address of a study's view, relative to the root of MLflow's UI."""
     query = f"viewStateShareKey={key}&compareRunsMode=CHART&workflowType=machine_learning"
     return f"#/experiments/{experiment_id}/runs?{query}"
 
 
 def of_study(config: StudyConfig, key: str) -> tuple[str, str]:
-    """The view of a study's trainings, fewest errors first: the experiment's tag, its name and its value."""
+    """The view of a study's trainings, fewest errors first, as the name and value of an experiment tag."""
     varied = [name for name in BASELINE.settings() if name in config.space.parameters()]
     if isinstance(config.design, Sampled):
         varied.append("seed")

@@ -45,27 +45,29 @@ _POLL_S = 0.2
 
 
 class StudyWriter(StudyReader):
-    """Writes and reads the runs of studies. Every call names its run by id.
+    """Writes and reads the runs of studies.
+
+    Every call to MLflow identifies its run by id.
 
     Args:
-        create: make the database if there is none.
+        create: Whether to create the database and the experiment if they do not exist.
 
     Raises:
-        StoppedError: here and in every method: the store cannot be reached, read or written.
-        UsageError: there is no database, and none was to be made.
+        StoppedError: The store cannot be reached, read or written. Every method may raise this error.
+        UsageError: The database or the experiment does not exist, and `create` is false.
     """
 
     def __init__(self, *, create: bool = True) -> None:
         super().__init__(create=create)
 
-    # A study's own run
+    # The parent run of a study
 
     def begin_study(self, config: StudyConfig, digits: Digits, me: Owner) -> StudyHandle:
-        """Claim the study of this name for this process: resume it, or create its parent run.
+        """Claim a study for this process: resume the study with this name, or create its parent run.
 
         Raises:
-            StoppedError: another process is running it.
-            UsageError: its finished trials meant something else.
+            StoppedError: Another process is running the study.
+            UsageError: The recorded signature differs from the current one, so the trials would mean something else.
         """
         meant = signature.of(config, digits)
         with failures(), self._store.alone():
@@ -83,7 +85,8 @@ class StudyWriter(StudyReader):
             key, times = parent.tags[Tag.STUDY_KEY], int(parent.tags.get(Tag.TIMES_RUN, "0")) + 1
             study = StudyHandle(parent.run_id, config, key, digits, me, times)
             self._claim(study)
-            # Begun by others at the same moment, or by this process, where the first answer was lost.
+            # Duplicates: other processes created them at the same time, or this process created a second one because
+            # the reply to its first attempt was lost.
             for twin in self._current(config.name)[1:]:
                 self._archive(twin.run_id)
                 self._store.client.set_terminated(twin.run_id, "KILLED")
@@ -92,7 +95,10 @@ class StudyWriter(StudyReader):
             return study
 
     def _current(self, name: str) -> list[RunRecord]:
-        """The studies of this name that are not archived, oldest first. On a server, wait until others are visible."""
+        """The parent runs of the studies with this name that are not archived, oldest first.
+
+        On a server, wait first until the runs that other processes created are visible.
+        """
         if self._store.path is None:
             time.sleep(_SETTLED_S)
         return [run for run in self.studies(name) if Tag.ARCHIVED not in run.tags]
@@ -101,10 +107,11 @@ class StudyWriter(StudyReader):
         """Become the owner of the study.
 
         Each process writes a request tag and reads the others. The smallest id wins. A process that finds no
-        other request owns the study; one that comes later waits until the owner is recorded.
+        other request owns the study. A process that comes later with a smaller id waits until the owner is recorded,
+        then gives up.
 
         Raises:
-            StoppedError: another process got it.
+            StoppedError: Another process owns the study, or its request has a smaller id.
         """
         client, me = self._store.client, Tag.REQUEST + uuid4().hex
         client.set_tag(study.run_id, me, study.owner.text())
@@ -163,7 +170,10 @@ class StudyWriter(StudyReader):
         client.create_run(self._store.experiment_id, tags=tags)
 
     def _complete(self, study: StudyHandle) -> None:
-        """Record the images, parameters and dataset of a new study. The dataset is written last, as a mark."""
+        """Record the images, parameters and dataset of a new study.
+
+        The dataset is recorded last: a parent run that has a dataset is complete.
+        """
         client, config, digits, run_id = self._store.client, study.config, study.digits, study.run_id
         run = client.get_run(run_id)
         if run.inputs.dataset_inputs:
@@ -178,7 +188,7 @@ class StudyWriter(StudyReader):
         """Record that this process still owns the study, and the number of finished trials if it is known.
 
         Raises:
-            StoppedError: another took it for dead and runs the study now.
+            StoppedError: Another process considered this process dead and runs the study now.
         """
         with failures():
             if not self._is_mine(study):
@@ -203,12 +213,12 @@ class StudyWriter(StudyReader):
             self._store.client.set_tag(record.parent.run_id, Tag.NOTE, descriptions.ended(record))
 
     def log_files(self, run_id: str, paths: Sequence[Path], folder: str | None = None) -> None:
-        """Upload files and folders to a run. They replace artifacts of the same names.
+        """Upload files and folders to a run, replacing artifacts with the same names.
 
         Args:
-            run_id: of the run.
-            paths: of what there is; a folder is left under its own name.
-            folder: of the run's artifacts that they go to; by default the first one.
+            run_id: Id of the run.
+            paths: Existing files and folders. A folder is uploaded under its own name.
+            folder: Folder among the run's artifacts that receives the files. The default is the root folder.
         """
         with failures():
             uri = str(self._store.client.get_run(run_id).info.artifact_uri)
@@ -221,17 +231,20 @@ class StudyWriter(StudyReader):
                     self._store.with_retries(repository.log_artifact)(str(path), folder)
 
     def archive(self, name: str, keep: Callable[[str], None]) -> bool:
-        """Archive the study of this name, so that the next run starts from nothing. No record is deleted.
+        """Archive the study with this name, so that the next run starts a new study.
+
+        No record is deleted.
 
         Args:
-            name: of the study.
-            keep: is called first, with a name for what else of the study is to be kept.
+            name: Name of the study.
+            keep: Callback that receives the key of the study before the study is archived. It saves other data of the
+                study, such as its report files. It is not called if there is no study to archive.
 
         Returns:
-            whether there was one.
+            Whether there was a study to archive.
 
         Raises:
-            StoppedError: a process is running it.
+            StoppedError: A process is running the study.
         """
         with failures(), self._store.alone():
             current = [run for run in self.studies(name) if Tag.ARCHIVED not in run.tags]
@@ -247,7 +260,7 @@ class StudyWriter(StudyReader):
         self._store.client.set_tag(run_id, Tag.ARCHIVED, datetime.now(UTC).isoformat(timespec="seconds"))
 
     def close_orphans(self, study: StudyHandle) -> int:
-        """Close the runs that dead processes left open, of any study. Return their number."""
+        """Close the open runs of dead processes, in all studies, and return the number of closed runs."""
         with failures():
             left = list(self._store.search("attributes.status = 'RUNNING'"))
             if not left:
@@ -262,10 +275,13 @@ class StudyWriter(StudyReader):
                     closed += 1
             return closed
 
-    # Its trials
+    # The runs of trials and trainings
 
     def begin_trial(self, study: StudyHandle, number: int, variant: Variant) -> str:
-        """Record a trial of several trainings as a run, the parent of their runs. Return its id."""
+        """Create the run of a trial with several trainings, and return its id.
+
+        This run is the parent of the runs of the trainings.
+        """
         with failures():
             tags = {
                 **common_tags(study, Role.TRIAL),
@@ -285,7 +301,7 @@ class StudyWriter(StudyReader):
             self._store.client.update_run(run_id, status="RUNNING")
 
     def end_trial(self, run_id: str, values: Mapping[str, float], status: str = "FINISHED") -> None:
-        """Close a trial's run with the means over its trainings."""
+        """Record the means over a trial's trainings, and close the trial's run."""
         with failures():
             run = self._store.client.get_run(run_id)
             ended_ms = int(time.time() * 1000)
@@ -295,12 +311,12 @@ class StudyWriter(StudyReader):
             self._store.client.set_terminated(run_id, status, ended_ms)
 
     def renumber(self, run_id: str, number: int) -> None:
-        """Tag a run with the number that its trial has now."""
+        """Set the trial number of a run."""
         with failures():
             self._store.client.set_tag(run_id, Tag.TRIAL, str(number))
 
     def log_outcome(self, study: StudyHandle, parent_id: str, number: int, result: TrainingResult) -> str:
-        """Record a trained variant completely, in a few calls. Return its run id."""
+        """Record all results of a trained variant in a few calls, and return the run id."""
         with failures():
             started_ms = int(result.started_s * 1000)
             ended_ms = int((result.started_s + result.duration_s) * 1000)
@@ -312,7 +328,7 @@ class StudyWriter(StudyReader):
                 for step, value in enumerate(values.tolist(), start=1)
             ]
             finals = final_metrics(result)
-            # At step 0, where MLflow's pages draw what has one value as a bar and not as a point on a line.
+            # Step 0: MLflow's UI then draws a metric with one value as a bar, not as a point on a line.
             metrics += [Metric(name, value, ended_ms, 0) for name, value in finals.items()]
             tags = [] if np.isfinite(result.losses).all() else [RunTag(Tag.DIVERGED, "true")]
             self._store.client.log_batch(run_id, metrics, params_of(result.variant, study), tags)
@@ -322,7 +338,7 @@ class StudyWriter(StudyReader):
             return run_id
 
     def log_failure(self, study: StudyHandle, parent_id: str, number: int, variant: Variant, reason: str) -> str:
-        """Record a variant whose training failed, with the reason and without a score. Return its run id."""
+        """Record a variant whose training failed, with the reason but without a score, and return the run id."""
         with failures():
             now_ms = int(time.time() * 1000)
             run_id = str(self._create_training(study, parent_id, number, variant, now_ms).info.run_id)
@@ -363,11 +379,11 @@ def _refuse_if_running(parent: RunRecord) -> None:
 
 
 def changes(parent: RunRecord, meant: Mapping[str, Any]) -> list[str]:
-    """The differences between a study's recorded signature and its signature now, as sentences.
+    """The differences between a study's recorded signature and its current signature, as sentences.
 
     Args:
-        parent: the study's own run.
-        meant: what its trials would mean now; see :mod:`harness.study.signature`.
+        parent: Parent run of the study.
+        meant: Current signature of the study; see :mod:`harness.study.signature`.
     """
     if Tag.SIGNATURE not in parent.tags:
         return ["it was recorded by an earlier version of this project"]

@@ -1,1 +1,1 @@
-"""Worker processes, on this machine or on a Dask cluster."""
+"""Worker processes that train, on this machine or on a Dask cluster."""

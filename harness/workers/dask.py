@@ -28,9 +28,9 @@ from harness.workers.local import (
     WorkerLostError,
 )
 
-# How long a cluster may be without a single worker when it is needed.
+# The time limit for waiting for at least one worker, and for retrying a failed call.
 _WORKERS_S = 30.0
-# The time limit for sending the images to all workers, 16 MB each.
+# The time limit for sending the images to all workers, 16 MB to each.
 _SCATTER_S = 60.0
 _POLL_S = 0.1
 _AGAIN = "What was recorded is kept; start what is missing (docs/cluster.md), then run again."
@@ -48,22 +48,22 @@ class _Sent:
 
 
 class Cluster:
-    """Trains batches on the workers of a Dask cluster, as if they were workers of this machine.
+    """Trains batches on the workers of a Dask cluster, with the interface of local workers.
 
-    A batch whose worker dies is given to another one, twice at most. Where all workers that hold the images are lost,
-    or the scheduler is away for a moment, images and batches are sent again. A batch's future is completed once,
-    however often it was trained.
+    If a worker dies, another worker retries its batch, at most twice. If all workers that hold the images are lost, or
+    if the scheduler is unreachable for a moment, the images and the batches are sent again. The future of a batch is
+    completed once, even if the batch is trained several times.
 
     Args:
-        address: the scheduler's, ``tcp://HOST:PORT`` or ``tls://HOST:PORT``.
-        engine: the name of the engine that trains.
-        shape: of the variants that come first, if it is known: the engine makes itself ready for it.
-        tls: the files of an encrypted connection; None for one that is not.
+        address: Address of the scheduler, ``tcp://HOST:PORT`` or ``tls://HOST:PORT``.
+        engine: Name of the engine that trains.
+        shape: Shape of the first variants, if known. The engine prepares for this shape while it loads.
+        tls: Files of an encrypted connection. None for an unencrypted connection.
 
     Raises:
-        UsageError: the address or the files are no such thing.
-        StoppedError: there is no scheduler, it does not answer, it has no workers, or they are not made as this
-            process is.
+        UsageError: The address is malformed, it requires TLS files, or the TLS files cannot be used.
+        StoppedError: There is no scheduler, it does not answer, it has no workers, or their versions differ from
+            those of this process.
     """
 
     def __init__(self, address: str, engine: str, shape: Shape | None = None, tls: Tls | None = None) -> None:
@@ -74,7 +74,7 @@ class Cluster:
         self._outstanding: set[_Sent] = set()
         self._leaving = False
         self._client = connect(self._address, security_of(tls))
-        # All that is sent goes through one thread, one after another: whoever finds the images lost sends them again.
+        # One thread sends everything, one item at a time. So only one caller sends lost images again.
         self._sender = ThreadPoolExecutor(1, thread_name_prefix="harness-cluster")
         try:
             self._count = 1
@@ -84,42 +84,52 @@ class Cluster:
             raise
 
     def _begin(self) -> None:
-        """Wait for workers, check their versions, and let them load TensorFlow."""
+        """Wait for workers, check their versions, and let them start to load the engine."""
         self._wait_for_workers()
         self._check_versions()
         self._client.run(warm_up, self._engine, self._shape)
 
     @property
     def count(self) -> int:
-        """The number of workers, at least 1. While the scheduler is away, the last known number."""
+        """The number of workers, at least 1.
+
+        The last known number while the scheduler is unreachable.
+        """
         if self._client.status == "running":
             with suppress(OSError, RuntimeError, CancelledError):
                 self._count = max(1, len(self._client.nthreads()))
         return self._count
 
     def load(self, digits: Digits) -> None:
-        """Send the images to every worker. Workers that join later get them from these.
+        """Send the images to every worker.
+
+        Workers that join later copy them from the other workers.
 
         Raises:
-            StoppedError: they cannot be reached.
+            StoppedError: The cluster cannot be reached, or its workers do not take the images.
         """
         self._digits = digits
         self._sender.submit(self._patiently, self._be_ready).result()
 
     def submit(self, variants: Sequence[Variant]) -> Future[Batch[TrainingResult]]:
-        """Train a batch as soon as a worker is free. The results keep the order of the variants.
+        """Train a batch as soon as a worker is free.
 
-        The future ends with a StoppedError where the cluster cannot be reached any more, with a WorkerError where the
-        worker cannot train, and with a WorkerLostError where worker after worker died of it.
+        The results keep the order of the variants.
+
+        The exception of the future is a StoppedError if the cluster can no longer be reached, a WorkerError if the
+        worker cannot train, and a WorkerLostError if several workers died while they trained this batch.
         """
         sent = _Sent(list(variants))
-        sent.future.set_running_or_notify_cancel()  # so that nobody believes to have taken it back
+        sent.future.set_running_or_notify_cancel()  # from now on, cancel() returns False
         self._outstanding.add(sent)
         self._sender.submit(self._send, sent)
         return sent.future
 
-    def withdraw(self, future: Future[Batch[TrainingResult]]) -> bool:  # noqa: ARG002 - what local workers can do
-        """Withdraw a batch that no worker has started. Always False: a cluster does not report what has started."""
+    def withdraw(self, future: Future[Batch[TrainingResult]]) -> bool:  # noqa: ARG002 - the protocol's signature
+        """Withdraw a batch that no worker has started.
+
+        Always False: a cluster does not report what has started.
+        """
         return False
 
     def __enter__(self) -> Self:
@@ -135,7 +145,7 @@ class Cluster:
         self._leaving = True
         self._sender.shutdown(wait=False, cancel_futures=True)
         tasks = [sent.task for sent in self._outstanding if sent.task is not None]
-        with suppress(Exception):  # a scheduler that is gone has nothing left to cancel
+        with suppress(Exception):  # a scheduler that has ended has nothing to cancel
             if tasks and self._client.status == "running":
                 self._client.cancel(tasks, force=True)
         with suppress(Exception):
@@ -143,7 +153,7 @@ class Cluster:
         for sent in list(self._outstanding):
             self._fail(sent, CancelledError())
 
-    # In the sender's thread
+    # In the thread of the sender
 
     def _send(self, sent: _Sent) -> None:
         def submit() -> None:
@@ -159,14 +169,14 @@ class Cluster:
 
         try:
             self._patiently(submit)
-        except Exception as error:  # noqa: BLE001 - whatever Dask throws, a future must not stay open for ever
+        except Exception as error:  # noqa: BLE001 - on any error, the future must be completed
             self._fail(sent, error)
 
     def _patiently(self, act: Callable[[], None]) -> None:
-        """Call a function, and retry it while workers or the scheduler come and go.
+        """Call a function, and retry it while workers or the scheduler are temporarily unreachable.
 
         Raises:
-            StoppedError: it fails for good.
+            StoppedError: The call still fails at the time limit, or after the cluster is closed.
         """
         deadline_s = time.monotonic() + _WORKERS_S
         while True:
@@ -180,12 +190,14 @@ class Cluster:
                 return
 
     def _idlest(self) -> str:
-        """The worker with the fewest batches. It gets the next batch; another worker may still take it over.
+        """The worker with the fewest batches.
 
-        Left alone, Dask would give all batches to the few workers that it leaves the images on.
+        It gets the next batch, but Dask may move that batch to another worker.
+
+        By default, Dask gives all batches to the few workers on which it keeps the images.
 
         Raises:
-            RuntimeError: the last worker left after this had waited for one.
+            RuntimeError: The last worker left just after the wait for a worker.
         """
         self._wait_for_workers()
         given = Counter(sent.worker for sent in list(self._outstanding))
@@ -197,7 +209,7 @@ class Cluster:
     def _be_ready(self) -> None:
         """Wait for the scheduler, and send the images if the cluster does not have them."""
         while self._client.status == "connecting" and not self._leaving:
-            time.sleep(_POLL_S)  # Dask's client tries for as long as it may take to connect, then it closes itself
+            time.sleep(_POLL_S)  # Dask's client tries to connect until its time limit, then it closes itself
         if self._client.status != "running":
             raise self._stopped(f"is gone, for {SCHEDULER_S:.0f} s and more")
         if self._images is None or self._images.status != "finished":
@@ -206,10 +218,11 @@ class Cluster:
     def _scattered(self) -> distributed.Future[Digits]:
         """Send the images to every worker.
 
-        Dask waits without a limit for a worker that dies or stops meanwhile. So sending has a limit, and is retried.
+        Dask waits without a limit for a worker that dies or hangs while the images are sent. So this method sets a
+        time limit and retries.
 
         Raises:
-            StoppedError: the workers do not take the images.
+            StoppedError: There is no worker, or the workers do not take the images within the time limit.
         """
         for _ in range(1 + RETRIES):
             self._wait_for_workers()
@@ -231,7 +244,11 @@ class Cluster:
         return StoppedError(f"the scheduler at {self._address} {what}", _AGAIN)
 
     def _check_versions(self) -> None:
-        """Refuse workers with other versions, before anything is recorded."""
+        """Check that all workers have the versions of this process, before anything is recorded.
+
+        Raises:
+            StoppedError: The versions of a worker differ, or a worker cannot import this package.
+        """
         ours = facts()
         problems = []
         for worker, theirs in self._client.run(facts, on_error="return").items():
@@ -243,10 +260,10 @@ class Cluster:
             cause = f"workers of {self._address} are not made as this machine is: {'; '.join(sorted(problems))}"
             raise StoppedError(cause, "Install the same versions everywhere (docs/cluster.md), then start them again.")
 
-    # In Dask's thread for callbacks
+    # In Dask's callback thread
 
     def _ended(self, sent: _Sent, task: distributed.Future[Batch[TrainingResult]]) -> None:
-        """Complete the future of a finished task, or send the task again if Dask lost it."""
+        """Complete the future of a finished task, or send its batch again if Dask lost the task."""
         if self._leaving:
             return
         try:
@@ -256,32 +273,32 @@ class Cluster:
             batch = task.result()
         except (CancelledError, OSError) as error:
             self._send_again(sent, error)
-        except Exception as error:  # noqa: BLE001 - as above: a future must not stay open for ever
+        except Exception as error:  # noqa: BLE001 - on any error, the future must be completed
             self._fail(sent, error)
         else:
             self._outstanding.discard(sent)
-            with suppress(InvalidStateError):  # the study is being left
+            with suppress(InvalidStateError):  # the cluster is being closed
                 sent.future.set_result(batch)
 
     def _send_again(self, sent: _Sent, error: Exception) -> None:
-        """Send a batch again, unless all its workers died too often."""
-        # Where the connection broke the workers may be well, and nothing is said about the batch.
+        """Send a batch again, or let it fail if it lost too many workers."""
+        # A broken connection does not count: the workers may be alive, and the batch is not the cause.
         lost = getattr(error, "reason", None) != "scheduler-connection-lost"
         sent.losses += lost
         if sent.losses > RETRIES:
             self._fail(sent, _lost(f"all workers of {self._address}"))
             return
-        with suppress(RuntimeError):  # the study is being left
+        with suppress(RuntimeError):  # the cluster is being closed
             self._sender.submit(self._send, sent)
 
     def _fail(self, sent: _Sent, error: BaseException) -> None:
         self._outstanding.discard(sent)
-        with suppress(InvalidStateError):  # it has a result already
+        with suppress(InvalidStateError):  # the future is already completed
             sent.future.set_exception(error)
 
 
 def _reason(error: BaseException) -> BaseException:
-    """The reason why a task failed, without Dask's own error types."""
+    """The error of a failed task, without Dask's own error types."""
     return _lost(f"{RETRIES + 1} workers") if isinstance(error, KilledWorker) else error
 
 

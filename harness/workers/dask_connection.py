@@ -1,4 +1,4 @@
-"""Connecting to a Dask scheduler: its address, its certificates, and a check that it answers."""
+"""Connects to a Dask scheduler: checks the address, loads the certificates, and waits for an answer."""
 
 from __future__ import annotations
 
@@ -13,16 +13,22 @@ from distributed import Client, Security
 
 from harness.errors import StoppedError, UsageError, first_line
 
-# How long it may take until something is heard of a scheduler.
+# The time limit for connecting to the address of a scheduler and for its first byte.
 _ANSWER_S = 10.0
-# How long a scheduler may be away, at the beginning and at any time later, before the study is stopped.
+# The time limit for an unreachable scheduler, at the start and later. After it, the study stops.
 SCHEDULER_S = 30.0
 _ADDRESS_REMEDY = "An address is tcp://HOST:PORT, as the scheduler prints it; with TLS, tls://HOST:PORT."
 
 
 @dataclass(frozen=True)
 class Tls:
-    """The files of an encrypted connection: the authority's certificate, and this machine's certificate and key."""
+    """The PEM files of an encrypted connection.
+
+    Attributes:
+        ca: Certificate of the authority.
+        cert: Certificate of this machine.
+        key: Private key of this machine.
+    """
 
     ca: Path
     cert: Path
@@ -30,13 +36,20 @@ class Tls:
 
 
 def silence() -> None:
-    """Keep Dask's log off the terminal. The harness reports what matters itself."""
+    """Keep Dask's log off the terminal.
+
+    The harness reports what matters itself.
+    """
     for name in ("distributed", "distributed.client", "distributed.gc", "tornado", "tornado.application"):
         logging.getLogger(name).setLevel(logging.CRITICAL + 1)
 
 
 def checked_address(address: str, tls: Tls | None) -> str:
-    """The address in Dask's form: ``tls://`` with certificates, else ``tcp://``."""
+    """The address in Dask's form: ``tls://`` with certificates, else ``tcp://``.
+
+    Raises:
+        UsageError: The address is malformed, or it is a ``tls://`` address and there are no certificates.
+    """
     try:
         parts = urlsplit(address)
         well_formed = parts.scheme in {"tcp", "tls"} and parts.hostname and parts.port and not parts.path.strip("/")
@@ -53,7 +66,7 @@ def security_of(tls: Tls | None) -> Security | None:
     """Dask's security settings for these certificates; None without certificates.
 
     Raises:
-        UsageError: the files cannot be used.
+        UsageError: The files cannot be used.
     """
     if tls is None:
         return None
@@ -75,7 +88,7 @@ def connect(address: str, security: Security | None) -> Client:
     """Connect to the scheduler at this address.
 
     Raises:
-        StoppedError: nobody listens there, or who does is no scheduler that talks to this client.
+        StoppedError: Nothing listens at this address, or the listener does not answer like a scheduler.
     """
     parts = urlsplit(address)
     try:
@@ -94,10 +107,12 @@ def connect(address: str, security: Security | None) -> Client:
 
 
 def _hear(connection: socket.socket, security: Security | None) -> None:
-    """Read the first byte that a scheduler sends. Dask's client waits for ever for a server that sends nothing.
+    """Read the first byte that a scheduler sends.
+
+    Dask's client waits forever for a server that sends nothing.
 
     Raises:
-        OSError: nothing is heard, or the certificates are refused.
+        OSError: The server sends nothing, or the certificates are refused.
     """
     if security is None:
         heard = connection.recv(1)

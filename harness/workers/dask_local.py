@@ -18,18 +18,20 @@ from harness.workers.local import (
     without_interrupts,
 )
 
-# The setting of the scheduler that limits how often a batch may lose its worker.
+# The setting of the scheduler that limits how many workers a batch may lose.
 ALLOWED_FAILURES = "distributed.scheduler.allowed-failures"
-# How long a cluster of this machine may take to close by itself.
+# The time limit for a local cluster to close by itself.
 _CLOSING_S = 10.0
 
 
 @contextmanager
 def local(workers: int, host: str, port: int) -> Iterator[str]:
-    """Run a scheduler and its workers on this machine during the context. Yield the scheduler's address.
+    """Run a scheduler and its workers on this machine within a ``with`` block.
+
+    Yield the address of the scheduler.
 
     Raises:
-        StoppedError: the port is taken, or the processes cannot be started.
+        StoppedError: The port is in use, or the processes cannot be started.
     """
     silence()
     with TemporaryDirectory(prefix="harness-cluster-", ignore_cleanup_errors=True) as folder:
@@ -41,7 +43,10 @@ def local(workers: int, host: str, port: int) -> Iterator[str]:
 
 
 def _end(cluster: LocalCluster) -> None:
-    """Close a cluster, by force if necessary: Dask waits long for a worker that was killed during its start."""
+    """Close a cluster, then kill the processes that are left.
+
+    Dask waits long for a worker that was killed during its start.
+    """
     with suppress(Exception):
         cluster.close(timeout=_CLOSING_S)
     for process in multiprocessing.active_children():
@@ -50,7 +55,7 @@ def _end(cluster: LocalCluster) -> None:
 
 def _started(workers: int, host: str, port: int, folder: str) -> LocalCluster:
     try:
-        # Not to be ended one by one by the terminal's Ctrl-C, which is this process' to handle.
+        # Block SIGINT in the workers: otherwise Ctrl-C in the terminal ends each of them. This process handles Ctrl-C.
         with without_interrupts(), dask.config.set({ALLOWED_FAILURES: RETRIES}):
             return LocalCluster(
                 n_workers=workers,
@@ -58,7 +63,7 @@ def _started(workers: int, host: str, port: int, folder: str) -> LocalCluster:
                 processes=True,
                 host=host,
                 scheduler_port=port,
-                dashboard_address=f"{host}:0",  # of no use to anyone here, but Dask warns where its own port is taken
+                dashboard_address=f"{host}:0",  # unused, on a free port: Dask warns if its default is taken
                 memory_limit=0,
                 silence_logs=logging.CRITICAL,
                 local_directory=folder,

@@ -1,4 +1,7 @@
-"""What a Dask worker runs: it keeps one engine and trains one batch at a time."""
+"""The code that a Dask worker runs.
+
+The worker keeps one engine and trains one batch at a time.
+"""
 
 from __future__ import annotations
 
@@ -21,37 +24,40 @@ from harness.workers.local import (
     warm,
 )
 
-# What must be equal for a worker's results to be taken for this machine's.
+# The packages whose versions must be the same on a worker and on the machine of the study.
 _COMPARED = ("zero-errors", "tensorflow", "keras", "numpy")
 
 
 def facts() -> dict[str, str]:
-    """The versions that this process trains with."""
+    """The versions with which this process trains: Python, packages, and the trace version."""
     versions = provenance.versions()
     python = ".".join(versions["python"].split(".")[:2])
     return {"python": python, **{name: versions[name] for name in _COMPARED}, "trace": str(TRACE_VERSION)}
 
 
 def differences(theirs: dict[str, str], ours: dict[str, str]) -> str:
-    """The versions in which a process differs from this one; empty if there are none."""
+    """The versions in which another process differs from this one, as text.
+
+    Empty if all versions are the same.
+    """
     pairs = [(name, theirs.get(name, "unknown"), own) for name, own in ours.items()]
     return ", ".join(f"{name} {their} (here {own})" for name, their, own in pairs if their != own)
 
 
-# The engine and the images that it was made for are kept: making it takes seconds, and a study has one.
+# The cached engine, by its name and the hashes of its images. Making it takes seconds, and a study uses only one.
 _made: dict[tuple[str, str, str], Engine] = {}
-# An engine trains one batch at a time, however many threads a worker was given.
+# An engine trains one batch at a time, even if the worker has several threads.
 _training = threading.Lock()
 
 
-# Threads that gave way to others already.
+# Records for each thread whether it has lowered its priority.
 _yielding = threading.local()
 
 
 def _lower_priority() -> None:
     """Lower the priority of this thread and of the threads that TensorFlow starts from it.
 
-    The thread that talks to the scheduler does not yield.
+    The thread that talks to the scheduler keeps its priority.
     """
     if not hasattr(_yielding, "begun"):
         lower_priority()
@@ -61,8 +67,8 @@ def _lower_priority() -> None:
 def warm_up(engine: str, shape: Shape | None) -> None:
     """Start to load TensorFlow and the engine in the background.
 
-    Not as a task: Dask learns from each how long they take, and would take away the next ones from the worker that is
-    the second to be ready.
+    This function is not run as a Dask task. Dask would learn the duration of this slow task, and would then move the
+    next batches away from the second worker that becomes ready.
     """
 
     def load() -> None:
@@ -91,10 +97,10 @@ def train_batch(
     """Train a batch on this worker.
 
     Raises:
-        StoppedError: this worker's versions differ from those of the study's machine.
-        WorkerError: the engine cannot be made, or training failed.
+        StoppedError: The versions of this worker differ from those of the machine of the study.
+        WorkerError: The engine cannot be made, or training fails.
     """
-    # Here and not only when the study connects: workers come and go.
+    # Check each batch, and not only when the study connects: workers may join later.
     if differing := differences(wanted, facts()):
         cause = f"a worker of {socket.gethostname()} is not made as the study's machine is: {differing}"
         raise StoppedError(cause, "Stop it, or install the same versions there (docs/cluster.md); then run again.")

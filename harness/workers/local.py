@@ -27,7 +27,7 @@ from harness.engines.training import TrainingResult
 from harness.errors import StoppedError
 from harness.network.variant import Shape, Variant
 
-# The niceness of workers: the process that gives them batches and records results comes first.
+# The niceness of workers. The coordinating process, which submits batches and records results, has priority.
 _NICE = 5
 
 # The number of retries of a batch whose worker died.
@@ -37,7 +37,7 @@ _log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-# What is done with a batch in a worker: a function of a module, so that the worker finds it by its name.
+# The function that a worker calls for each batch. It is a module-level function, so that the worker can import it.
 Task = Callable[[Engine, Digits, Sequence[Variant]], list[T]]
 
 
@@ -55,7 +55,13 @@ class WorkerLostError(Exception):
 
 @dataclass(frozen=True)
 class Batch(Generic[T]):
-    """The results of a batch, with the start and end of training in seconds since 1970."""
+    """The results of a batch.
+
+    Attributes:
+        results: One result for each variant, in the order of the variants.
+        began_s: Start of the training, in seconds since 1970.
+        ended_s: End of the training, in seconds since 1970.
+    """
 
     results: list[T]
     began_s: float
@@ -63,20 +69,29 @@ class Batch(Generic[T]):
 
 
 class Pool(Protocol):
-    """Trains batches, on this machine or on a cluster."""
+    """The interface of worker pools, on this machine or on a cluster."""
 
     @property
     def count(self) -> int:
         """The number of batches that train at the same time."""
 
     def load(self, digits: Digits) -> None:
-        """Give every worker the images. Call it before the first batch."""
+        """Give the images to every worker.
+
+        Call this method before the first batch.
+        """
 
     def submit(self, variants: Sequence[Variant]) -> Future[Batch[TrainingResult]]:
-        """Train a batch as soon as a worker is free. The results keep the order of the variants."""
+        """Train a batch as soon as a worker is free.
+
+        The results keep the order of the variants.
+        """
 
     def withdraw(self, future: Future[Batch[TrainingResult]]) -> bool:
-        """Withdraw a batch that no worker has started. False if one has, or if it is unknown."""
+        """Withdraw a batch that no worker has started.
+
+        False if a worker has started it, or if that is unknown.
+        """
 
 
 def default_count() -> int:
@@ -93,7 +108,8 @@ def train(engine: Engine | Exception, digits: Digits, variants: Sequence[Variant
     """Train a batch in this process.
 
     Raises:
-        WorkerError: the engine could not be made, or training failed.
+        EngineStartError: The engine could not be made.
+        WorkerError: Training fails.
     """
     began_s = time.time()
     if isinstance(engine, Exception):
@@ -101,7 +117,7 @@ def train(engine: Engine | Exception, digits: Digits, variants: Sequence[Variant
     try:
         results = task(engine, digits, variants)
     except (Exception, SystemExit) as error:
-        # As one that every process can read: some of TensorFlow's do not survive being sent.
+        # Convert the error: some exceptions of TensorFlow cannot be sent to another process.
         raise WorkerError(f"{type(error).__name__}: {error}") from error
     return Batch(results, began_s, time.time())
 
@@ -110,7 +126,7 @@ def make_engine(engine: str, digits: Digits) -> Engine | Exception:
     """The engine for these images, or the error if it cannot start."""
     try:
         return registry.make(engine, digits)
-    except Exception as error:  # noqa: BLE001 - whatever it was, it is why the trials of this worker fail
+    except Exception as error:  # noqa: BLE001 - any error is reported with the first batch
         return error
 
 
@@ -121,16 +137,19 @@ def lower_priority() -> None:
 
 
 def warm(engine: str, shape: Shape | None) -> None:
-    """Load what takes seconds. A failure here is ignored: it happens again with the first batch, which reports it."""
+    """Load what takes seconds, such as TensorFlow.
+
+    A failure is ignored here. It occurs again with the first batch, which reports it.
+    """
     startup.reduce_garbage_collection()
     with suppress(Exception):
         registry.start(engine, shape)
 
 
 def _work(connection: Connection, engine: str, shape: Shape | None, task: Task[Any]) -> None:
-    """Run a worker: load TensorFlow, receive the images, then train batches until the pipe is closed."""
+    """Run a worker: load the engine, receive the images, then train batches until the pipe is closed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # which comes to a whole group: the coordinator decides
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # it may reach the whole group, but the coordinator decides
     lower_priority()
     threading.Thread(target=_end_with_the_parent, daemon=True).start()
     warm(engine, shape)
@@ -147,7 +166,7 @@ def _answer(
     try:
         return train(engine, digits, variants, task)
     except WorkerError as error:
-        return type(error)(str(error))  # without its cause
+        return type(error)(str(error))  # drop the cause, which may not be sendable
 
 
 def _end_with_the_parent() -> None:
@@ -158,16 +177,19 @@ def _end_with_the_parent() -> None:
         os._exit(1)
 
 
-# In the process that hands out
+# In the coordinating process
 
 
 @contextmanager
 def without_interrupts() -> Iterator[None]:
-    """Block SIGINT for processes that start in this context. The coordinator handles Ctrl-C."""
+    """Block SIGINT in processes that start within this ``with`` block.
+
+    The coordinating process handles Ctrl-C.
+    """
     if not hasattr(signal, "pthread_sigmask"):
         yield
         return
-    resource_tracker.ensure_running()  # which unblocks the signal when it starts
+    resource_tracker.ensure_running()  # start it first: its start unblocks SIGINT
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
@@ -182,9 +204,9 @@ class _Request:
 
 
 class _Worker:
-    """One worker process, and the thread that gives it batches and restarts it when it dies.
+    """One worker process, and the thread that sends it batches and restarts it when it dies.
 
-    Each process has its own pipe, so that a process that is killed while it sends harms no other.
+    Each process has its own pipe. A process that is killed while it sends cannot corrupt the data of another one.
     """
 
     def __init__(
@@ -201,7 +223,7 @@ class _Worker:
         self._thread.start()
 
     def end(self) -> None:
-        """Kill the process."""
+        """Kill the process, without a restart."""
         self._ending = True
         self._process.kill()
 
@@ -219,7 +241,7 @@ class _Worker:
                 answer = self._trained(request.variants)
             except OSError as error:
                 answer = StoppedError(f"no worker can be started: {error}", "Run again; what was recorded is kept.")
-            except Exception as error:  # noqa: BLE001 - a future must not stay open for ever
+            except Exception as error:  # noqa: BLE001 - on any error, the future must be completed
                 answer = WorkerError(f"{type(error).__name__}: {error}")
             if isinstance(answer, BaseException):
                 request.future.set_exception(answer)
@@ -227,8 +249,11 @@ class _Worker:
                 request.future.set_result(answer)
 
     def _trained(self, variants: list[Variant]) -> Batch[Any] | BaseException:
-        """The result of a batch. A process that dies is restarted and trains the batch again."""
-        if not self._process.is_alive():  # it died while it had nothing to do: that costs no try
+        """Train a batch, and return its result or error.
+
+        If the process dies, restart it and train the batch again.
+        """
+        if not self._process.is_alive():  # it died while idle, which is no failed attempt
             self._begin_anew()
         code: int | None = None
         for attempt in range(1 + self._retries):
@@ -258,13 +283,13 @@ class _Worker:
         self._has_images = False
         if not self._ending:
             self._process, self._connection = self._launch()
-        if self._ending:  # it may have become so meanwhile
+        if self._ending:  # end() may have been called meanwhile
             self._process.kill()
 
 
 def _death(code: int | None) -> str:
     """How a worker ended, according to its exit code."""
-    if code is None:  # another thread asked the system first
+    if code is None:  # another thread collected the exit code first
         return "a worker died"
     if code >= 0:
         return f"a worker ended by itself (exit code {code})"
@@ -273,20 +298,22 @@ def _death(code: int | None) -> str:
 
 
 class Workers(Generic[T]):
-    """Worker processes that train batches of variants. If a worker dies, only its batch is trained again.
+    """Worker processes that train batches of variants.
 
-    They start at once and load TensorFlow while this process has other things to do; the images come after, by
-    :meth:`load`.
+    If a worker dies, only its batch is trained again.
+
+    The processes start at once and load TensorFlow while this process does other work. :meth:`load` supplies the
+    images later.
 
     Args:
-        count: processes, each with one thread.
-        engine: the name of the engine that trains.
-        task: what is done with a batch, such as :func:`harness.engines.training.run`.
-        shape: of the variants that come first, if it is known: the engine makes itself ready for it.
-        retries: how often a batch whose worker died is trained again.
+        count: Number of processes. Each trains with one thread.
+        engine: Name of the engine that trains.
+        task: Function that a worker calls for each batch, such as :func:`harness.engines.training.run`.
+        shape: Shape of the first variants, if known. The engine prepares for this shape while it loads.
+        retries: Number of retries of a batch whose worker died.
 
     Raises:
-        StoppedError: the processes cannot be started.
+        StoppedError: The processes cannot be started.
     """
 
     def __init__(
@@ -308,15 +335,18 @@ class Workers(Generic[T]):
 
     def _launch(self) -> tuple[BaseProcess, Connection]:
         context = multiprocessing.get_context("spawn")
-        with self._launching:  # one at a time: starting a process is not made for several threads
+        with self._launching:  # multiprocessing cannot start processes from several threads at once
             ours, its = context.Pipe()
             process = context.Process(target=_work, args=(its, *self._life), daemon=True)
             process.start()
-            its.close()  # so that its end of the pipe is closed when it ends
+            its.close()  # close this copy, so that the pipe closes when the worker ends
         return process, ours
 
     def load(self, digits: Digits) -> None:
-        """Give every worker the images, with its first batch."""
+        """Set the images.
+
+        Each worker receives them with its first batch.
+        """
         self._digits = digits
 
     def _loaded(self) -> Digits:
@@ -325,17 +355,22 @@ class Workers(Generic[T]):
         return self._digits
 
     def submit(self, variants: Sequence[Variant]) -> Future[Batch[T]]:
-        """Train a batch as soon as a worker is free. The results keep the order of the variants.
+        """Train a batch as soon as a worker is free.
 
-        The future's exception is a :class:`WorkerError` where training failed, a :class:`WorkerLostError` where
-        workers died of it, a :class:`StoppedError` where no worker can be started any more.
+        The results keep the order of the variants.
+
+        The exception of the future is a :class:`WorkerError` if training failed, a :class:`WorkerLostError` if workers
+        died repeatedly while they trained the batch, and a :class:`StoppedError` if no worker can be started.
         """
         future: Future[Batch[T]] = Future()
         self._requests.put(_Request(list(variants), future))
         return future
 
     def withdraw(self, future: Future[Batch[T]]) -> bool:
-        """Withdraw a batch that no worker has started. False if one has."""
+        """Withdraw a batch that no worker has started.
+
+        False if a worker has started it.
+        """
         return future.cancel()
 
     def _end(self) -> None:
@@ -351,4 +386,4 @@ class Workers(Generic[T]):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._end()  # whoever leaves has all results, or wants no more
+        self._end()  # the caller has all results, or needs no more
