@@ -16,7 +16,8 @@ from harness.engines import registry
 from harness.engines.contract import Engine, OnEpoch
 from harness.engines.history import TrainingHistory, wrong_images
 from harness.network.softmax import SizedCheck, SoftmaxCheck, consistency, consistency_by_size
-from harness.network.variant import Variant
+from harness.network.variant import Variant, training_key
+from harness.selection import training_order
 
 LAB_IMAGE_OF_TWO = 1015
 
@@ -86,9 +87,9 @@ class TrainingResult:
 
 def by_training(variants: Sequence[Variant]) -> list[list[Variant]]:
     """Group variants that one training serves: those that differ in nothing but their epochs, in order."""
-    groups: dict[Variant, list[Variant]] = {}
+    groups: dict[frozenset[tuple[str, str]], list[Variant]] = {}
     for variant in variants:
-        groups.setdefault(variant.with_epochs(1), []).append(variant)
+        groups.setdefault(training_key(variant.settings()), []).append(variant)
     return list(groups.values())
 
 
@@ -118,13 +119,13 @@ def run(
 
 def _kept(engine: str, results: Sequence[TrainingResult]) -> set[Variant]:
     """What may be kept as a model: nothing of an engine of another package, whose weights are its own affair."""
-    sound = [result for result in results if math.isfinite(result.final_loss)]
-    if engine not in registry.NAMES or not sound:
+    finite = [result for result in results if math.isfinite(result.final_loss)]
+    if engine not in registry.NAMES or not finite:
         return set()
     own = registry.baseline(engine)
-    kept = {result.variant for result in sound if not result.final_errors}
-    kept |= {result.variant for result in sound if result.variant == own.with_epochs(result.variant.epochs)}
-    best = min(sound, key=lambda result: (result.final_errors, result.variant.epochs, result.final_loss))
+    kept = {result.variant for result in finite if not result.final_errors}
+    kept |= {result.variant for result in finite if result.variant == own.with_epochs(result.variant.epochs)}
+    best = min(finite, key=lambda result: training_order(result.final_errors, result.variant.epochs, result.final_loss))
     return kept | {best.variant}
 
 

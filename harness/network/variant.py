@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal, NamedTuple, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
@@ -132,3 +133,12 @@ def _is_of_the_schema(part: int | str) -> bool:
 
 
 BASELINE = Variant()
+
+# The settings that identify a training. Variants that differ only in epochs share one training, because the history of
+# the shorter variant is the beginning of the longer one.
+TRAINING_SETTINGS = tuple(name for name in BASELINE.settings() if name != "epochs")
+
+
+def training_key(settings: Mapping[str, object]) -> frozenset[tuple[str, str]]:
+    """The identity of the training that serves a variant, from the variant's settings."""
+    return frozenset((name, str(settings[name])) for name in TRAINING_SETTINGS)

@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 
 from harness import statistics
 from harness.reporting import frames
+from harness.selection import recommended_order
 from harness.statistics import Estimate
-from harness.tracking.reader import RunRecord, StudyRecord, same_training
+from harness.tracking.reader import RunRecord, StudyRecord
 
 N_DIGITS = 10
 
@@ -145,7 +146,7 @@ def cheapest(frame: pd.DataFrame, most: int = 5) -> list[Cheap]:
         if at_zero:
             name, epochs = frames.label(frame, seeds), int(seeds["epochs"].iloc[0])
             found.append(Cheap(name, epochs, n, at_zero, statistics.wilson(at_zero, n)))
-    return sorted(found, key=lambda cheap: (-cheap.share.low, cheap.epochs))[:most]
+    return sorted(found, key=lambda cheap: recommended_order(cheap.share.low, cheap.epochs))[:most]
 
 
 @dataclass(frozen=True)
@@ -179,7 +180,7 @@ def hard_images(record: StudyRecord, frame: pd.DataFrame) -> HardImages | None:
     scored = set(frames.finished(frame)["run_id"])
     for run in record.trainings:
         if run.run_id in scored:
-            groups.setdefault(same_training(run), []).append(run)
+            groups.setdefault(run.training, []).append(run)
     unknown = any(len(run.wrong_answers) != len(run.wrong_images) for runs in groups.values() for run in runs)
     if record.images is None or unknown or not groups:
         return None

@@ -8,14 +8,14 @@ import numpy as np
 import pandas as pd
 
 from harness.engines import registry
-from harness.network.variant import BASELINE
+from harness.network.variant import BASELINE, TRAINING_SETTINGS
 from harness.tracking.reader import RunRecord, StudyRecord
 from harness.tracking.tags import Tag
 
 # A study of many learning rates, such as a search, is shown in this many groups of neighbouring ones.
 _MOST_RATES = 6
 _RATE_GROUPS = 4
-_SETTINGS = [name for name in BASELINE.settings() if name not in {"epochs", "learning_rate", "seed"}]
+_SETTINGS = [name for name in TRAINING_SETTINGS if name not in {"learning_rate", "seed"}]
 _IN_LABELS = {"batch_size": "batch"}
 _ENDED = ("FINISHED", "FAILED")
 _SOFTMAX_FIGURES = ("max_abs_diff", "max_ulp", "argmax_differs", "row_sum_error", "overflow_rows")
@@ -101,7 +101,7 @@ def finished(frame: pd.DataFrame) -> pd.DataFrame:
 
 def once(frame: pd.DataFrame) -> pd.DataFrame:
     """The runs that have a score, each variant and seed once: a search may propose what it has proposed before."""
-    return finished(frame).drop_duplicates(["learning_rate", "seed", "epochs", *_SETTINGS])
+    return finished(frame).drop_duplicates(["epochs", *TRAINING_SETTINGS])
 
 
 def by_configuration(frame: pd.DataFrame) -> Iterator[pd.DataFrame]:
@@ -121,8 +121,9 @@ def label(frame: pd.DataFrame, seeds: pd.DataFrame) -> str:
 
 def trainings(frame: pd.DataFrame) -> pd.DataFrame:
     """One row a training: the longest of the runs that were read off it, which is all that was observed of it."""
-    same = ["learning_rate", "seed", *_SETTINGS]
-    return finished(frame).sort_values(["epochs", "trial"]).drop_duplicates(same, keep="last").sort_values(same)
+    same = list(TRAINING_SETTINGS)
+    longest = finished(frame).sort_values(["epochs", "trial"]).drop_duplicates(same, keep="last")
+    return longest.sort_values(["learning_rate", "seed", *_SETTINGS])
 
 
 def by_epochs_and_rate(frame: pd.DataFrame) -> pd.DataFrame:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
@@ -18,6 +16,7 @@ from harness.reporting.charts import errors as error_charts
 from harness.reporting.charts import images as image_charts
 from harness.reporting.charts import search as search_charts
 from harness.reporting.charts import softmax as softmax_charts
+from harness.reporting.content import Facts, Findings, ReportContent, Rows
 from harness.reporting.figure_files import Picture, picture
 from harness.reporting.templating import render
 from harness.tracking.reader import StoredImages, StudyRecord
@@ -25,8 +24,6 @@ from harness.tracking.tags import Tag
 
 _HARDEST = 24
 _MOST_COLUMNS = 12
-
-Pictures = dict[str, Picture]
 
 
 def write(record: StudyRecord, folder: Path) -> Path:
@@ -37,13 +34,14 @@ def write(record: StudyRecord, folder: Path) -> Path:
     """
     frame = frames.runs(record)
     content = _content(record, frame)
-    for found in content["pictures"].values():
+    pictures = content.findings.pictures
+    for found in pictures.values():
         write_bytes(folder / "figures" / f"{found.name}.png", found.png)
-    _forget(folder / "figures", {f"{name}.png" for name in content["pictures"]})
+    _forget(folder / "figures", {f"{name}.png" for name in pictures})
     write_text(folder / "runs.csv", frame.drop(columns="rate", errors="ignore").to_csv(index=False))
-    write_text(folder / "report.md", render("report.md", content))
+    write_text(folder / "report.md", render("report.md", content.variables()))
     page = folder / "report.html"
-    write_text(page, render("report.html", content))
+    write_text(page, render("report.html", content.variables()))
     return page
 
 
@@ -54,64 +52,43 @@ def _forget(folder: Path, kept: set[str]) -> None:
             path.unlink()
 
 
-def _content(record: StudyRecord, frame: pd.DataFrame) -> dict[str, Any]:
-    """Everything that the templates show."""
+def _content(record: StudyRecord, frame: pd.DataFrame) -> ReportContent:
     failed = frame[frame["status"] != "FINISHED"] if not frame.empty else frame
-    content = {
-        **_facts(record),
-        "baseline_named": _baseline_named(record),
-        "n_runs": len(frame),
-        "n_finished": len(frame) - len(failed),
-        "failed": _rows(failed),
-        "half_written": frames.half_written(record),
-        "runs": _rows(frame),
-        "varied": [] if frame.empty else frames.varied_settings(frame),
-        "run_address": _run_address(record),
-        "softmax": _rows(frames.softmax(record)),
-    }
-    if frame.empty or frames.finished(frame).empty:
-        return {**content, **_NOTHING}
-    return {**content, **_findings(record, frame)}
+    has_score = not frame.empty and not frames.finished(frame).empty
+    return ReportContent(
+        facts=_facts(record),
+        findings=_findings(record, frame) if has_score else Findings(),
+        baseline_named=_baseline_named(record),
+        n_runs=len(frame),
+        n_finished=len(frame) - len(failed),
+        failed=_rows(failed),
+        half_written=frames.half_written(record),
+        runs=_rows(frame),
+        varied=[] if frame.empty else frames.varied_settings(frame),
+        run_address=_run_address(record),
+        softmax=_rows(frames.softmax(record)),
+    )
 
 
-# What a study without a finished run has found.
-_NOTHING: Mapping[str, Any] = {
-    "n_trainings": 0,
-    "training_s": 0.0,
-    "baseline_said": [],
-    "baseline": [],
-    "groups": [],
-    "first_zero": [],
-    "cells": [],
-    "cheapest": [],
-    "cheapest_said": "No run has finished.",
-    "differences": [],
-    "never_wrong": "",
-    "trials": [],
-    "pictures": {},
-}
-
-
-def _facts(record: StudyRecord) -> dict[str, Any]:
-    """What was run, where and when."""
+def _facts(record: StudyRecord) -> Facts:
     tags, parent = record.parent.tags, record.parent
     dataset = search_trials.recorded_signature(record).get("dataset", {})
-    return {
-        "parent": parent,
-        "study": tags[Tag.STUDY],
-        "dataset": tags[Tag.DATASET],
-        "sha256_x": dataset.get("sha256_x", "not recorded"),
-        "sha256_y": dataset.get("sha256_y", "not recorded"),
-        "engine": tags[Tag.ENGINE],
-        "commit": tags.get(Tag.COMMIT, "not a checkout"),
-        "dirty": tags.get(Tag.DIRTY) == "true",
-        "cpu": tags[Tag.CPU],
-        "versions": tags[Tag.VERSIONS],
-        "began": datetime.fromtimestamp(parent.started_ms / 1000, UTC),
-        "took_s": None if parent.ended_ms is None else (parent.ended_ms - parent.started_ms) / 1000,
-        "times_run": int(tags.get(Tag.TIMES_RUN, "1")),
-        "tracking_uri": record.tracking_uri,
-    }
+    return Facts(
+        parent=parent,
+        study=tags[Tag.STUDY],
+        dataset=tags[Tag.DATASET],
+        sha256_x=dataset.get("sha256_x", "not recorded"),
+        sha256_y=dataset.get("sha256_y", "not recorded"),
+        engine=tags[Tag.ENGINE],
+        commit=tags.get(Tag.COMMIT, "not a checkout"),
+        dirty=tags.get(Tag.DIRTY) == "true",
+        cpu=tags[Tag.CPU],
+        versions=tags[Tag.VERSIONS],
+        began=datetime.fromtimestamp(parent.started_ms / 1000, UTC),
+        took_s=None if parent.ended_ms is None else (parent.ended_ms - parent.started_ms) / 1000,
+        times_run=int(tags.get(Tag.TIMES_RUN, "1")),
+        tracking_uri=record.tracking_uri,
+    )
 
 
 def _baseline_named(record: StudyRecord) -> str:
@@ -130,7 +107,7 @@ def _run_address(record: StudyRecord) -> str:
     return f"{record.tracking_uri.rstrip('/')}/#/experiments/{record.experiment_id}/runs/"
 
 
-def _findings(record: StudyRecord, frame: pd.DataFrame) -> dict[str, Any]:
+def _findings(record: StudyRecord, frame: pd.DataFrame) -> Findings:
     """What a study with at least one finished run has found, in numbers, words and pictures."""
     trainings, cells, curves = frames.trainings(frame), frames.by_epochs_and_rate(frame), frames.curves(record, frame)
     own = frames.baseline(frame)
@@ -166,21 +143,21 @@ def _findings(record: StudyRecord, frame: pd.DataFrame) -> dict[str, Any]:
     trials = search_trials.trials(record, frame) if search_trials.is_search(record) else frame.head(0)
     if len(trials):
         pictures += _search_pictures(record, trials)
-    return {
-        "n_trainings": len(trainings),
-        "training_s": float(trainings["duration_s"].sum()),
-        "baseline_said": _baseline_said(curves, own_run, like),
-        "baseline": _rows(own),
-        "groups": groups,
-        "first_zero": _rows(trainings),
-        "cells": _rows(cells),
-        "cheapest": cheap,
-        "cheapest_said": captions.cheap(cheap),
-        "differences": differences,
-        "never_wrong": captions.never_wrong(hard),
-        "trials": _rows(trials),
-        "pictures": {found.name: found for found in pictures},
-    }
+    return Findings(
+        n_trainings=len(trainings),
+        training_s=float(trainings["duration_s"].sum()),
+        baseline_said=_baseline_said(curves, own_run, like),
+        baseline=_rows(own),
+        groups=groups,
+        first_zero=_rows(trainings),
+        cells=_rows(cells),
+        cheapest=cheap,
+        cheapest_said=captions.cheap(cheap),
+        differences=differences,
+        never_wrong=captions.never_wrong(hard),
+        trials=_rows(trials),
+        pictures={found.name: found for found in pictures},
+    )
 
 
 def _baseline_said(curves: pd.DataFrame, own_run: str | None, like: pd.DataFrame) -> list[str]:
@@ -261,5 +238,5 @@ def _search_pictures(record: StudyRecord, trials: pd.DataFrame) -> list[Picture]
     return found
 
 
-def _rows(frame: pd.DataFrame) -> list[Mapping[str, Any]]:
+def _rows(frame: pd.DataFrame) -> Rows:
     return [{str(key): value for key, value in row.items()} for row in frame.to_dict("records")]

@@ -33,6 +33,7 @@ def _environment() -> Environment:
         "difference": captions.difference,
         "share": captions.share,
         "duration": text.duration,
+        "plural": text.plural,
         "within": captions.within,
         "md": text.escape_markdown,
     }

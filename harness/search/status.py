@@ -16,7 +16,7 @@ from harness.search import optuna_study
 from harness.search.resume import plan_resume, recorded
 from harness.study import signature
 from harness.study.config import Sampled, StudyConfig
-from harness.tracking.reader import RunRecord, StudyReader, same_training
+from harness.tracking.reader import RunRecord, StudyReader
 from harness.tracking.tags import Role, Tag
 from harness.tracking.writer import changes
 
@@ -184,8 +184,8 @@ def _recorded_steps_s(reader: StudyReader, parent: RunRecord) -> list[float]:
     longest: dict[frozenset[tuple[str, str]], RunRecord] = {}
     for run in reader.runs(parent.tags[Tag.STUDY_KEY], Role.TRAINING):
         if run.status == "FINISHED":
-            known = longest.setdefault(same_training(run), run)
+            known = longest.setdefault(run.training, run)
             if int(run.params["epochs"]) > int(known.params["epochs"]):
-                longest[same_training(run)] = run
+                longest[run.training] = run
     steps = (int(run.params["epochs"]) * -(-N_IMAGES // int(run.settings["batch_size"])) for run in longest.values())
     return [run.metrics["duration_s"] / count for run, count in zip(longest.values(), steps, strict=True)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -12,6 +13,7 @@ from harness.errors import UsageError
 from harness.network.variant import BASELINE, AdamKind, Shape, SoftmaxPlace, Variant
 
 Value = int | float | str
+Point = dict[str, Value]
 NAME_PATTERN = r"[a-z0-9][a-z0-9_-]{0,63}"
 Objective = Literal["errors", "epochs"]
 
@@ -100,6 +102,29 @@ class Grid(_Part):
 
     kind: Literal["factorial"]
 
+    @property
+    def seeds(self) -> None:
+        """None: each trial is one training, with the seed of its point."""
+        return None
+
+    def n_trials(self, space: Space) -> int:
+        """The number of trials of the complete study."""
+        return len(self.points(space))
+
+    def points(self, space: Space) -> list[Point]:
+        """The points of all trials, the first parameter varying slowest."""
+        varied = space.parameters()
+        values: list[list[Value]] = [list(choices) for choices in varied.values() if isinstance(choices, list)]
+        return [dict(zip(varied, point, strict=True)) for point in itertools.product(*values)]
+
+    def problems(self, space: Space, fixed: Fixed) -> list[str]:  # noqa: ARG002 - `Sampled` reads it
+        """The reasons why this design cannot use a space, as sentences."""
+        return [
+            f"space.{name}: a factorial design takes a list of values, not a range"
+            for name, values in space.parameters().items()
+            if not isinstance(values, list)
+        ]
+
 
 class Sampled(_Part):
     """A sampler proposes the trials. Each trial is trained with all ``seeds``."""
@@ -109,6 +134,28 @@ class Sampled(_Part):
     trials: Annotated[int, Field(ge=1)]
     seeds: Annotated[list[int], Field(min_length=1)]
     sampler_seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
+
+    def n_trials(self, space: Space) -> int:  # noqa: ARG002 - `Grid` reads it
+        """The number of trials of the complete study."""
+        return self.trials
+
+    def points(self, space: Space) -> list[Point]:  # noqa: ARG002 - `Grid` reads it
+        """An empty list: the points are not known in advance."""
+        return []
+
+    def problems(self, space: Space, fixed: Fixed) -> list[str]:
+        """The reasons why this design cannot use a space, as sentences."""
+        found = []
+        for name, values in space.parameters().items():
+            if name == "softmax":
+                found.append(f"space.{name}: only a factorial design can vary it")
+            elif isinstance(values, list):
+                found.append(f"space.{name}: a sampled design takes a range (low, high), not a list")
+        if len(set(self.seeds)) < len(self.seeds):
+            found.append("design.seeds: a seed is listed twice")
+        if "seed" in fixed.model_fields_set or space.seed is not None:
+            found.append("seed: a sampled design has its seeds in design.seeds, not in fixed or space")
+        return found
 
 
 class StudyConfig(_Part):
@@ -135,7 +182,11 @@ class StudyConfig(_Part):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        problems = [*self._engine_problems(), *self._space_problems(), *self._seed_problems()]
+        problems = [
+            *self._engine_problems(),
+            *self._space_problems(),
+            *self.design.problems(self.space, self.fixed),
+        ]
         if problems:
             raise ValueError("; ".join(problems))
         for corner in self.corners():
@@ -151,56 +202,41 @@ class StudyConfig(_Part):
 
     def _space_problems(self) -> list[str]:
         varied = self.space.parameters()
-        problems = [f"{name}: stands in both space and fixed" for name in varied if name in self.fixed.model_fields_set]
+        problems = [f"{name}: is in both space and fixed" for name in varied if name in self.fixed.model_fields_set]
         if len(set(self.objectives)) < len(self.objectives):
-            problems.append("objectives: one stands in the list twice")
+            problems.append("objectives: an objective is listed twice")
         if not varied:
-            problems.append("space: names no parameter")
+            problems.append("space: lists no parameter")
         for name, values in varied.items():
-            if isinstance(self.design, Grid) and not isinstance(values, list):
-                problems.append(f"space.{name}: a factorial design takes a list of values, not a range")
-            if isinstance(self.design, Sampled) and name == "softmax":
-                problems.append(f"space.{name}: only a factorial design can vary it")
-            elif isinstance(self.design, Sampled) and isinstance(values, list):
-                problems.append(f"space.{name}: a sampled design takes a range (low, high), not a list")
             if isinstance(values, list) and len(set(values)) < len(values):
-                problems.append(f"space.{name}: a value stands in the list twice")
+                problems.append(f"space.{name}: a value is listed twice")
         return problems
 
-    def _seed_problems(self) -> list[str]:
-        if not isinstance(self.design, Sampled):
-            return []
-        problems = []
-        if len(set(self.design.seeds)) < len(self.design.seeds):
-            problems.append("design.seeds: a seed stands in the list twice")
-        if "seed" in self.fixed.model_fields_set or self.space.seed is not None:
-            problems.append("seed: a sampled design has its seeds in design.seeds, not in fixed or space")
-        return problems
+    @property
+    def varied(self) -> tuple[str, ...]:
+        """The names of the settings that differ between trainings."""
+        return (*self.space.parameters(), *(("seed",) if self.design.seeds else ()))
 
-    def corners(self) -> list[dict[str, Value]]:
+    def corners(self) -> list[Point]:
         """Points with every extreme value. They suffice to find any value that a variant refuses."""
         extremes: dict[str, list[Value]] = {
             name: [min(values), max(values)] if isinstance(values, list) else [values.low, values.high]
             for name, values in self.space.parameters().items()
         }
-        if isinstance(self.design, Sampled):
+        if self.design.seeds:
             extremes["seed"] = [min(self.design.seeds), max(self.design.seeds)]
         return [dict(zip(extremes, values, strict=True)) for values in zip(*extremes.values(), strict=True)]
 
-    def variant(self, point: dict[str, Value]) -> Variant:
+    def variant(self, point: Mapping[str, Value]) -> Variant:
         """The variant at a point of the space."""
         fields: dict[str, Any] = {**self.fixed.model_dump(), **point}
         fields["layers"] = tuple(fields["layers"])
         fields["adam"] = fields["adam"] or registry.baseline(self.engine).adam
         return Variant(**fields)
 
-    def points(self) -> list[dict[str, Value]]:
+    def points(self) -> list[Point]:
         """The points of a factorial design, the first parameter varying slowest; empty for a sampled one."""
-        if isinstance(self.design, Sampled):
-            return []
-        varied = self.space.parameters()
-        values: list[list[Value]] = [list(choices) for choices in varied.values() if isinstance(choices, list)]
-        return [dict(zip(varied, point, strict=True)) for point in itertools.product(*values)]
+        return self.design.points(self.space)
 
     @property
     def shape(self) -> Shape | None:
@@ -211,4 +247,4 @@ class StudyConfig(_Part):
     @property
     def n_trials(self) -> int:
         """The number of trials of the complete study."""
-        return self.design.trials if isinstance(self.design, Sampled) else len(self.points())
+        return self.design.n_trials(self.space)

@@ -10,7 +10,7 @@ from typing import Any
 from harness import provenance
 from harness.data.digits import Digits
 from harness.network.variant import TRACE_VERSION
-from harness.study.config import FloatRange, IntRange, Sampled, StudyConfig
+from harness.study.config import FloatRange, IntRange, StudyConfig
 
 # Packages whose upgrade may change what training computes.
 _COMPUTING = ("tensorflow", "keras")
@@ -21,15 +21,12 @@ def of(config: StudyConfig, digits: Digits) -> dict[str, Any]:
 
     The values of the space are not in it, nor how many trials there are or what proposes them: a study may grow.
     """
-    varied = set(config.space.parameters())
-    fixed = config.variant({}).model_dump(mode="json", exclude=varied)
-    if isinstance(config.design, Sampled):
-        fixed.pop("seed", None)
+    fixed = config.variant({}).model_dump(mode="json", exclude=set(config.varied))
     versions = provenance.versions()
     return {
         "design": config.design.kind,
         "objectives": list(config.objectives),
-        "seeds": config.design.seeds if isinstance(config.design, Sampled) else None,
+        "seeds": config.design.seeds,
         "fixed": fixed,
         "scales": {
             name: "logarithmic" if values.log else "linear"

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from harness.network.variant import N_IMAGES, Variant
-from harness.study.config import Sampled, StudyConfig
-from harness.text import markdown_table
+from harness.study.config import StudyConfig
+from harness.text import markdown_table, plural
 from harness.tracking import model_selection
 from harness.tracking.reader import StudyRecord
 from harness.tracking.tags import Tag
@@ -37,21 +37,20 @@ def label(variant: Variant, config: StudyConfig, *, seed: bool = True) -> str:
         config: Configuration of the study.
         seed: Whether the name includes the seed. The name of a trial with several seeds does not include it.
     """
-    varied = {*config.space.parameters(), *(("seed",) if isinstance(config.design, Sampled) else ())}
-    told = [name for name in _ORDER if name in varied and (seed or name != "seed")]
-    return ", ".join(_told(name, variant.settings()[name]) for name in told)
+    shown = [name for name in _ORDER if name in config.varied and (seed or name != "seed")]
+    return ", ".join(_setting(name, variant.settings()[name]) for name in shown)
 
 
-def _told(name: str, value: float | str) -> str:
+def _setting(name: str, value: float | str) -> str:
     if name == "epochs":
-        return f"{value} epoch{'' if value == 1 else 's'}"
+        return plural(int(value), "epoch")
     return f"{_SHORT.get(name, name)} {value:.3g}" if isinstance(value, float) else f"{_SHORT.get(name, name)} {value}"
 
 
 def begun(config: StudyConfig, dataset: str) -> str:
     """The note of a study that is running or was stopped."""
     space = [[name, brief(values)] for name, values in config.space.parameters().items()]
-    if isinstance(config.design, Sampled):
+    if config.design.seeds:
         space.append(["seed", f"{brief(config.design.seeds)}: every trial is trained with each"])
     about = f"{_what(config.description)} {config.n_trials} trials, engine `{config.engine}`, images `{dataset}`"
     return (

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from harness.engines import registry
+from harness.selection import training_order, variant_order
 from harness.tracking.reader import RunRecord
 from harness.tracking.tags import Tag
 
@@ -65,7 +66,7 @@ def baseline(runs: Iterable[RunRecord], engine: str) -> RunRecord | None:
     Runs whose loss is not finite are ignored.
     """
     own = {name: str(value) for name, value in registry.baseline(engine).settings().items() if name != "epochs"}
-    found = [run for run in _is_finite(runs) if own.items() <= run.settings.items()]
+    found = [run for run in _finite(runs) if own.items() <= run.settings.items()]
     return max(found, key=lambda run: int(run.params["epochs"]), default=None)
 
 
@@ -81,24 +82,30 @@ def best(runs: Iterable[RunRecord]) -> RunRecord | None:
 
     Runs whose loss is not finite are ignored. Remaining ties are resolved by the order of the trials.
     """
-    found = _is_finite(runs)
+    found = _finite(runs)
     reached = [cell for cell in cells(found) if cell.at_zero]
     if not reached:
         return min(
             found,
-            key=lambda run: (errors(run), int(run.params["epochs"]), run.metrics["final_loss"], _trial(run)),
+            key=lambda run: (
+                training_order(errors(run), int(run.params["epochs"]), run.metrics["final_loss"]),
+                _trial(run),
+            ),
             default=None,
         )
     cheapest = min(
         reached,
-        key=lambda cell: (-cell.at_zero / len(cell.runs), cell.epochs, cell.mean_loss, _trial(cell.runs[0])),
+        key=lambda cell: (
+            variant_order(cell.at_zero, len(cell.runs), cell.epochs, cell.mean_loss),
+            _trial(cell.runs[0]),
+        ),
     )
     return min(
         (run for run in cheapest.runs if errors(run) == 0), key=lambda run: (run.metrics["final_loss"], _trial(run))
     )
 
 
-def _is_finite(runs: Iterable[RunRecord]) -> list[RunRecord]:
+def _finite(runs: Iterable[RunRecord]) -> list[RunRecord]:
     """The finished runs whose loss is finite."""
     return [run for cell in cells(runs) for run in cell.runs if math.isfinite(run.metrics["final_loss"])]
 

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from harness.errors import UsageError
 from harness.files import masked
-from harness.network.variant import BASELINE
+from harness.network.variant import BASELINE, training_key
 from harness.study.config import NAME_PATTERN
 from harness.tracking.location import tracking_uri
 from harness.tracking.owner import Owner
@@ -77,6 +77,11 @@ class RunRecord:
         A setting that has no recorded parameter has the baseline's value.
         """
         return {name: self.params.get(name, str(value)) for name, value in BASELINE.settings().items()}
+
+    @property
+    def training(self) -> frozenset[tuple[str, str]]:
+        """The identity of the training that the run was read from. Runs that differ only in epochs share one."""
+        return training_key(self.settings)
 
     @property
     def owner(self) -> Owner | None:
@@ -200,7 +205,7 @@ class StudyReader:
             )
             found = [(_record(run), str(run.info.artifact_uri)) for run in self._store.search(condition)]
             finished = sorted((record for record, _ in found if record.status == "FINISHED"), key=_length)
-            longest = set({same_training(record): record.run_id for record in finished}.values())
+            longest = set({record.training: record.run_id for record in finished}.values())
             runs = [self._with_details(record, where, is_longest=record.run_id in longest) for record, where in found]
             images = self._images(parent.run_id)
         runs.sort(key=lambda record: (int(record.tags[Tag.TRIAL]), record.started_ms, record.name))
@@ -281,12 +286,6 @@ def _unclamped(value: float) -> float:
 def _length(record: RunRecord) -> tuple[int, int]:
     """The sort key that puts the longest run last: the number of epochs, then the trial number."""
     return int(record.params["epochs"]), int(record.tags[Tag.TRIAL])
-
-
-def same_training(record: RunRecord) -> frozenset[tuple[str, str]]:
-    """The parameters that identify the training of a run: all except the number of epochs."""
-    every = {**record.settings, "engine": record.params.get("engine", ""), "dataset": record.params.get("dataset", "")}
-    return frozenset((name, value) for name, value in every.items() if name != "epochs")
 
 
 def _record(run: MlflowRun) -> RunRecord:

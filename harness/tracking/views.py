@@ -13,7 +13,7 @@ import zlib
 from typing import Any
 
 from harness.network.variant import BASELINE
-from harness.study.config import Sampled, StudyConfig
+from harness.study.config import StudyConfig
 from harness.tracking.tags import Tag
 
 _TAG = "mlflow.sharedViewState."
@@ -35,9 +35,7 @@ def address(experiment_id: str, key: str) -> str:
 
 def of_study(config: StudyConfig, key: str) -> tuple[str, str]:
     """The view of a study's trainings, fewest errors first, as the name and value of an experiment tag."""
-    varied = [name for name in BASELINE.settings() if name in config.space.parameters()]
-    if isinstance(config.design, Sampled):
-        varied.append("seed")
+    varied = [name for name in BASELINE.settings() if name in config.varied]
     columns = [*(f"params.`{name}`" for name in varied), *(f"metrics.`{name}`" for name in _COLUMNS)]
     state = {
         "searchFilter": f"tags.`{Tag.STUDY_KEY}` = '{key}' and tags.`{Tag.ROLE}` = 'training'",

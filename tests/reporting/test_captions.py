@@ -13,21 +13,21 @@ from harness.statistics import Estimate, wilson
 @pytest.mark.parametrize(
     ("errors", "said"),
     [
-        ((3, 2), "It had no epoch without errors within 2; 2 were the fewest."),
-        ((3, 0), "It had no error for the first time after epoch 2 of 2, its last."),
-        ((3, 0, 0), "It had no error for the first time after epoch 2 of 3, and none after any epoch that followed."),
+        ((3, 2), "It did not reach zero errors in 2 epochs. The lowest count was 2."),
+        ((3, 0), "It first reached zero errors at epoch 2 of 2, the last epoch."),
+        ((3, 0, 0), "It first reached zero errors at epoch 2 of 3 and stayed at zero."),
         (
             (3, 0, 5, 0),
             (
-                "It had no error for the first time after epoch 2 of 4; errors came back after 1 of the 2 epochs that "
-                "followed, and from epoch 4 on there were none."
+                "It first reached zero errors at epoch 2 of 4. Errors returned in 1 of the next 2 epochs. "
+                "From epoch 4 on there were none."
             ),
         ),
         (
             (3, 0, 1),
             (
-                "It had no error for the first time after epoch 2 of 3; errors came back after 1 of the 1 epoch that "
-                "followed, and the last epoch was one of them, with 1 error."
+                "It first reached zero errors at epoch 2 of 3. Errors returned in 1 of the next 1 epoch. "
+                "The last epoch had 1 error."
             ),
         ),
     ],
@@ -37,8 +37,8 @@ def test_whether_a_training_reaches_zero_and_stays_there(errors: tuple[int, ...]
 
 
 def test_eight_of_eight_seeds_are_not_all() -> None:
-    assert captions.supports(8, wilson(8, 8)) == "8 of 8 seeds support a share of at least 68%, not of 100%"
-    assert captions.supports(6, wilson(6, 8)) == "6 of 8 seeds support a share of 41% to 93%"
+    assert captions.supports(8, wilson(8, 8)) == ("With 8 seeds the true share may be as low as 68% (95% confidence)")
+    assert captions.supports(6, wilson(6, 8)) == "The 95% interval of the share is 41% to 93%"
 
 
 @pytest.mark.parametrize(
@@ -47,7 +47,7 @@ def test_eight_of_eight_seeds_are_not_all() -> None:
         (Estimate(59.0, 50.0, 71.0, 32), "59 (50 to 71)"),
         (Estimate(59.0, 50.0, math.inf, 8), "59 (50 and up)"),
         (Estimate(59.0, 1.0, math.inf, 4), "59"),
-        (Estimate(math.inf, 90.0, math.inf, 8), "none: half never got there"),
+        (Estimate(math.inf, 90.0, math.inf, 8), "none: fewer than half reached zero"),
     ],
 )
 def test_an_epoch_is_told_with_its_interval_where_it_has_one(estimate: Estimate, said: str) -> None:

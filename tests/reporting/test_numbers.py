@@ -176,7 +176,7 @@ def test_the_softmax_table(report: Page, runs: list[Row]) -> None:
 
 def test_paired_differences_from_the_baseline(folder: Path, report: Page, runs: list[Row]) -> None:
     markdown = (folder / "out" / "many" / "report.md").read_text()
-    table = markdown.split("| learning rate | epochs | errors less the baseline's | pairs |\n")[1].split("\n\n")[0]
+    table = markdown.split("| learning rate | epochs | difference from the baseline | pairs |\n")[1].split("\n\n")[0]
     errors = {(run.rate, run.epochs, run.seed): run.errors[-1] for run in runs}
     expected: list[list[str]] = []
     for rate in RATES[1:]:
@@ -195,12 +195,15 @@ def test_the_captions_count_what_was_recorded(report: Page, runs: list[Row]) -> 
     back = [run for run in reached if any(run.errors[run.first_zero or 100 :])]
     captions = report.captions
     assert captions["survival"].startswith(f"{len(reached)} of {len(trainings)} trainings reached zero.")
-    assert f"in {len(back)} of the {len(reached)} trainings that had one" in captions["errors_by_epoch"]
+    assert f"in {len(back)} of the {len(reached)} trainings that reached zero errors" in captions["errors_by_epoch"]
     zero = sum(run.errors[-1] == 0 for run in runs)
-    assert captions["errors_heat_map"].startswith(f"{zero} of {len(runs)} runs end with no error.")
+    assert captions["errors_heat_map"].startswith(f"{zero} of {len(runs)} runs ended with zero errors.")
     last = {rate: median(run.losses[-1] for run in longest(runs, rate)) for rate in RATES}
     best = min(last, key=lambda rate: last[rate])
-    assert f"The lowest median at the end is {last[best]:.2g}, at learning rate {best:g}." in captions["loss_by_epoch"]
+    assert (
+        f"The lowest median loss of the last epoch is {last[best]:.2g}, at learning rate {best:g}."
+        in captions["loss_by_epoch"]
+    )
 
 
 def test_hard_images_and_confusions(report: Page, runs: list[Row], optdigits: Digits) -> None:
@@ -221,8 +224,8 @@ def test_hard_images_and_confusions(report: Page, runs: list[Row], optdigits: Di
     assert re.search(rf"image {hardest}, an? {optdigits.labels[hardest]} that", said)
     assert f"was wrong in {most} of 24 trainings" in said
     [((label, answer), count)] = confusions.most_common(1)
-    most_frequent = f"{'An' if label == 8 else 'A'} {label} taken for {'an' if answer == 8 else 'a'} {answer}"
-    expected = f"{most_frequent} is the most frequent mistake: {count} of {confusions.total()}."
+    most_frequent = f"{'an' if label == 8 else 'a'} {label} classified as {'an' if answer == 8 else 'a'} {answer}"
+    expected = f"The most frequent mistake is {most_frequent}: {count} of {confusions.total()}."
     assert report.captions["confusion"].startswith(expected)
 
 

@@ -147,7 +147,7 @@ def test_runs_are_linked_where_mlflow_has_an_address(tmp_path: Path) -> None:
 
 def test_a_failure_is_shown_with_its_reason_and_without_a_score(tmp_path: Path) -> None:
     html = report.write(ODD["some failed"], tmp_path).read_text()
-    assert "What was not counted" in html
+    assert "Runs without a score" in html
     assert "WorkerLostError: &lt;b&gt;killed&lt;/b&gt;" in html
     cells = frames.by_epochs_and_rate(frames.runs(ODD["some failed"]))
     assert cells["n"].tolist() == [1]
@@ -208,7 +208,7 @@ def test_the_baseline_of_keras_has_keras_adam() -> None:
 def test_a_half_written_run_is_named_and_not_counted(tmp_path: Path) -> None:
     report.write(ODD["half written"], tmp_path)
     markdown = (tmp_path / "report.md").read_text()
-    assert "half recorded when its process was killed" in markdown
+    assert "incomplete: its process was killed" in markdown
     assert "| 0.001 | 3 | 0.0 | 0 to 0 | 1 of 1 |" in markdown
 
 

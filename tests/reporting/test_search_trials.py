@@ -64,7 +64,7 @@ def test_the_page_of_a_search_shows_its_history_front_importances_and_slices(tmp
     html = report.write(SEARCH, tmp_path).read_text()
     drawn = {path.stem for path in (tmp_path / "figures").iterdir()}
     assert {"history", "front", "importance", "slices"} <= drawn
-    assert "The fewest mean errors of 12 trials, 0.5, were found in trial 0: learning rate 0.001, 1 epoch." in html
+    assert "The best of 12 trials is trial 0 with 0.5 mean errors: learning rate 0.001, 1 epoch." in html
 
 
 def test_with_one_objective_there_is_no_front(tmp_path: Path) -> None:

@@ -74,7 +74,7 @@ def test_a_study_has_its_engines_own_adam_unless_it_says_whose(engine: str, own:
         ({"engine": "abacus"}, "no engine is called 'abacus'"),
         ({"objectives": []}, "objectives"),
         ({"objectives": ["speed"]}, "objectives"),
-        ({"space": {}}, "names no parameter"),
+        ({"space": {}}, "lists no parameter"),
         ({"space": {"epoch": [1]}}, "space.epoch"),
         ({"space": {"epochs": []}}, "space.epochs"),
         ({"space": {"epochs": ["ten"]}}, "space.epochs"),
