@@ -120,7 +120,7 @@ def regression_matrix(session: nox.Session) -> None:
             # Newer than it knows nothing of the project's own limits: what else it needs is chosen by TensorFlow.
             session.run(*into, f"tensorflow==2.{minor}.*", "--group", f"{ROOT / 'pyproject.toml'}:gate")
         except CommandFailed:
-            session.warn(f"TensorFlow 2.{minor} does not install here; if that is not meant to be, uv says above why")
+            session.warn(f"TensorFlow 2.{minor} does not install here; the reason is printed above")
             if minor > _locked_minor():
                 break
             bad.append(f"2.{minor}")

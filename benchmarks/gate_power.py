@@ -55,7 +55,10 @@ def gate_power(  # noqa: PLR0913 - one argument for each option
     digits = console.load(data)
     reference = load(path or path_of(digits.name))
     if checks.data(digits, reference).verdict is not Verdict.PASS:
-        raise UsageError(f"the reference is of other images than {digits.name}", "Name one of these: --reference.")
+        raise UsageError(
+            f"the reference was recorded for images other than {digits.name}",
+            "Give a reference of these images: --reference FILE.",
+        )
     count = workers or default_count()
     found = []
     for name in names or faults.FAULTS:

@@ -114,7 +114,7 @@ class _Child:
                 with suppress(BrokenPipeError):  # flush unread text here, so that a later close cannot fail
                     stdin.close()
         if not answer:
-            raise UsageError(f"{self._python} cannot measure {name}", "See what it says above; it must have NumPy.")
+            raise UsageError(f"{self._python} cannot measure {name}", "Its message is printed above. It needs NumPy.")
         told = json.loads(answer)
         self.missing.update({name: told["missing"]} if "missing" in told else {})
         duration_s: float | None = told.get("duration_s")

@@ -89,7 +89,7 @@ def run_study(name: str, data: str) -> StudyRun:
             duration_s = time.perf_counter() - started
         if process.returncode:
             told = (Path(folder) / "log").read_text().strip()
-            raise StoppedError(f"the study {name} failed: {told}", "A time is of no use without its result.")
+            raise StoppedError(f"the study {name} failed: {told}", "No time is reported without a result.")
         said = json.loads(summary.read_text())
         others = [peak for pid, peak in peaks.items() if pid != process.pid]
         return StudyRun(said["trained"], duration_s, peaks.get(process.pid, 0.0), max(others, default=0.0), said)
@@ -173,7 +173,7 @@ def naive(work: Path) -> Naive:
         done = subprocess.run(command, cwd=folder, env=_environment(), capture_output=True, text=True, check=False)
         if done.returncode:
             last = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
-            raise StoppedError(f"the study written naively failed: {last}", "A time is of no use without its result.")
+            raise StoppedError(f"the study written naively failed: {last}", "No time is reported without a result.")
         durations_s = json.loads(answer.read_text())
     epoch_s, trial_s = map(float, np.polyfit(NAIVE_EPOCHS[1:], durations_s[1:], 1))
     all_trials_s, (apart, shared) = TRIALS * trial_s, EPOCHS

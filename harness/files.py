@@ -39,7 +39,7 @@ def write_bytes(path: Path, content: bytes) -> None:
             raise
     except OSError as error:
         cause = f"{path}: cannot be written ({error.strerror or error})"
-        raise StoppedError(cause, "Make room, or choose another place.") from error
+        raise StoppedError(cause, "Free some space, or choose another location.") from error
 
 
 def check_destinations(*destinations: str | Path | None) -> None:
@@ -59,13 +59,13 @@ def check_destinations(*destinations: str | Path | None) -> None:
 
 def _check_destination(path: Path) -> None:
     if path.is_dir():
-        raise UsageError(f"{path}: this is a folder", "Name a file in it.")
+        raise UsageError(f"{path}: this is a folder", "Give the name of a file in it.")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise StoppedError(f"{path}: cannot be written ({error.strerror})", "Choose another place.") from error
+        raise StoppedError(f"{path}: cannot be written ({error.strerror})", "Choose another location.") from error
     if not os.access(path.parent, os.W_OK):
-        raise StoppedError(f"{path}: cannot be written: {path.parent} may not be", "Choose another place.")
+        raise StoppedError(f"{path}: cannot be written: {path.parent} is not writable", "Choose another location.")
 
 
 def masked(text: str) -> str:

@@ -79,7 +79,7 @@ def wilson(successes: int, n: int, *, level: float = LEVEL) -> Estimate:
     Source: E. B. Wilson, "Probable inference, the law of succession, and statistical inference", JASA 22 (1927).
     """
     if not 0 <= successes <= n:
-        msg = f"{successes} of {n} is no share"
+        msg = f"{successes} of {n} is not a share"
         raise ValueError(msg)
     if n == 0:
         return Estimate(math.nan, 0.0, 1.0, 0)
@@ -144,7 +144,7 @@ def restricted_mean(epochs: ArrayLike, reached: ArrayLike, budget: float, *, lev
         return Estimate(math.nan, math.nan, math.nan, 0)
     last = times.max()
     if last < budget and not is_reached[times == last].all():
-        msg = f"no training was watched for {budget:g} epochs, and after {last:g} some still had errors"
+        msg = f"no training was observed for {budget:g} epochs, and after {last:g} some still had errors"
         raise ValueError(msg)
     is_late = times >= budget
     at, events, at_risk = _table(np.where(is_late, budget, times), is_reached & ~is_late)
@@ -306,7 +306,7 @@ def _mean(values: NDArray[np.float64]) -> float:
 def _differences(a: ArrayLike, b: ArrayLike) -> NDArray[np.float64]:
     first, second = np.asarray(a, np.float64), np.asarray(b, np.float64)
     if first.shape != second.shape:
-        msg = f"{len(first)} and {len(second)} values are no pairs"
+        msg = f"{len(first)} and {len(second)} values are not pairs"
         raise ValueError(msg)
     return second - first
 

@@ -65,7 +65,7 @@ def test_a_study_that_another_machine_runs_is_refused_by_name(
     writer: StudyWriter, config: StudyConfig, optdigits: Digits, elsewhere: Owner
 ) -> None:
     study = writer.begin_study(config, optdigits, elsewhere)
-    with pytest.raises(StoppedError, match="variants is being run by process 17 on elsewhere, since"):
+    with pytest.raises(StoppedError, match="variants is already running: process 17 on elsewhere, since"):
         writer.begin_study(config, optdigits, Owner.me())
     with pytest.raises(StoppedError, match="process 17 on elsewhere"):
         writer.archive(config.name, lambda _: None)
@@ -79,7 +79,7 @@ def test_a_study_whose_runner_was_not_heard_of_for_long_is_taken_over_and_the_la
     beat(late.run_id, 2 * DEAD_AFTER_S)
     now = writer.begin_study(config, optdigits, Owner.me())
     assert (now.run_id, now.key, now.times) == (late.run_id, late.key, 2)
-    with pytest.raises(StoppedError, match="another process runs the study variants now"):
+    with pytest.raises(StoppedError, match="another process has taken over the study variants"):
         writer.heartbeat(late, 0)
     # Nor does it end, on its way out, what is another's.
     writer.end_study(late, "KILLED", {"finished": 0, "failed": 0})
@@ -129,7 +129,7 @@ def test_of_several_that_ask_at_once_the_first_by_its_id_gets_the_study(
     client = MlflowClient(tracking_uri())
     asking = replace(elsewhere, since_s=time.time())
     client.set_tag(study.run_id, f"{Tag.REQUEST}0", asking.text())
-    with pytest.raises(StoppedError, match="is being begun by another process"):
+    with pytest.raises(StoppedError, match="is being started by another process"):
         writer.begin_study(config, optdigits, Owner.me())
     client.delete_tag(study.run_id, f"{Tag.REQUEST}0")
     # One that comes after by its id gives way, or has it already: until that is known it is waited for.
@@ -205,7 +205,7 @@ def test_of_two_that_start_together_in_two_folders_on_one_store_one_runs(tmp_pat
     told = [(doomed.folder / "log").read_text() for doomed in two]
     assert sorted(statuses) == [0, 5], told
     winner = processes[statuses.index(0)]
-    assert f"is being run by process {winner.pid} on " in told[statuses.index(5)]
+    assert f"is already running: process {winner.pid} on " in told[statuses.index(5)]
     doomed = Doomed(tmp_path, "grid", "standin")
     assert len(doomed.trainings()) == 20
     assert not doomed._rows("select 1 from runs where status = 'RUNNING'")

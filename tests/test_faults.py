@@ -144,7 +144,7 @@ def test_a_journal_whose_last_line_was_cut_short_is_mended(finished: Doomed, har
         stream.write(b'{"op_code": 4, "worker_')
     done = harness(*RUN, cwd=finished.folder)
     assert done.returncode == 0, done.stderr
-    assert "its last line was cut short" in done.stderr
+    assert "the incomplete last line was removed" in done.stderr
     assert journal.read_bytes() == whole
 
 

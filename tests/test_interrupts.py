@@ -61,11 +61,11 @@ def test_the_first_signal_records_what_is_being_trained_and_stops(
     process = at_it(doomed, doomed.start())
     process.send_signal(number)
     assert process.wait(60) == status, told(doomed)
-    assert "recording the 1 batch that is being trained" in told(doomed)
+    assert "the 1 batch in training will be recorded" in told(doomed)
     # Four trainings a batch, each for two trials; the batch that waited was not begun.
     assert "8 of 20 trials are done" in told(doomed)
     last = told(doomed).splitlines()[-1]
-    assert last.startswith(f"{said}. What was recorded is kept; resume with: harness study run ")
+    assert last.startswith(f"{said}. Recorded results are kept. Resume with: harness study run ")
     assert last.endswith(f"{NAME}.toml --data optdigits --workers 1")
     assert statuses(tmp_path) == {"FINISHED": 8}
     doomed = Doomed(tmp_path, "grid", "standin")
@@ -80,13 +80,13 @@ def test_the_second_signal_stops_at_once(tmp_path: Path) -> None:
     process = at_it(doomed, doomed.start())
     children = psutil.Process(process.pid).children(recursive=True)
     process.send_signal(signal.SIGINT)
-    wait_until(lambda: "recording the 1 batch that is being trained" in told(doomed))
+    wait_until(lambda: "the 1 batch in training will be recorded" in told(doomed))
     time.sleep(2 * _SAME_S)  # signals that come closer together are one
     assert process.poll() is None
     process.send_signal(signal.SIGINT)
     assert process.wait(30) == 130
     assert "Traceback" not in told(doomed)
-    assert told(doomed).splitlines()[-1].startswith("interrupted. What was recorded is kept; resume with: ")
+    assert told(doomed).splitlines()[-1].startswith("interrupted. Recorded results are kept. Resume with: ")
     assert not psutil.wait_procs(children, timeout=10)[1]
     assert not doomed._rows("select 1 from runs where status = 'RUNNING'")
 

@@ -235,7 +235,7 @@ def test_studies_that_never_vary_differ_by_what_they_do() -> None:
 
 
 def test_what_is_no_pair_is_refused() -> None:
-    with pytest.raises(ValueError, match="2 and 1 values are no pairs"):
+    with pytest.raises(ValueError, match="2 and 1 values are not pairs"):
         statistics.paired_difference([1, 2], [1])
     with pytest.raises(ValueError, match="needs both"):
         statistics.unpaired_test([], [1])

@@ -222,7 +222,7 @@ class Doomed:
         told = [trial for trial in trials if trial.state == optuna.trial.TrialState.COMPLETE]
         n_trials = DESIGNS[self.design][1]
         if len(told) != n_trials:
-            found.append(f"{len(told)} of {n_trials} trials are told")
+            found.append(f"{len(told)} of {n_trials} trials are reported")
         errors = {variant: errors for variant, errors, _ in self.trainings()}
         for trial in told:
             own = [errors.get(variant) for variant in trial.user_attrs["variants"].split()]
@@ -412,7 +412,7 @@ def race(
         processes = [doomed.start() for _ in range(2)]
         statuses = sorted(process.wait(300) for process in processes)
         told = (doomed.folder / "log").read_text()
-        if statuses != [0, 5] or "is being run by" not in told:
+        if statuses != [0, 5] or "is already running:" not in told:
             # The second to come may find the first one gone, where there was nothing to train.
             tally.wrong.append(f"{doomed.folder.name}: statuses {statuses}: {told[-500:]}")
         tally.studies += 1

@@ -119,7 +119,7 @@ def gate_run(  # noqa: PLR0913 - an argument an option
     if json_to is not None:
         kept.append(_kept(f"{json_to} is not written", lambda: _write_json(result, json_to)))
     if not untracked:
-        kept.append(_kept("the gate is not in MLflow", lambda: _track(result, digits, folder)))
+        kept.append(_kept("the gate is not recorded in MLflow", lambda: _track(result, digits, folder)))
     console.say(_summary(result, folder), json_to)
     # The verdict is what matters, but nobody shall take for well what they cannot look up.
     return STATUSES[result.verdict] if all(kept) or result.verdict is not Verdict.PASS else ExitStatus.ENVIRONMENT
@@ -156,14 +156,14 @@ def _seeds(reference: Reference, n: int | None, first: int | None, *, fresh: boo
     published = reference.gate_seeds
     n = len(published) if n is None else n
     if n > len(published):
-        cause = f"{n} seeds are too many: a reference of {len(reference.repeats.seeds)} supports {len(published)}"
-        raise UsageError(cause, "Give --seeds at most so many, or record a larger reference.")
+        cause = f"{n} seeds are too many: a reference with {len(reference.repeats.seeds)} supports {len(published)}"
+        raise UsageError(cause, "Give a smaller number to --seeds, or record a larger reference.")
     if fresh:
         first = random.SystemRandom().randrange(_FRESH, 2**31 - n)
     if first is None:
         return tuple(published[:n])
     if first + n > 2**31:
-        raise UsageError(f"--first-seed {first}: {n} seeds from it on go beyond 2147483647", "Give a smaller one.")
+        raise UsageError(f"--first-seed {first}: {n} seeds from this one exceed 2147483647", "Give a smaller one.")
     chosen = tuple(range(first, first + n))
     if known := set(chosen) & set(reference.repeats.seeds):
         raise UsageError(f"--first-seed {first}: the reference itself has seed {min(known)}", "Give another.")
@@ -214,7 +214,7 @@ def _summary(result: GateResult, folder: Path) -> str:
     lines = [f"{result.verdict}: {result.answer} ({result.duration_s:.0f} s)", f"written: {folder.absolute()}"]
     if result.seeds:
         first, last = result.seeds[0], result.seeds[-1]
-        lines.append(f"seeds: {first} to {last}; the same again: --first-seed {first}")
+        lines.append(f"seeds: {first} to {last}; repeat with --first-seed {first}")
     return "\n".join(lines)
 
 
@@ -246,7 +246,7 @@ def gate_record(seeds: int, out: Path | None, reason: str | None, workers: int |
     before = []
     if path.exists():
         if not reason:
-            raise UsageError(f"{path}: there is a reference", "Say why it should be replaced: --reason TEXT.")
+            raise UsageError(f"{path}: a reference exists", "Give the reason for replacing it: --reason TEXT.")
         before = reference.records_of(path)
     with TrainingsProgress(console.err, quiet=quiet) as progress:
         count = workers or default_count()
@@ -288,4 +288,4 @@ def _gate_json(path: Path) -> dict[str, Any]:
             return dict(content)
     except (ValueError, AttributeError, TypeError):
         pass
-    raise UsageError(f"{path}: this is not what a gate left", "Name a gate.json of harness gate run.")
+    raise UsageError(f"{path}: this is not the JSON file of a gate", "Give the gate.json that harness gate run writes.")

@@ -68,7 +68,7 @@ def _told(error: HarnessError | OSError | click.ClickException) -> int:
 
 def _kept() -> str:
     """What a person whose study stopped wants to know."""
-    return f"What was recorded is kept; resume with: {_again()}" if sys.argv[1:3] == ["study", "run"] else ""
+    return f"Recorded results are kept. Resume with: {_again()}" if sys.argv[1:3] == ["study", "run"] else ""
 
 
 def _again() -> str:

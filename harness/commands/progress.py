@@ -93,14 +93,16 @@ class StudyProgress(_Shown):
     def repaired(self, line: str) -> None:
         """Something that an interrupted run left was put right."""
         if not self._quiet:
-            self._console.print(f"put right: {line}", markup=False)
+            self._console.print(f"repaired: {line}", markup=False)
 
     def stopping(self, batches: int) -> None:
         """No batch is started any more; this number is still training."""
         if self._quiet or not batches:
             return
-        what = "1 batch that is" if batches == 1 else f"{batches} batches that are"
-        self._console.print(f"stopping: recording the {what} being trained; once more stops at once", markup=False)
+        what = "1 batch" if batches == 1 else f"{batches} batches"
+        self._console.print(
+            f"stopping: the {what} in training will be recorded; press again to stop at once", markup=False
+        )
 
     def begin(self, done: int, total: int) -> None:
         """The study starts with this number of its trials done."""

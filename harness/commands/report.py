@@ -33,7 +33,7 @@ def publish(writer: StudyWriter, record: StudyRecord, written: Path) -> None:
 
     parent = record.parent
     if parent.owner is not None:
-        console.err.print(f"not left in MLflow: the study is being run by {parent.owner}", markup=False)
+        console.err.print(f"not uploaded to MLflow: the study is running: {parent.owner}", markup=False)
         return
     try:
         writer.describe(record)
@@ -42,7 +42,7 @@ def publish(writer: StudyWriter, record: StudyRecord, written: Path) -> None:
         if LAB_PAGE.is_file() and parent.tags[Tag.DATASET] in LAB_PAGE.read_text():
             writer.log_files(parent.run_id, [LAB_PAGE], "lab")
     except StoppedError as error:
-        console.err.print(f"warning: the report is not in MLflow: {error.cause}", markup=False)
+        console.err.print(f"warning: the report was not uploaded to MLflow: {error.cause}", markup=False)
 
 
 @click.command()

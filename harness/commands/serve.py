@@ -25,10 +25,10 @@ def ui(port: int | None) -> int:
     uri = tracking_uri()
     page = ui_module.landing(uri)
     chosen = ui_module.free_port() if port is None else ui_module.asked_port(port)
-    console.err.print(f"MLflow is starting, to show {masked(uri)}", markup=False)
+    console.err.print(f"MLflow is starting for {masked(uri)}", markup=False)
     try:
         with ui_module.served(uri, chosen) as server:
-            console.err.print(f"MLflow: http://{ui_module.HOST}:{chosen}/{page}\nCtrl-C ends it", markup=False)
+            console.err.print(f"MLflow: http://{ui_module.HOST}:{chosen}/{page}\nstop it with Ctrl-C", markup=False)
             return server.wait()
     except KeyboardInterrupt:
         return ExitStatus.OK
@@ -46,7 +46,7 @@ def dashboard(name: str, storage: str | None, port: int | None) -> int:
 
     chosen = ui_module.free_port(_DASHBOARD_PORT) if port is None else ui_module.asked_port(port)
     with dashboard_module.served(storage, default_journal(console.OUT / name), chosen) as server:
-        console.err.print(f"Optuna: http://{ui_module.HOST}:{chosen}/\nCtrl-C ends it", markup=False)
+        console.err.print(f"Optuna: http://{ui_module.HOST}:{chosen}/\nstop it with Ctrl-C", markup=False)
         with suppress(KeyboardInterrupt):
             server.serve_forever()
     return ExitStatus.OK
@@ -65,7 +65,7 @@ def cluster(workers: int | None, port: int, host: str) -> int:
     count = workers or default_count()
     try:
         with local(count, host, port) as address:
-            console.err.print(f"cluster: {count} workers; Ctrl-C ends it. In another terminal:", markup=False)
+            console.err.print(f"cluster: {count} workers; stop it with Ctrl-C. In another terminal:", markup=False)
             console.say(f"harness study run --cluster {address}")
             Event().wait()
     except KeyboardInterrupt:

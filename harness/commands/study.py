@@ -98,7 +98,7 @@ def study_run(  # noqa: PLR0913, PLR0917 - an option each
             writer.archive(config.name, lambda key: _archive(folder, key))
             console.done.add("--fresh")
         began_with = _as_it_began(writer, config.name, data)
-        digits = console.load(began_with or data, began_with and "with which the study began")
+        digits = console.load(began_with or data, began_with and "those of the study")
         pool.load(digits)
         result = _trained(config, digits, writer, pool, me, storage, quiet=quiet)
     _say(result, time.monotonic() - started_s)
@@ -150,7 +150,7 @@ def _say(result: StudyResult, duration_s: float) -> None:
             f"workers busy {result.busy_share:.0%} of the time"
         )
     else:
-        more = "" if result.before == result.total else f", {result.total} were asked for"
+        more = "" if result.before == result.total else f", {result.total} were requested"
         console.err.print(f"nothing to train: all {result.before} trials are done{more}")
 
 
@@ -176,11 +176,14 @@ def _pool(
         from harness.workers.local import Workers, default_count
 
         if any(tls.values()):
-            raise UsageError("--tls-ca, --tls-cert and --tls-key are for a cluster", "Name it by --cluster.")
+            raise UsageError(
+                "--tls-ca, --tls-cert and --tls-key are for a cluster",
+                "Give the address of the cluster: --cluster ADDRESS.",
+            )
         return Workers(workers or default_count(), config.engine, training.run, config.shape)
     if workers is not None:
-        cause = "--workers is for processes of this machine, and --cluster for those of others"
-        raise UsageError(cause, "Give one of them; a cluster has the workers that were started on it.")
+        cause = "--workers and --cluster contradict each other"
+        raise UsageError(cause, "Give one of them. A cluster has its own number of workers.")
     with console.cluster_packages():
         from harness.workers.dask import Cluster
 
@@ -191,7 +194,7 @@ def _tls(tls_ca: Path | None, tls_cert: Path | None, tls_key: Path | None) -> Tl
     if tls_ca is None and tls_cert is None and tls_key is None:
         return None
     if tls_ca is None or tls_cert is None or tls_key is None:
-        raise UsageError("--tls-ca, --tls-cert and --tls-key go together", "Give all three, or none.")
+        raise UsageError("--tls-ca, --tls-cert and --tls-key must be given together", "Give all three, or none.")
     from harness.workers.dask_connection import Tls
 
     return Tls(tls_ca, tls_cert, tls_key)
@@ -205,7 +208,7 @@ def _as_it_began(reader: StudyReader, name: str, data: str) -> str | None:
     began_with = last.tags[Tag.DATASET]
     if began_with not in console.CHOICES:
         remedy = "Resume with these images (--data PATH), or start again with others (--fresh --data)."
-        raise UsageError(f"the study {name} began with the images {began_with}", remedy)
+        raise UsageError(f"the study {name} was started with the images {began_with}", remedy)
     return console.CHOICES[began_with]
 
 
@@ -246,13 +249,13 @@ def study_show(name: str, json_to: str | None) -> None:
 
     found = status.statuses(StudyReader(), name)
     if not found:
-        raise UsageError(f"no study called {name!r} was recorded", "harness study list shows those that were.")
+        raise UsageError(f"no study called {name!r} was recorded", "harness study list shows the recorded studies.")
     for one in found:
         console.say(f"{one.name}: {one.state}, last run {one.last_run}", json_to)
         console.say(f"  trials: {one.finished} of {one.total} recorded; {one.failed} runs failed", json_to)
         console.say(f"  images {one.dataset}, engine {one.engine}", json_to)
         if one.owner:
-            console.say(f"  run by {one.owner}", json_to)
+            console.say(f"  owner: {one.owner}", json_to)
         for reason, count in one.failures.items():
             console.say(f"  {count} failed: {reason}", json_to)
         report = console.OUT / one.name / console.REPORT_FILES[0]
@@ -290,13 +293,13 @@ def study_check(
     path = database_path(tracking_uri())
     reader = StudyReader() if path is None or path.is_file() else None
     began_with = None if reader is None else _as_it_began(reader, config.name, data)
-    digits = console.load(began_with or data, began_with and "with which the study began")
+    digits = console.load(began_with or data, began_with and "those of the study")
     where = (storage, default_journal(console.OUT / config.name))
     found = status.forecast(config, digits, reader, where, workers or default_count())
     for line in found.refused:
         console.say(f"would be refused: {line}", json_to)
     for line in found.repaired:
-        console.say(f"would be put right: {line}", json_to)
+        console.say(f"would be repaired: {line}", json_to)
     console.say(f"{config.name}: {found.done} of {found.total} trials are done", json_to)
     if found.trainings:
         console.say(f"to train: {found.trainings} trainings, {found.epochs} epochs in all", json_to)

@@ -35,8 +35,8 @@ _PROOFS = {
 }
 
 _HOW_TO_GET_THE_LABS_IMAGES = (
-    "For the lab's images, name a copy of MNIST once (--data mnist.npz; it is remembered), or run once with a network; "
-    "--data optdigits says that the embedded ones are wanted."
+    "For the lab's images, give a copy of MNIST once (--data mnist.npz; it is cached), or run once with network "
+    "access. For the embedded images, give --data optdigits."
 )
 
 _log = logging.getLogger(__name__)
@@ -113,7 +113,7 @@ def load(choice: str = AUTO) -> Digits:
     try:
         path = Path(choice).expanduser()
     except RuntimeError as error:
-        raise DataError(f"{choice}: {error}", "Name the file by its whole path.") from None
+        raise DataError(f"{choice}: {error}", "Give the absolute path of the file.") from None
     digits = canonical(*readers.read(path), source=str(path), where=str(path))
     if digits.name == LAB_NAME:
         _remember(digits)
@@ -132,7 +132,7 @@ def _lab_or_default(*, required: bool) -> Digits:
         if required:
             raise
         _log.warning(
-            "the lab's images cannot be had (%s); taking the embedded default, %s. %s",
+            "the lab's images are not available (%s); using the embedded images, %s. %s",
             error.cause,
             OPTDIGITS_NAME,
             _HOW_TO_GET_THE_LABS_IMAGES,
@@ -155,8 +155,8 @@ def _embedded() -> Digits:
     digits = canonical(readers.unroll(images), labels, source=source, where="the embedded digits")
     if digits.name != OPTDIGITS_NAME:
         expected = _PROOFS[OPTDIGITS_NAME][0]
-        cause = f"the embedded digits came out wrong: expected sha256 {expected}, got {digits.sha256_x}"
-        raise DataError(cause, "scikit-learn's load_digits is not the one this was made from: reinstall scikit-learn.")
+        cause = f"the embedded digits have the wrong hash: expected sha256 {expected}, got {digits.sha256_x}"
+        raise DataError(cause, "The data of scikit-learn's load_digits have changed. Reinstall scikit-learn.")
     _remember(digits)
     return digits
 
@@ -219,10 +219,10 @@ def _recall(name: str) -> Digits | None:
     try:
         digits = canonical(*readers.read(folder), source=f"cache {folder}", where=str(folder))
     except DataError as error:
-        _log.warning("passing over a damaged cache: %s", error.cause)
+        _log.warning("ignoring a damaged cache: %s", error.cause)
         return None
     if digits.name != name:
-        _log.warning("passing over a damaged cache: %s is not %s", folder, name)
+        _log.warning("ignoring a damaged cache: %s is not %s", folder, name)
         return None
     return digits
 
@@ -234,4 +234,4 @@ def _remember(digits: Digits) -> None:
         for file, array in (("X.npy", digits.x), ("y.npy", digits.y)):
             write_bytes(folder / file, _npy(array))
     except StoppedError as error:
-        _log.info("not remembered: %s", error.cause)
+        _log.info("not cached: %s", error.cause)

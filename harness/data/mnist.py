@@ -25,7 +25,7 @@ from keras.datasets import mnist
 (x_train, y_train), _ = mnist.load_data()
 numpy.savez(sys.argv[1], x_train=x_train, y_train=y_train)
 """
-_REMEDY = "Name a copy of MNIST (--data mnist.npz), or run once with a network."
+_REMEDY = "Give a copy of MNIST (--data mnist.npz), or run once with network access."
 
 
 class NoNetworkError(DataError):
@@ -50,7 +50,7 @@ def keras_mnist(folder: Path) -> Path:
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=_LOADER_S, check=False)
     except subprocess.TimeoutExpired:
-        raise DataError(f"Keras' MNIST loader gave nothing within {_LOADER_S:.0f} s", _REMEDY) from None
+        raise DataError(f"Keras' MNIST loader did not finish within {_LOADER_S:.0f} s", _REMEDY) from None
     if done.returncode != 0 or not path.is_file():
         last = done.stderr.strip().splitlines()[-1:] or [f"exit status {done.returncode}"]
         raise DataError(f"Keras' MNIST loader failed: {last[0]}", _REMEDY)

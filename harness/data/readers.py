@@ -13,7 +13,7 @@ from harness.errors import DataError
 _IMAGES_A_DIGIT = 500
 _MNIST_SIDE = 28
 _REMEDY = (
-    "Give auto, lab or optdigits; or an mnist.npz as Keras has it, a folder with X.npy and y.npy, or an ex3data1.mat."
+    "Give auto, lab or optdigits; or an mnist.npz in Keras' format, a folder with X.npy and y.npy, or an ex3data1.mat."
 )
 
 Arrays = tuple[NDArray[np.generic], NDArray[np.generic]]
@@ -66,7 +66,7 @@ def _npy(path: Path) -> NDArray[np.generic]:
 def _mnist(path: Path) -> Arrays:
     content = _archive(path)
     if not {"x_train", "y_train"} <= content.keys():
-        raise DataError(f"{path}: has no x_train and y_train, so it is not MNIST as Keras has it", _REMEDY)
+        raise DataError(f"{path}: has no x_train and y_train, so it is not MNIST in Keras' format", _REMEDY)
     images, labels = content["x_train"], content["y_train"]
     if images.dtype != np.uint8 or images.shape[1:] != (_MNIST_SIDE, _MNIST_SIDE) or labels.shape != images.shape[:1]:
         cause = f"{path}: x_train is {images.dtype} {images.shape} and y_train {labels.shape}, not MNIST's"

@@ -186,7 +186,7 @@ def scores(engine: Engine, digits: Digits) -> None:
     off = float(np.abs(trained.final.logits - logits).max())
     _must(off < 1e-4, f"logits are {off:.1e} from those of the returned weights")
     wrong = len(wrong_images(trained.final.logits, digits.labels))
-    _must(int(trained.errors[0]) == wrong, f"{trained.errors[0]} errors are told of logits with {wrong}")
+    _must(int(trained.errors[0]) == wrong, f"{trained.errors[0]} errors are reported for logits with {wrong}")
 
 
 def repeats(engine: Engine, _digits: Digits) -> None:
@@ -201,8 +201,8 @@ def repeats(engine: Engine, _digits: Digits) -> None:
     [alone] = engine.train([variant])
     among = engine.train(asked)
     _must([trained.variant for trained in among] == asked, "histories are not in the order of the variants")
-    _must(same(among[1], alone), "a training depends on what else is in its list")
-    _must(same(among[4], alone), "a training twice in a list is not twice the same")
+    _must(same(among[1], alone), "a training depends on the other variants in its list")
+    _must(same(among[4], alone), "the same variant twice in a list gives two results")
 
 
 def prefixes(engine: Engine, _digits: Digits) -> None:
@@ -246,9 +246,9 @@ def reports(engine: Engine, _digits: Digits) -> None:
     for trained in engine.train(variants, on_epoch=told.append):
         own = [report for report in told if report.variant == trained.variant]
         epochs = [report.epoch for report in own]
-        _must(epochs == list(range(1, trained.variant.epochs + 1)), f"epochs {epochs} are told")
-        _must([report.loss for report in own] == trained.losses.tolist(), "losses that are told are others")
-        _must([report.errors for report in own] == trained.errors.tolist(), "errors that are told are others")
+        _must(epochs == list(range(1, trained.variant.epochs + 1)), f"epochs {epochs} are reported")
+        _must([report.loss for report in own] == trained.losses.tolist(), "reported losses differ from the history")
+        _must([report.errors for report in own] == trained.errors.tolist(), "reported errors differ from the history")
         together_s = sum(report.duration_s for report in own)
         _must(together_s <= trained.duration_s * 1.001, "epochs take longer than their training")
 

@@ -64,7 +64,7 @@ def width(name: str) -> int:
         return WIDTHS[name]
     found = getattr(_other(name), "width", 1)
     if not isinstance(found, int) or found < 1:
-        raise UsageError(f"engine {name} has the width {found!r}", "Its package has to give a whole number from 1 on.")
+        raise UsageError(f"engine {name} has the width {found!r}", "Its package must give an integer of at least 1.")
     return found
 
 

@@ -30,7 +30,7 @@ def start(*, with_keras: bool = True) -> None:
         tf.config.threading.set_inter_op_parallelism_threads(1)
     except RuntimeError:
         # Such as in a notebook that has used TensorFlow before: worth knowing, not worth stopping for.
-        _log.warning("TensorFlow runs already, with threads of its own: last digits may differ from other runs")
+        _log.warning("TensorFlow is already running with its own threads: the last digits may differ from other runs")
 
 
 @contextmanager

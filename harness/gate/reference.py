@@ -29,7 +29,7 @@ ERRORS_EPOCH = 40
 SEEDS_FOR_EACH = 4
 
 _Finite = Annotated[float, Field(allow_inf_nan=False)]
-_AGAIN = "Record one (harness gate record), or install the project again if it is the package's own."
+_AGAIN = "Record one (harness gate record). Reinstall the project if this file belongs to the package."
 
 
 class Part(BaseModel):
@@ -100,7 +100,7 @@ class Repeats(Part):
     def _of_one_length(self) -> Self:
         lengths = {len(getattr(self, name)) for name in ("seeds", "first_zero", "errors", "final_errors", "returned")}
         if len(lengths) != 1:
-            raise ValueError("the repeats' columns are not of one length")
+            raise ValueError("the columns of the repeats differ in length")
         return self
 
     def sample(self) -> Sample:
@@ -167,21 +167,21 @@ def load(path: Path) -> Reference:
     try:
         content: Any = json.loads(path.read_text())
     except FileNotFoundError:
-        raise DataError(f"{path}: there is no reference", _AGAIN) from None
+        raise DataError(f"{path}: no reference found", _AGAIN) from None
     except (OSError, ValueError) as error:
         raise DataError(f"{path}: the reference cannot be read ({error})", _AGAIN) from None
     if not isinstance(content, dict) or "schema" not in content:
-        raise DataError(f"{path}: this is no reference", _AGAIN)
+        raise DataError(f"{path}: this is not a reference", _AGAIN)
     if content["schema"] != SCHEMA:
         age = "newer" if isinstance(content["schema"], int) and content["schema"] > SCHEMA else "older"
         raise DataError(f"{path}: the reference is of {age} form {content['schema']!r}, not {SCHEMA}", _AGAIN)
     claimed = content.pop("sha256", None)
     if claimed != _digest(content):
-        raise DataError(f"{path}: the reference was edited, or cut: its content is not what its hash says", _AGAIN)
+        raise DataError(f"{path}: the reference was edited or truncated: its content does not match its hash", _AGAIN)
     try:
         found = Reference.model_validate(content)
     except ValidationError as error:
-        raise DataError(f"{path}: the reference is not whole: {describe(error)}", _AGAIN) from None
+        raise DataError(f"{path}: the reference is incomplete: {describe(error)}", _AGAIN) from None
     if found.trace != TRACE_VERSION:
         raise DataError(f"{path}: the reference is of trace {found.trace}, this is trace {TRACE_VERSION}", _AGAIN)
     return found

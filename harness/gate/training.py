@@ -140,10 +140,10 @@ def with_noise(digits: Digits, seed: int) -> Digits:
 
 def _check(trained: object, variants: Sequence[Variant], digits: Digits) -> None:
     if not isinstance(trained, list) or len(trained) != len(variants):
-        raise InvalidResultError(f"the engine was asked for {len(variants)} trainings and returned {_told(trained)}")
+        raise InvalidResultError(f"the engine received {len(variants)} variants and returned {_told(trained)}")
     for variant, history in zip(variants, trained, strict=True):
         if not isinstance(history, TrainingHistory) or history.variant != variant:
-            raise InvalidResultError(f"the engine was asked for seed {variant.seed} and returned {_told(history)}")
+            raise InvalidResultError(f"the engine received seed {variant.seed} and returned {_told(history)}")
         shapes = np.shape(history.losses), np.shape(history.errors)
         if shapes != ((variant.epochs,), (variant.epochs,)):
             raise InvalidResultError(
@@ -152,10 +152,10 @@ def _check(trained: object, variants: Sequence[Variant], digits: Digits) -> None
         errors = np.asarray(history.errors)
         if errors.dtype.kind not in "iu" or errors.min() < 0 or errors.max() > N_IMAGES:
             raise InvalidResultError(
-                f"the engine returned errors that are no counts of {N_IMAGES} images: {errors[:3]} ..."
+                f"the engine returned errors that are not counts of {N_IMAGES} images: {errors[:3]} ..."
             )
         if variant.epochs not in history.snapshots:
-            raise InvalidResultError(f"the engine kept no weights and logits of the last epoch, {variant.epochs}")
+            raise InvalidResultError(f"the engine returned no weights and logits of the last epoch, {variant.epochs}")
         _check_counts(history, digits)
 
 

@@ -84,8 +84,8 @@ class ImageDifferences:
 
     Attributes:
         n: pairs of runs.
-        only_a: images wrong in A alone, added up over the pairs.
-        only_b: images wrong in B alone.
+        only_a: images wrong only in A, added up over the pairs.
+        only_b: images wrong only in B.
         below_5: pairs whose McNemar p is below 5%.
     """
 
@@ -179,7 +179,7 @@ def compare(a: Side, b: Side) -> Comparison:
     """
     if a.dataset != b.dataset:
         cause = f"{a.name} is of {a.dataset} and {b.name} of {b.dataset}: different images are never compared"
-        raise UsageError(cause, "Run both on the same images: --data says which.")
+        raise UsageError(cause, "Run both on the same images (--data).")
     errors, zeros = common(a, b, "final_errors"), common(a, b, "first_zero_epoch")
     is_paired = can_pair(errors)
     numbers = arrays(aligned(errors, is_paired=is_paired)), arrays(longest(aligned(zeros, is_paired=is_paired)))
@@ -267,11 +267,13 @@ def _verdict(
 ) -> tuple[ComparisonVerdict, tuple[str, ...]]:
     n_a, n_b = overall[0].n_a, overall[0].n_b
     if is_paired and all(np.array_equal(a, b, equal_nan=True) for a, b in arrays):
-        return ComparisonVerdict.NO_DIFFERENCE, (f"every number is the same, for all of {plural(n_a, 'seed')}",)
+        return ComparisonVerdict.NO_DIFFERENCE, (f"every number is equal for all {plural(n_a, 'seed')}",)
     if _smallest_p(n_a, n_b, is_paired=is_paired) * len(findings) > FAMILY_LEVEL:
         have = plural(n_a, "shared seed") if is_paired else f"{n_a} and {n_b} seeds"
-        need = f"{_ENOUGH_PAIRS} shared ones" if is_paired else "5 on each side"
-        return ComparisonVerdict.CANNOT_TELL, (f"too few for any difference to be found: {have}; it takes {need}",)
+        need = f"{_ENOUGH_PAIRS} shared seeds" if is_paired else "5 on each side"
+        return ComparisonVerdict.CANNOT_TELL, (
+            f"too few seeds to find any difference: {have}; at least {need} are needed",
+        )
     found = [(measure, finding) for measure, finding in zip(overall, findings, strict=True) if finding.is_found]
     if not found:
         return ComparisonVerdict.NO_DIFFERENCE, tuple(_not_found(measure) for measure in overall)
@@ -303,11 +305,11 @@ def _found(measure: Measure, finding: Finding) -> str:
     )
     # Places are compared, and a few very large numbers move a mean and not the places of the others.
     is_otherwise = (measure.difference.value > 0) != finding.b_has_more
-    return text + ("; most runs say so, the means are moved by a few" if is_otherwise else "")
+    return text + ("; this holds for most runs, and a few runs change the means" if is_otherwise else "")
 
 
 def _not_found(measure: Measure) -> str:
-    return f"{measure.name}: {_spread(measure)}; a difference within that interval is not ruled out"
+    return f"{measure.name}: {_spread(measure)}; differences within this interval cannot be excluded"
 
 
 def _spread(measure: Measure) -> str:

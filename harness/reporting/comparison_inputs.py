@@ -25,7 +25,7 @@ _NEEDED = ["run_id", "status", "trial", *BASELINE.settings(), "engine", "dataset
 _HUGE = sys.float_info.max
 _MOST = 2**31 - 1  # of what is counted: seeds, epochs, trials
 _NOT_IN_CSV = "not in a CSV file"
-_REMEDY = "Give the runs.csv that `harness report` writes, as it is."
+_REMEDY = "Give an unchanged runs.csv of `harness report`."
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,7 +86,7 @@ def of_csv(path: Path) -> Side:
     except OSError as error:
         raise UsageError(f"{name}: cannot be read ({error.strerror or error})", _REMEDY) from error
     except (ValueError, pd.errors.ParserError) as error:  # ValueError: no text, no column
-        raise UsageError(f"{name}: is no CSV file of runs ({str(error).splitlines()[0]})", _REMEDY) from error
+        raise UsageError(f"{name}: is not a CSV file of runs ({str(error).splitlines()[0]})", _REMEDY) from error
     missing = [column for column in _NEEDED if column not in frame]
     if missing:
         raise UsageError(f"{name}: has no column {', '.join(missing)}", _REMEDY)
@@ -102,7 +102,7 @@ def fact(side: Side, name: str) -> str:
 def _finished(frame: pd.DataFrame, name: str) -> pd.DataFrame:
     finished = frame if frame.empty else frames.finished(frame)
     if finished.empty:
-        raise UsageError(f"{name}: no run has finished", "Run the study to its end, then compare it.")
+        raise UsageError(f"{name}: no run has finished", "Finish the study, then compare it.")
     return finished
 
 

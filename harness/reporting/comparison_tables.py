@@ -35,7 +35,7 @@ def common(a: Side, b: Side, number: str) -> Tables:
     both = tables[0].columns.intersection(tables[1].columns).sort_values()
     if both.empty:
         cause = f"{a.name} and {b.name} have no variant in common: {_apart(a, b)}"
-        raise UsageError(cause, "Compare studies whose runs differ in nothing but their seeds.")
+        raise UsageError(cause, "Compare studies whose runs differ only in their seeds.")
     return tables[0][both].dropna(how="all"), tables[1][both].dropna(how="all")
 
 
@@ -46,7 +46,7 @@ def _apart(a: Side, b: Side) -> str:
         ours, theirs = set(a.frame[name]), set(b.frame[name])
         if not ours & theirs:
             found.append(f"{name} is {_listed(ours)} in A and {_listed(theirs)} in B")
-    return "; ".join(found) or "they combine their settings in other ways"
+    return "; ".join(found) or "they combine their settings differently"
 
 
 def _listed(values: Iterable[Any]) -> str:

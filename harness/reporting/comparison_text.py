@@ -52,7 +52,7 @@ def _cells(measure: Measure) -> list[str]:
 
 def _images_table(rows: Iterable[Row]) -> str:
     """The images of pairs of runs; nothing where none are known."""
-    head = ["", "pairs of runs", "wrong in A alone", "wrong in B alone", "pairs with McNemar's p below 5%"]
+    head = ["", "pairs of runs", "wrong only in A", "wrong only in B", "pairs with McNemar's p below 5%"]
     found = [(row.label, row.images) for row in rows if row.images is not None and row.images.n]
     lines = [[label, *(str(count) for count in (i.n, i.only_a, i.only_b, i.below_5))] for label, i in found]
     return markdown_table(head, lines) if lines else ""

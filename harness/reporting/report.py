@@ -119,7 +119,7 @@ def _findings(record: StudyRecord, frame: pd.DataFrame) -> Findings:
     pictures = [
         *_baseline_pictures(curves, like, own_run),
         picture(
-            "survival", "How soon trainings reach zero", captions.survival(groups), epoch_charts.survival(trainings)
+            "survival", "When trainings reach zero errors", captions.survival(groups), epoch_charts.survival(trainings)
         ),
         *_error_pictures(frame, cells),
         picture(
@@ -192,14 +192,21 @@ def _image_pictures(hard: findings.HardImages | None, images: StoredImages | Non
         return []
     counts = findings.confusion(hard, images.y)
     confusions = (
-        [picture("confusion", "What they are taken for", captions.confusions(counts), image_charts.confusion(counts))]
+        [
+            picture(
+                "confusion",
+                "What the network answers for them",
+                captions.confusions(counts),
+                image_charts.confusion(counts),
+            )
+        ]
         if counts.any()
         else []
     )
     return [
         picture(
             "hard_images",
-            "Which images are hard",
+            "The hardest images",
             captions.hardest(hard, images, chosen),
             image_charts.gallery(hard, images, chosen),
         ),
@@ -219,7 +226,7 @@ def _search_pictures(record: StudyRecord, trials: pd.DataFrame) -> list[Picture]
     from harness.search.importance import importances
 
     goals, names = search_trials.objectives(record), search_trials.varied(trials)
-    found = [picture("history", "How the search went", captions.history(trials), search_charts.history(trials, goals))]
+    found = [picture("history", "Best errors by trial", captions.history(trials), search_charts.history(trials, goals))]
     if len(goals) > 1:
         best = search_trials.front(trials, goals)
         found.append(
@@ -231,7 +238,7 @@ def _search_pictures(record: StudyRecord, trials: pd.DataFrame) -> list[Picture]
     shares = {goal: importances(points, trials[goal].tolist(), logarithmic) for goal in goals if goal != "epochs"}
     if shares := {goal: by_name for goal, by_name in shares.items() if by_name}:
         chart = search_charts.importance(shares)
-        found.append(picture("importance", "What matters", captions.importance(shares), chart))
+        found.append(picture("importance", "Importance of the parameters", captions.importance(shares), chart))
     if names:
         chart = search_charts.slices(trials, names, logarithmic)
         found.append(picture("slices", "Errors by each parameter", captions.slices(trials), chart))

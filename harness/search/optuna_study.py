@@ -97,7 +97,7 @@ def _repair(journal: Path) -> None:
         return  # no journal at all: Optuna says so
     with journal.open("r+b") as stream:
         stream.truncate(whole)
-    _log.warning("%s: its last line was cut short and is taken off", journal)
+    _log.warning("%s: the incomplete last line was removed", journal)
 
 
 class _SystemLock(JournalFileOpenLock):
@@ -169,7 +169,7 @@ def to_look_at(url: str | None, journal: Path) -> BaseStorage:
         storage = _opened_to_look(url, journal)
         if storage is None or not storage.get_all_studies():
             what = masked(str(url or journal))
-            raise UsageError(f"there is nothing to show: {what} has no study", "Run one: harness study run.")
+            raise UsageError(f"nothing to show: {what} has no study", "Run a study: harness study run.")
         return storage
 
 

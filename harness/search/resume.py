@@ -63,7 +63,7 @@ class ResumePlan:
     def lines(self) -> list[str]:
         """One line for each kind of thing that was put right."""
         said = {
-            "recorded in MLflow but not told to Optuna: told now": len(self.tell),
+            "recorded in MLflow but missing in Optuna: added": len(self.tell),
             "told to Optuna but not recorded whole in MLflow: trained again": len(self.again),
             "recorded in MLflow but missing in Optuna: entered there": len(self.unknown),
             "asked for but not trained: trained now": len(self.unfinished),

@@ -21,7 +21,7 @@ from harness.tracking.tags import Role, Tag
 from harness.tracking.writer import changes
 
 # Where nothing was recorded to tell by: seconds an optimizer step, as the README's table has them.
-_README = "the machine of the README"
+_README = "the README's machine"
 _STEP_S = {"xla": 25e-6, "graph": 77e-6, "keras": 167e-6}
 
 
@@ -133,7 +133,7 @@ def forecast(
         return _forecast(config, [], [], 0, left, _step_s(reader, config.engine), workers)
     refused = changes(parent, signature.of(config, digits))
     if parent.owner is not None:
-        refused.append(f"it is being run by {parent.owner}")
+        refused.append(f"it is running: {parent.owner}")
     key = parent.tags[Tag.STUDY_KEY]
     known = recorded(reader, config, key)
     found = plan_resume(config, optuna_study.look(config, key, *storage), known)

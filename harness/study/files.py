@@ -60,10 +60,12 @@ def changed(config: StudyConfig, *, trials: int | None, name: str | None) -> Stu
         UsageError: it has no such number, or that is no name.
     """
     if trials is not None and not isinstance(config.design, Sampled):
-        cause = f"--trials: the trials of {config.name} are its grid, {config.n_trials} in all"
-        raise UsageError(cause, "Only a sampled design has a number of trials; let the lists of the space grow.")
+        cause = f"--trials: the number of trials of {config.name} is fixed by its grid: {config.n_trials}"
+        raise UsageError(
+            cause, "Only a sampled design has a number of trials. Add values to the lists of the space instead."
+        )
     if name is not None and not re.fullmatch(NAME_PATTERN, name):
-        raise UsageError(f"--new-name: {name!r} is not a name for a study", "Use small letters, digits, - and _.")
+        raise UsageError(f"--new-name: {name!r} is not a valid study name", "Use a-z, 0-9, - and _.")
     design = config.design.model_copy(update={} if trials is None else {"trials": trials})
     return config.model_copy(update={"name": name or config.name, "design": design})
 
@@ -72,12 +74,14 @@ def _parse(content: bytes, name: str, where: str) -> StudyConfig:
     try:
         table = tomllib.loads(content.decode())
     except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise StudyFileError(f"{where}: not TOML: {error}", "Correct the file there.") from error
+        raise StudyFileError(f"{where}: not TOML: {error}", "Correct the file.") from error
     if not re.fullmatch(NAME_PATTERN, name):
-        remedy = "A study is named by its file: rename it, in small letters, digits, - and _."
-        raise StudyFileError(f"{where}: {name!r} is not a name for a study", remedy)
+        remedy = "The file name is the study's name. Rename the file; use a-z, 0-9, - and _."
+        raise StudyFileError(f"{where}: {name!r} is not a valid study name", remedy)
     if "name" in table:
-        raise StudyFileError(f"{where}: name: a study is named by its file", "Take the key out; rename the file.")
+        raise StudyFileError(
+            f"{where}: name: the file name is the study's name", "Remove this key. Rename the file instead."
+        )
     try:
         return StudyConfig.model_validate({**table, "name": name})
     except ValidationError as error:

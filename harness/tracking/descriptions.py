@@ -51,7 +51,7 @@ def begun(config: StudyConfig, dataset: str) -> str:
     """The note of a study that is running or was stopped."""
     space = [[name, brief(values)] for name, values in config.space.parameters().items()]
     if config.design.seeds:
-        space.append(["seed", f"{brief(config.design.seeds)}: every trial is trained with each"])
+        space.append(["seed", f"{brief(config.design.seeds)}: each trial is trained with all of them"])
     about = f"{_what(config.description)} {config.n_trials} trials, engine `{config.engine}`, images `{dataset}`"
     return (
         "**Results.** The study is running or was stopped. Its results are written here when it ends.\n\n"
@@ -72,7 +72,7 @@ def ended(record: StudyRecord) -> str:
         # MLflow's UI first shows only three lines of a note, so the most important facts come first.
         f"**Results.** {_summary(record)}",
         _table(cells, varied, is_search=params.get("design") == "sampled"),
-        f"{failed} runs failed; each says why in its tag `harness.failure`." if failed else "",
+        f"{plural(failed, 'run')} failed. The reason is in the tag `harness.failure`." if failed else "",
         f"**What.** {_what(tags.get(Tag.DESCRIPTION, ''))} {_means(tags)}:",
         f"| varies | over |\n|---|---|\n{space}",
         _look(address(record.experiment_id, tags[Tag.STUDY_KEY])),
@@ -101,13 +101,13 @@ def _summary(record: StudyRecord) -> str:
     own, best = model_selection.baseline(done, record.parent.tags[Tag.ENGINE]), model_selection.best(done)
     if own is not None:
         first = own.metrics.get("first_zero_epoch")
-        reached = "never had zero" if first is None else f"had zero for the first time at epoch {first:.0f}"
+        reached = "never reached zero" if first is None else f"first reached zero at epoch {first:.0f}"
         said += f" The baseline has {model_selection.errors(own)} after {own.params['epochs']} epochs and {reached}."
     if best is not None:
         what = (
             "The cheapest variant at zero"
             if model_selection.errors(best) == 0
-            else "None is at zero; the fewest errors"
+            else "No run is at zero; the fewest errors"
         )
         said += f" {what}: {best.name}, {model_selection.errors(best)} errors."
     return said
@@ -147,14 +147,14 @@ def _sortable(text: str) -> tuple[float, str]:
 
 def _look(view: str) -> str:
     return (
-        f"**Look.** The artifacts hold the report (`report.html`). [Loss and errors of every training]({view}) is a "
-        "view of the runs, which stands under *Views* above their table too."
+        f"**Results in MLflow.** The artifacts include the report (`report.html`). [Loss and errors of every training]"
+        f"({view}) is a saved view of the runs, also listed under *Views* above the run table."
     )
 
 
 def _again(name: str) -> str:
     return (
-        f"**Again.** `harness study run {name}` goes on with it and trains nothing twice; `harness report {name}` "
+        f"**Commands.** `harness study run {name}` resumes it and trains nothing twice. `harness report {name}` "
         "writes its report.\n\n"
         f"**Words.** Errors are training errors: images of the {N_IMAGES} that the network learned from and still gets "
         "wrong. `final_errors` counts them after the last epoch; `first_zero_epoch` is the first epoch after which "

@@ -33,7 +33,7 @@ def sole_owner(folder: Path, me: Owner) -> Iterator[None]:
         lock.acquire(blocking=False)
     except Timeout:
         who = _named_holder(folder)
-        cause = f"the study is being run by {who or 'another process'}, which holds {path}"
+        cause = f"the study is already running: {who or 'another process'}, which holds {path}"
         raise StoppedError(cause, "Wait until it ends, or stop it.") from None
     except OSError as error:
         cause = f"{folder}: cannot be written ({error.strerror or error})"

@@ -30,8 +30,8 @@ MODEL = EXPERIMENT
 BASELINE, BEST = "baseline", "best"
 _ABOUT = (
     "The lab's network for handwritten digits, 400 inputs (images of 20x20, unrolled column by column) to 10 logits, "
-    "trained by `harness study run`. `baseline` is the reference variant, `best` the cheapest at zero errors; both are "
-    "of the study that was run last."
+    "trained by `harness study run`. `baseline` is the reference variant, `best` the cheapest variant with "
+    "zero errors. Both come from the study that ran last."
 )
 _PATIENCE_S = 120
 
@@ -208,10 +208,10 @@ def _ended(process: subprocess.Popen[bytes]) -> str:
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()
-        return f"it was not made within {_PATIENCE_S} s"
+        return f"it was not written within {_PATIENCE_S} s"
     return ""
 
 
 def _last_line(log: Path) -> str:
     lines = log.read_text(errors="replace").strip().splitlines()
-    return lines[-1] if lines else "the process that makes it ended"
+    return lines[-1] if lines else "the process that writes it ended"

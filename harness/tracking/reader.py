@@ -195,7 +195,7 @@ class StudyReader:
         parent = self.newest_study(name) or next((run for run in self.studies() if run.run_id == name), None)
         if parent is None:
             cause = f"no study of the name or with the run id {name!r} was recorded in {masked(tracking_uri())}"
-            raise UsageError(cause, "`harness study list` shows the names of those that were.")
+            raise UsageError(cause, "`harness study list` shows the recorded studies.")
         return self._whole(parent)
 
     def _whole(self, parent: RunRecord) -> StudyRecord:

@@ -26,7 +26,7 @@ from harness.files import masked
 from harness.retry import RetryingProxy, database_may_come_back, with_retries
 from harness.tracking.location import ARTIFACTS, EXPERIMENT, database_path, tracking_uri
 
-RUN_ONE = "Run a study (harness study run), in the folder or with the MLFLOW_TRACKING_URI that you ask in."
+RUN_ONE = "Run a study first (harness study run). Use the same folder or MLFLOW_TRACKING_URI for both commands."
 
 # This tag tells MLflow's UI to show runs and models. Without it, the UI asks or guesses whether the experiment is about
 # language models.
@@ -61,7 +61,9 @@ def failures() -> Iterator[None]:
         *(OSError, sqlite3.Error, ImportError),
     ) as error:
         cause = masked(f"the tracking store {tracking_uri()} failed: {first_line(error)}")
-        remedy = "What was recorded is kept. Repair the store or name another with MLFLOW_TRACKING_URI, then run again."
+        remedy = (
+            "Recorded results are kept. Repair the store or set MLFLOW_TRACKING_URI to another one, then run again."
+        )
         raise StoreError(cause, remedy, is_away=_may_pass(error)) from error
 
 

@@ -34,7 +34,7 @@ def free_port(first: int = FIRST_PORT) -> int:
         if _is_free(port):
             return port
     cause = f"no port from {first} to {first + _PORTS - 1} is free"
-    raise StoppedError(cause, "Stop a server, or name a port by --port.")
+    raise StoppedError(cause, "Stop a server, or give another --port.")
 
 
 def asked_port(port: int) -> int:
@@ -44,7 +44,7 @@ def asked_port(port: int) -> int:
         StoppedError: The port is in use.
     """
     if not _is_free(port):
-        raise StoppedError(f"port {port} of {HOST} is in use", "Name another by --port, or none for a free one.")
+        raise StoppedError(f"port {port} of {HOST} is in use", "Give another --port, or omit it to use a free port.")
     return port
 
 
@@ -72,10 +72,10 @@ def landing(tracking_uri: str) -> str:
     if path is None:
         return "#/experiments"
     if not path.is_file():
-        raise UsageError(f"there is nothing to show: {path} does not exist", _RUN_ONE)
+        raise UsageError(f"nothing to show: {path} does not exist", _RUN_ONE)
     experiment = _experiment(path)
     if experiment is None:
-        raise UsageError(f"there is nothing to show: {path} has no runs", _RUN_ONE)
+        raise UsageError(f"nothing to show: {path} has no runs", _RUN_ONE)
     return f"#/experiments/{experiment}/runs?workflowType=machine_learning"
 
 
@@ -92,7 +92,7 @@ def _experiment(path: Path) -> int | None:
         with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as connection:
             found = connection.execute(query, (EXPERIMENT,)).fetchone()
     except sqlite3.Error as error:
-        remedy = "Repair the file, or name another with MLFLOW_TRACKING_URI."
+        remedy = "Repair the file, or set MLFLOW_TRACKING_URI to another one."
         raise StoppedError(f"{path} cannot be read as MLflow's database: {error}", remedy) from error
     return None if found is None else int(found[0])
 
@@ -119,7 +119,7 @@ def served(tracking_uri: str, port: int) -> Iterator[subprocess.Popen[bytes]]:
         while not _answers(port):
             if server.poll() is not None:
                 cause = f"MLflow's server ended with status {server.returncode} before it answered"
-                raise StoppedError(cause, "Its reason stands above.")
+                raise StoppedError(cause, "The reason is printed above.")
             time.sleep(_POLL_S)
         yield server
     finally:

@@ -123,7 +123,7 @@ class StudyWriter(StudyReader):
                 if not others:
                     break
                 if min(others) < me:
-                    cause = f"the study {study.config.name} is being begun by another process"
+                    cause = f"the study {study.config.name} is being started by another process"
                     raise StoppedError(cause, "Wait until it ends, or stop it.")
                 time.sleep(_POLL_S)
             client.set_tag(study.run_id, Tag.HEARTBEAT, f"{time.time():.0f}")
@@ -192,7 +192,9 @@ class StudyWriter(StudyReader):
         """
         with failures():
             if not self._is_mine(study):
-                raise StoppedError(f"another process runs the study {study.config.name} now", "Leave it to that one.")
+                raise StoppedError(
+                    f"another process has taken over the study {study.config.name}", "Let that process finish."
+                )
             tags = [RunTag(Tag.HEARTBEAT, f"{time.time():.0f}"), *done_tags(done)]
             self._store.client.log_batch(study.run_id, tags=tags)
 
@@ -375,7 +377,7 @@ def _asks(claim: str) -> bool:
 def _refuse_if_running(parent: RunRecord) -> None:
     if parent.owner is not None:
         name = parent.tags[Tag.STUDY]
-        raise StoppedError(f"the study {name} is being run by {parent.owner}", "Wait until it ends, or stop it.")
+        raise StoppedError(f"the study {name} is already running: {parent.owner}", "Wait until it ends, or stop it.")
 
 
 def changes(parent: RunRecord, meant: Mapping[str, Any]) -> list[str]:
@@ -392,6 +394,6 @@ def changes(parent: RunRecord, meant: Mapping[str, Any]) -> list[str]:
 
 def _refuse_if_changed(name: str, parent: RunRecord, meant: Mapping[str, Any]) -> None:
     if changed := changes(parent, meant):
-        cause = f"the study {name} has trials that would not mean the same now: {'; '.join(changed)}"
-        remedy = "Run it beside the old one with --new-name NAME, or archive the old records with --fresh."
-        raise UsageError(cause, f"{remedy} Neither deletes anything.")
+        cause = f"the study {name} has changed since it was recorded: {'; '.join(changed)}"
+        remedy = "Run it under another name (--new-name NAME), or archive the old records (--fresh)."
+        raise UsageError(cause, f"{remedy} Neither option deletes anything.")

@@ -33,7 +33,7 @@ _WORKERS_S = 30.0
 # The time limit for sending the images to all workers, 16 MB to each.
 _SCATTER_S = 60.0
 _POLL_S = 0.1
-_AGAIN = "What was recorded is kept; start what is missing (docs/cluster.md), then run again."
+_AGAIN = "Recorded results are kept. Start the missing scheduler or workers (docs/cluster.md), then run again."
 
 
 @dataclass(eq=False)
@@ -184,7 +184,7 @@ class Cluster:
                 act()
             except (OSError, RuntimeError, CancelledError, ClosedClientError) as error:
                 if self._leaving or time.monotonic() > deadline_s:
-                    raise self._stopped(f"does not take work ({innermost(error)})") from error
+                    raise self._stopped(f"does not accept work ({innermost(error)})") from error
                 time.sleep(_POLL_S)
             else:
                 return
@@ -211,7 +211,7 @@ class Cluster:
         while self._client.status == "connecting" and not self._leaving:
             time.sleep(_POLL_S)  # Dask's client tries to connect until its time limit, then it closes itself
         if self._client.status != "running":
-            raise self._stopped(f"is gone, for {SCHEDULER_S:.0f} s and more")
+            raise self._stopped(f"did not respond for {SCHEDULER_S:.0f} s")
         if self._images is None or self._images.status != "finished":
             self._images = self._scattered()
 
@@ -222,7 +222,7 @@ class Cluster:
         time limit and retries.
 
         Raises:
-            StoppedError: There is no worker, or the workers do not take the images within the time limit.
+            StoppedError: There is no worker, or the workers did not receive the images within the time limit.
         """
         for _ in range(1 + RETRIES):
             self._wait_for_workers()
@@ -232,13 +232,13 @@ class Cluster:
                     self._client.scatter, [self._digits], broadcast=True, hash=False, callback_timeout=_SCATTER_S
                 )
                 return images
-        raise self._stopped(f"has workers that do not take the images within {_SCATTER_S:.0f} s")
+        raise self._stopped(f"has workers that did not receive the images within {_SCATTER_S:.0f} s")
 
     def _wait_for_workers(self) -> None:
         try:
             self._client.wait_for_workers(1, timeout=_WORKERS_S)
         except TimeoutError:
-            raise self._stopped(f"has had no worker for {_WORKERS_S:.0f} s") from None
+            raise self._stopped(f"had no worker for {_WORKERS_S:.0f} s") from None
 
     def _stopped(self, what: str) -> StoppedError:
         return StoppedError(f"the scheduler at {self._address} {what}", _AGAIN)
@@ -257,7 +257,7 @@ class Cluster:
             elif differing := differences(theirs, ours):
                 problems.append(f"{worker} has {differing}")
         if problems:
-            cause = f"workers of {self._address} are not made as this machine is: {'; '.join(sorted(problems))}"
+            cause = f"workers of {self._address} differ from this machine: {'; '.join(sorted(problems))}"
             raise StoppedError(cause, "Install the same versions everywhere (docs/cluster.md), then start them again.")
 
     # In Dask's callback thread
@@ -303,4 +303,4 @@ def _reason(error: BaseException) -> BaseException:
 
 
 def _lost(who: str) -> WorkerLostError:
-    return WorkerLostError(f"{who} died, one after another, while training this batch; is their memory enough?")
+    return WorkerLostError(f"{who} died, one after another, while training this batch. They may need more memory")

@@ -80,7 +80,7 @@ def security_of(tls: Tls | None) -> Security | None:
         security.get_connection_args("client")
     except (ssl.SSLError, OSError) as error:
         cause = f"the files of --tls-ca, --tls-cert and --tls-key cannot be used: {error}"
-        raise UsageError(cause, "They are PEM files, and the key is the certificate's own.") from error
+        raise UsageError(cause, "All three are PEM files, and the key must match the certificate.") from error
     return security
 
 
@@ -101,7 +101,7 @@ def connect(address: str, security: Security | None) -> Client:
             _hear(connection, security)
         return Client(address, timeout=SCHEDULER_S, security=security, set_as_default=False)
     except (OSError, RuntimeError) as error:
-        cause = f"what listens at {address} does not answer as a scheduler does ({innermost(error)})"
+        cause = f"the server at {address} is not a Dask scheduler ({innermost(error)})"
         remedy = "Look at its log. Both sides must use TLS with certificates of one authority, or neither."
         raise StoppedError(cause, remedy) from error
 
@@ -121,7 +121,7 @@ def _hear(connection: socket.socket, security: Security | None) -> None:
         with context.wrap_socket(connection) as encrypted:
             heard = encrypted.recv(1)
     if not heard:
-        raise ConnectionError("it hung up")
+        raise ConnectionError("it closed the connection")
 
 
 def innermost(error: BaseException) -> str:

@@ -70,4 +70,4 @@ def _started(workers: int, host: str, port: int, folder: str) -> LocalCluster:
             )
     except (OSError, RuntimeError) as error:
         cause = f"a cluster cannot be started at {host}:{port} ({innermost(error)})"
-        raise StoppedError(cause, "Where the address is in use, name another port by --port.") from error
+        raise StoppedError(cause, "If the address is in use, give another --port.") from error

@@ -86,7 +86,7 @@ def _engine(name: str, digits: Digits) -> Engine:
         try:
             _made[key] = registry.make(name, digits)
         except Exception as error:
-            cause = f"engine {name} cannot be made on {socket.gethostname()}: {type(error).__name__}: {error}"
+            cause = f"engine {name} cannot be created on {socket.gethostname()}: {type(error).__name__}: {error}"
             raise WorkerError(cause) from error
     return _made[key]
 
@@ -102,7 +102,7 @@ def train_batch(
     """
     # Check each batch, and not only when the study connects: workers may join later.
     if differing := differences(wanted, facts()):
-        cause = f"a worker of {socket.gethostname()} is not made as the study's machine is: {differing}"
+        cause = f"a worker of {socket.gethostname()} differs from the study's machine: {differing}"
         raise StoppedError(cause, "Stop it, or install the same versions there (docs/cluster.md); then run again.")
     _lower_priority()
     with _training:

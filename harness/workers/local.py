@@ -113,7 +113,7 @@ def train(engine: Engine | Exception, digits: Digits, variants: Sequence[Variant
     """
     began_s = time.time()
     if isinstance(engine, Exception):
-        raise EngineStartError(f"the engine cannot be made: {type(engine).__name__}: {engine}")
+        raise EngineStartError(f"the engine cannot be created: {type(engine).__name__}: {engine}")
     try:
         results = task(engine, digits, variants)
     except (Exception, SystemExit) as error:
@@ -240,7 +240,7 @@ class _Worker:
             try:
                 answer = self._trained(request.variants)
             except OSError as error:
-                answer = StoppedError(f"no worker can be started: {error}", "Run again; what was recorded is kept.")
+                answer = StoppedError(f"no worker can be started: {error}", "Run again. Recorded results are kept.")
             except Exception as error:  # noqa: BLE001 - on any error, the future must be completed
                 answer = WorkerError(f"{type(error).__name__}: {error}")
             if isinstance(answer, BaseException):
@@ -292,7 +292,7 @@ def _death(code: int | None) -> str:
     if code is None:  # another thread collected the exit code first
         return "a worker died"
     if code >= 0:
-        return f"a worker ended by itself (exit code {code})"
+        return f"a worker exited (exit code {code})"
     hint = ", as the system does when memory runs out" if -code == signal.SIGKILL else ""
     return f"a worker was killed by signal {-code}{hint}"
 
@@ -351,7 +351,7 @@ class Workers(Generic[T]):
 
     def _loaded(self) -> Digits:
         if self._digits is None:
-            raise ValueError("the workers have no images yet")
+            raise ValueError("the workers have not received the images")
         return self._digits
 
     def submit(self, variants: Sequence[Variant]) -> Future[Batch[T]]:

@@ -47,9 +47,9 @@ def test_a_study_and_itself_do_not_differ_by_name_by_run_or_by_file(
     for other in (NAME, run_id, f"out/{NAME}/runs.csv"):
         assert typed(NAME, other) == 0
         told = capsys.readouterr().out
-        assert "every number is the same, for all of 5 seeds" in told
+        assert "every number is equal for all 5 seeds" in told
         assert told.endswith("verdict: no difference\n")
-        assert ("wrong in A alone" in told) == (not other.endswith(".csv"))
+        assert ("wrong only in A" in told) == (not other.endswith(".csv"))
 
 
 @pytest.mark.usefixtures("folder")

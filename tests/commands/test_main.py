@@ -139,7 +139,7 @@ def test_a_training_that_diverges_is_a_result(harness: Harness) -> None:
         (("study", "run", "nothing.toml"), "nothing.toml: cannot be read"),
         (("study", "run", "--workers", "0"), "workers"),
         (("report",), "nothing was recorded yet"),
-        (("ui",), "there is nothing to show"),
+        (("ui",), "nothing to show"),
         (("dance",), "dance"),
     ],
 )
@@ -161,7 +161,7 @@ def test_a_mistake_is_one_clear_error(
         (("[1, 2]", "[1, 0]"), "epochs"),
         (("[design]", "[design"), "study.toml: not TOML: "),
         (('"xla"', '"abacus"'), "no engine is called 'abacus'"),
-        (("description", 'name = "other"\ndescription'), "a study is named by its file"),
+        (("description", 'name = "other"\ndescription'), "the file name is the study's name"),
     ],
 )
 def test_a_mistake_in_a_study_file_is_named_with_its_place(

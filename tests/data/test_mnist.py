@@ -77,7 +77,7 @@ def test_keras_failure_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 def test_a_loader_that_hangs_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     fake_keras(tmp_path, monkeypatch, "import time; time.sleep(60)")
     monkeypatch.setattr(mnist, "_LOADER_S", 1.0)
-    with pytest.raises(DataError, match="nothing within 1 s"):
+    with pytest.raises(DataError, match="did not finish within 1 s"):
         mnist.keras_mnist(tmp_path)
 
 

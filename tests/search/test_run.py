@@ -353,7 +353,7 @@ def test_a_second_runner_is_refused(tmp_path: Path, harness: Harness) -> None:
     with sole_owner(tmp_path / "out" / "small", me):
         refused = harness("study", "run", "small.toml", *DATA)
     assert refused.returncode == 5
-    assert f"being run by process {os.getpid()} on {me.host}, since" in refused.stderr
+    assert f"already running: process {os.getpid()} on {me.host}, since" in refused.stderr
 
 
 @pytest.mark.slow

@@ -67,7 +67,7 @@ def test_looking_makes_nothing(harness: Harness, tmp_path: Path) -> None:
     assert done.returncode == 0
     assert "variants: 0 of 160 trials are done" in done.stdout
     assert "to train: 32 trainings, 3200 epochs in all" in done.stdout
-    assert "of training, estimated from the machine of the README" in done.stdout
+    assert "of training, estimated from the README's machine" in done.stdout
     assert list(tmp_path.iterdir()) == []
 
 
@@ -118,20 +118,20 @@ def test_a_search_grows_to_a_number_of_trials_in_all(sampled: Doomed, harness: H
         in harness("study", "run", FILE, *DATA, "--trials", "13", cwd=sampled.folder).stderr
     )
     fewer = harness("study", "run", FILE, *DATA, "--trials", "5", cwd=sampled.folder)
-    assert "nothing to train: all 13 trials are done, 5 were asked for" in fewer.stderr
+    assert "nothing to train: all 13 trials are done, 5 were requested" in fewer.stderr
 
 
 def test_a_grid_has_no_number_of_trials_to_ask_for(grid: Path, harness: Harness) -> None:
     refused = harness("study", "run", FILE, *DATA, "--trials", "500", cwd=grid)
     assert refused.returncode == 2
-    assert "the trials of doomed are its grid, 20 in all" in refused.stderr
+    assert "the number of trials of doomed is fixed by its grid: 20" in refused.stderr
 
 
 @pytest.mark.parametrize("name", ["", "A B", "../up"])
 def test_what_is_no_name_is_refused(grid: Path, harness: Harness, name: str) -> None:
     refused = harness("study", "run", FILE, *DATA, "--new-name", name, cwd=grid)
     assert refused.returncode == 2
-    assert "is not a name for a study" in refused.stderr
+    assert "is not a valid study name" in refused.stderr
 
 
 @pytest.mark.slow

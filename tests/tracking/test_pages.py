@@ -34,7 +34,7 @@ HASH = "1df638f67c0977783f4bf5d97754feef6ce67d5cb1c35bcf31a521de9f76a8ad"  # of 
 
 @contextmanager
 def told_address(folder: Path, *arguments: str) -> Iterator[str]:
-    """The address that a command tells when it serves; Ctrl-C ends it, well."""
+    """The address that a command tells when it serves; stop it with Ctrl-C, well."""
     command = [COMMAND, *arguments]
     server = subprocess.Popen(command, cwd=folder, stderr=subprocess.PIPE, text=True, start_new_session=True)
     assert server.stderr is not None

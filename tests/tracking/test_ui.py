@@ -59,7 +59,7 @@ def test_a_server_that_ends_at_once_is_one_error(capfd: pytest.CaptureFixture[st
 def test_the_dashboard_says_that_there_is_nothing_to_show(harness: Harness, tmp_path: Path) -> None:
     done = harness("dashboard", "small")
     assert done.returncode == 2
-    assert "there is nothing to show: out/small/optuna.journal has no study" in done.stderr
+    assert "nothing to show: out/small/optuna.journal has no study" in done.stderr
     assert list(tmp_path.iterdir()) == []
     assert harness("dashboard", "--storage", f"sqlite:///{tmp_path}/none.db").returncode == 2
     assert list(tmp_path.iterdir()) == []

@@ -120,7 +120,7 @@ def against_baseline(differences: list[Difference]) -> Figure:
     axes.xaxis.set_minor_locator(NullLocator())
     style.plain(axes, "x")
     axes.tick_params(axis="y", length=0)
-    axes.set_xlabel("errors more (+) or fewer (-) than the baseline's, mean over seeds")
+    axes.set_xlabel("difference in errors from the baseline, mean over seeds")
     return figure
 
 

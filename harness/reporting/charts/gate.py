@@ -56,7 +56,7 @@ def trace(traces: Mapping[str, Mapping[str, Any]]) -> Figure:
         color=INK,
         linestyle="--",
         linewidth=1.2,
-        label="allowed where it was not recorded",
+        label="tolerance on other machines",
     )
     axes.set_yscale("log")
     axes.set_ylim(_NONE / 2, 50)
