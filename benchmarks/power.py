@@ -20,7 +20,7 @@ from harness.engines import registry
 from harness.files import write_json
 from harness.gate import convergence as rule
 from harness.gate.convergence import Found, Sample
-from harness.gate.record import OnDone, had, wait
+from harness.gate.record import OnDone, results_of, wait
 from harness.gate.reference import ERRORS_EPOCH, Reference
 from harness.network.variant import BASELINE, TRACE_VERSION
 from harness.text import markdown_table
@@ -117,7 +117,7 @@ def train(digits: Digits, name: str, n: int, workers: int, folder: Path, on_done
         pool.load(digits)
         futures = [pool.submit(batch) for batch in registry.batches(ENGINE, variants)]
         wait(futures, on_done, n)
-    trained = had(futures)
+    trained = results_of(futures)
     found = Trained(
         name,
         [training.first_zero_epoch for training in trained],
@@ -200,7 +200,7 @@ def markdown(found: list[Power]) -> str:
         f"First zero epoch: the mean, a seed that never reaches zero counted as {BASELINE.epochs}.",
         "Red: FAIL, of the resampled gates, with a 95% interval for the resampling: of these trainings, not of others.",
         "CHANGED: better than the reference beyond chance.",
-        "Seeds and seconds: after which half of the gates, and 95 of 100, had their verdict.",
+        "Seeds and seconds: after which half of the gates, and 95 of 100, results_of their verdict.",
     ]
     return "\n".join([markdown_table(_HEAD, map(_row, found), n_left=len(_HEAD)), "", *about])
 

@@ -125,8 +125,8 @@ def _start(folder: Path, data: str) -> subprocess.Popen[bytes]:
 
 def _wait(process: subprocess.Popen[bytes], folder: Path) -> None:
     if process.wait():
-        told = (folder / "log").read_text().strip()
-        raise StoppedError(f"the study failed: {told[-1000:]}", "No cost is reported without a result.")
+        log = (folder / "log").read_text().strip()
+        raise StoppedError(f"the study failed: {log[-1000:]}", "No cost is reported without a result.")
 
 
 def _watched(folder: Path, data: str, n_trials: int) -> tuple[list[Mark], float, float]:

@@ -115,9 +115,9 @@ class _Child:
                     stdin.close()
         if not answer:
             raise UsageError(f"{self._python} cannot measure {name}", "Its message is printed above. It needs NumPy.")
-        told = json.loads(answer)
-        self.missing.update({name: told["missing"]} if "missing" in told else {})
-        duration_s: float | None = told.get("duration_s")
+        answered = json.loads(answer)
+        self.missing.update({name: answered["missing"]} if "missing" in answered else {})
+        duration_s: float | None = answered.get("duration_s")
         return duration_s
 
 

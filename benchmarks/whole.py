@@ -88,8 +88,8 @@ def run_study(name: str, data: str) -> StudyRun:
                 process.wait()
             duration_s = time.perf_counter() - started
         if process.returncode:
-            told = (Path(folder) / "log").read_text().strip()
-            raise StoppedError(f"the study {name} failed: {told}", "No time is reported without a result.")
+            text = (Path(folder) / "log").read_text().strip()
+            raise StoppedError(f"the study {name} failed: {text}", "No time is reported without a result.")
         said = json.loads(summary.read_text())
         others = [peak for pid, peak in peaks.items() if pid != process.pid]
         return StudyRun(said["trained"], duration_s, peaks.get(process.pid, 0.0), max(others, default=0.0), said)

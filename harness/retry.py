@@ -41,8 +41,8 @@ def with_retries(function: Callable[_P, _T], what: str, may_pass: Callable[[Base
 
     def tell(state: RetryCallState) -> None:
         if state.attempt_number == 1 and state.outcome is not None:
-            told = masked(first_line(state.outcome.exception()))
-            _log.warning("%s does not respond (%s); retrying for up to %.0f s", what, told, RETRY_LIMIT_S)
+            reason = masked(first_line(state.outcome.exception()))
+            _log.warning("%s does not respond (%s); retrying for up to %.0f s", what, reason, RETRY_LIMIT_S)
 
     def trying(*arguments: _P.args, **named: _P.kwargs) -> _T:
         retrying = Retrying(

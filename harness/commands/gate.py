@@ -98,21 +98,21 @@ def gate_run(  # noqa: PLR0913 - an argument an option
     digits: Digits | None = None
     reference: Reference | None = None
     with TrainingsProgress(console.err, quiet=quiet) as progress:
-        told = _ShownProgress(progress, json_to)
+        shown = _ShownProgress(progress, json_to)
         try:
             digits = console.load(data)
             reference = _load(path, digits)
         except DataError as error:
             missing = ("data", "images") if digits is None else ("reference", "a reference of these images")
             result = run.not_run(*missing, error)
-            told.check(result.checks[0])
+            shown.check(result.checks[0])
         else:
             chosen = _seeds(reference, seeds, first_seed, fresh=fresh_seeds)
             others = tuple(name for name in against or registry.NAMES if name != _NONE)
             asked = run.Asked(
                 engine, chosen, workers or default_count(), others, strict=strict, conformance=conformance
             )
-            result = run.run(digits, reference, asked, told)
+            result = run.run(digits, reference, asked, shown)
     kept = [
         _kept(f"{name} is not written", write) for name, write in _writers(result, reference, folder, strict=strict)
     ]

@@ -42,7 +42,7 @@ def _run(command: click.Command) -> int:
     try:
         return int(command(standalone_mode=False) or ExitStatus.OK)
     except (HarnessError, OSError, click.ClickException) as error:
-        return _told(error)
+        return _print_error(error)
     except SystemExit:  # click's way out where nobody reads on, with 1, which here would be the answer no
         return ExitStatus.NOT_READ
     except (KeyboardInterrupt, click.Abort):
@@ -53,7 +53,7 @@ def _run(command: click.Command) -> int:
         return ExitStatus.TERMINATED
 
 
-def _told(error: HarnessError | OSError | click.ClickException) -> int:
+def _print_error(error: HarnessError | OSError | click.ClickException) -> int:
     """Say what went wrong; return the status that it ends with."""
     if isinstance(error, click.ClickException):
         error.show()

@@ -24,7 +24,7 @@ def ui(port: int | None) -> int:
 
     uri = tracking_uri()
     page = ui_module.landing(uri)
-    chosen = ui_module.free_port() if port is None else ui_module.asked_port(port)
+    chosen = ui_module.free_port() if port is None else ui_module.check_port(port)
     console.err.print(f"MLflow is starting for {masked(uri)}", markup=False)
     try:
         with ui_module.served(uri, chosen) as server:
@@ -44,7 +44,7 @@ def dashboard(name: str, storage: str | None, port: int | None) -> int:
     from harness.search.optuna_study import default_journal
     from harness.tracking import ui as ui_module
 
-    chosen = ui_module.free_port(_DASHBOARD_PORT) if port is None else ui_module.asked_port(port)
+    chosen = ui_module.free_port(_DASHBOARD_PORT) if port is None else ui_module.check_port(port)
     with dashboard_module.served(storage, default_journal(console.OUT / name), chosen) as server:
         console.err.print(f"Optuna: http://{ui_module.HOST}:{chosen}/\nstop it with Ctrl-C", markup=False)
         with suppress(KeyboardInterrupt):

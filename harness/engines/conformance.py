@@ -241,10 +241,10 @@ def shapes(engine: Engine, _digits: Digits) -> None:
 
 def reports(engine: Engine, _digits: Digits) -> None:
     """The engine calls ``on_epoch`` at the end of every epoch."""
-    told: list[EpochReport] = []
+    reported: list[EpochReport] = []
     variants = [Variant(epochs=2, batch_size=1000), Variant(epochs=1, seed=5, batch_size=1000)]
-    for trained in engine.train(variants, on_epoch=told.append):
-        own = [report for report in told if report.variant == trained.variant]
+    for trained in engine.train(variants, on_epoch=reported.append):
+        own = [report for report in reported if report.variant == trained.variant]
         epochs = [report.epoch for report in own]
         _must(epochs == list(range(1, trained.variant.epochs + 1)), f"epochs {epochs} are reported")
         _must([report.loss for report in own] == trained.losses.tolist(), "reported losses differ from the history")

@@ -123,15 +123,15 @@ def _train(digits: Digits, seeds: int, workers: int, on_done: OnDone) -> _Traine
         several = [*asked_own.values(), *asked_early.values(), asked_alike, asked_noisy, asked_repeats]
         wait([future for futures in several for future in futures], on_done, total)
     return _Trained(
-        own={name: had(futures)[0] for name, futures in asked_own.items()},
-        repeats=had(asked_repeats),
-        early={key: had(futures) for key, futures in asked_early.items()},
-        noisy=had(asked_noisy),
-        with_keras_adam=had(asked_alike)[0],
+        own={name: results_of(futures)[0] for name, futures in asked_own.items()},
+        repeats=results_of(asked_repeats),
+        early={key: results_of(futures) for key, futures in asked_early.items()},
+        noisy=results_of(asked_noisy),
+        with_keras_adam=results_of(asked_alike)[0],
     )
 
 
-def had(futures: Sequence[Future[Batch[Training]]]) -> list[Training]:
+def results_of(futures: Sequence[Future[Batch[Training]]]) -> list[Training]:
     """The trainings that were waited for, in order."""
     return [training for future in futures for training in future.result().results]
 

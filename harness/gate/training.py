@@ -140,10 +140,10 @@ def with_noise(digits: Digits, seed: int) -> Digits:
 
 def _check(trained: object, variants: Sequence[Variant], digits: Digits) -> None:
     if not isinstance(trained, list) or len(trained) != len(variants):
-        raise InvalidResultError(f"the engine received {len(variants)} variants and returned {_told(trained)}")
+        raise InvalidResultError(f"the engine received {len(variants)} variants and returned {_shown(trained)}")
     for variant, history in zip(variants, trained, strict=True):
         if not isinstance(history, TrainingHistory) or history.variant != variant:
-            raise InvalidResultError(f"the engine received seed {variant.seed} and returned {_told(history)}")
+            raise InvalidResultError(f"the engine received seed {variant.seed} and returned {_shown(history)}")
         shapes = np.shape(history.losses), np.shape(history.errors)
         if shapes != ((variant.epochs,), (variant.epochs,)):
             raise InvalidResultError(
@@ -165,12 +165,14 @@ def _check_counts(history: TrainingHistory, digits: Digits) -> None:
         logits = np.asarray(snapshot.logits)
         if logits.shape != (N_IMAGES, N_CLASSES):
             raise InvalidResultError(f"the engine returned logits of shape {logits.shape}, not {(N_IMAGES, N_CLASSES)}")
-        told, wrong = int(history.errors[epoch - 1]), len(wrong_images(logits, digits.labels))
-        if told != wrong:
-            raise InvalidResultError(f"the engine counts {told} errors at epoch {epoch} where its logits have {wrong}")
+        counted, wrong = int(history.errors[epoch - 1]), len(wrong_images(logits, digits.labels))
+        if counted != wrong:
+            raise InvalidResultError(
+                f"the engine counts {counted} errors at epoch {epoch} where its logits have {wrong}"
+            )
 
 
-def _told(value: object) -> str:
+def _shown(value: object) -> str:
     if isinstance(value, list):
         return f"{len(value)}"
     return f"seed {value.variant.seed}" if isinstance(value, TrainingHistory) else f"{type(value).__name__}"

@@ -56,8 +56,8 @@ class Check:
         lines = {"expected": self.expected, "seen": self.seen, "sure": self.sure}
         if self.verdict is not Verdict.PASS:
             lines["look"] = self.look
-        told = [f"{'':14}{name:<10}{text}" for name, text in lines.items() if text]
-        return "\n".join([f"{self.verdict:<14}{self.name}", *told])
+        shown = [f"{'':14}{name:<10}{text}" for name, text in lines.items() if text]
+        return "\n".join([f"{self.verdict:<14}{self.name}", *shown])
 
 
 def overall(checks: Sequence[Check], *, strict: bool = False) -> Verdict:

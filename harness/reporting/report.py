@@ -94,10 +94,10 @@ def _facts(record: StudyRecord) -> Facts:
 def _baseline_named(record: StudyRecord) -> str:
     """What the baseline's own run is called: on the lab's images, with TensorFlow's Adam, it is the lab's."""
     own = registry.baseline(record.parent.tags[Tag.ENGINE])
-    told = f"Seed {own.seed}, learning rate {own.learning_rate:g}, {'/'.join(map(str, own.layers))}"
+    settings = f"Seed {own.seed}, learning rate {own.learning_rate:g}, {'/'.join(map(str, own.layers))}"
     is_the_labs = record.parent.tags[Tag.DATASET] == LAB_NAME and own.adam == "tensorflow"
     named = "the lab's own training" if is_the_labs else "the baseline's own"
-    return f"{told}, is {named}."
+    return f"{settings}, is {named}."
 
 
 def _run_address(record: StudyRecord) -> str:

@@ -14,7 +14,7 @@ from harness.files import write_text
 from harness.tracking.owner import Owner
 
 _LOCK, _HOLDER = "run.lock", "run.json"
-_SAID_S = 2.0
+_OWNER_RECORDED_S = 2.0
 
 
 @contextmanager
@@ -60,7 +60,7 @@ def _named_holder(folder: Path) -> Owner | None:
 
     The holder records itself as soon as it has the lock.
     """
-    deadline_s = time.monotonic() + _SAID_S
+    deadline_s = time.monotonic() + _OWNER_RECORDED_S
     while (who := holder(folder)) is None and time.monotonic() < deadline_s:
         time.sleep(0.05)
     return who

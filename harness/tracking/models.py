@@ -33,7 +33,7 @@ _ABOUT = (
     "trained by `harness study run`. `baseline` is the reference variant, `best` the cheapest variant with "
     "zero errors. Both come from the study that ran last."
 )
-_PATIENCE_S = 120
+_TIME_LIMIT_S = 120
 
 
 @dataclass(frozen=True)
@@ -204,11 +204,11 @@ def _ended(process: subprocess.Popen[bytes]) -> str:
         The reason if the time limit was exceeded, else an empty string.
     """
     try:
-        process.wait(_PATIENCE_S)
+        process.wait(_TIME_LIMIT_S)
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()
-        return f"it was not written within {_PATIENCE_S} s"
+        return f"it was not written within {_TIME_LIMIT_S} s"
     return ""
 
 

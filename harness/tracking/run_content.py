@@ -135,8 +135,8 @@ def params_of(variant: Variant, study: StudyHandle) -> list[Param]:
     These are the epochs, learning rate, seed, engine and dataset, the settings that vary in the study, and the settings
     that differ from the baseline.
     """
-    usual, told = BASELINE.settings(), {"epochs", "learning_rate", "seed", *study.config.space.parameters()}
-    own = {name: value for name, value in variant.settings().items() if name in told or value != usual[name]}
+    usual, recorded = BASELINE.settings(), {"epochs", "learning_rate", "seed", *study.config.space.parameters()}
+    own = {name: value for name, value in variant.settings().items() if name in recorded or value != usual[name]}
     params = {**own, "engine": study.config.engine, "dataset": study.digits.name}
     return [Param(name, str(value)) for name, value in params.items()]
 

@@ -37,7 +37,7 @@ def free_port(first: int = FIRST_PORT) -> int:
     raise StoppedError(cause, "Stop a server, or give another --port.")
 
 
-def asked_port(port: int) -> int:
+def check_port(port: int) -> int:
     """The port that the user requested, if it is free.
 
     Raises:

@@ -69,19 +69,19 @@ class StudyWriter(StudyReader):
             StoppedError: Another process is running the study.
             UsageError: The recorded signature differs from the current one, so the trials would mean something else.
         """
-        meant = signature.of(config, digits)
+        current_signature = signature.of(config, digits)
         with failures(), self._store.alone():
             every = self.studies(config.name)
             current = [run for run in every if Tag.ARCHIVED not in run.tags]
             if not current:
                 keys = {run.tags[Tag.STUDY_KEY] for run in every}
-                generations = (signature.key(config.name, number, meant) for number in count())
+                generations = (signature.key(config.name, number, current_signature) for number in count())
                 key = next(key for key in generations if key not in keys)
-                self._create_study(StudyHandle("", config, key, digits, me, 0), meant)
+                self._create_study(StudyHandle("", config, key, digits, me, 0), current_signature)
                 current = self._current(config.name)
             parent = current[0]
             _refuse_if_running(parent)
-            _refuse_if_changed(config.name, parent, meant)
+            _refuse_if_changed(config.name, parent, current_signature)
             key, times = parent.tags[Tag.STUDY_KEY], int(parent.tags.get(Tag.TIMES_RUN, "0")) + 1
             study = StudyHandle(parent.run_id, config, key, digits, me, times)
             self._claim(study)
@@ -119,7 +119,11 @@ class StudyWriter(StudyReader):
             while True:
                 tags = client.get_run(study.run_id).data.tags
                 _refuse_if_running(_with_tags(tags))
-                others = {name for name in tags if name.startswith(Tag.REQUEST) and name != me and _asks(tags[name])}
+                others = {
+                    name
+                    for name in tags
+                    if name.startswith(Tag.REQUEST) and name != me and _is_request_of_living(tags[name])
+                }
                 if not others:
                     break
                 if min(others) < me:
@@ -156,12 +160,12 @@ class StudyWriter(StudyReader):
         self._store.client.log_batch(study.run_id, tags=[RunTag(name, value) for name, value in tags.items()])
         self._store.client.update_run(study.run_id, status="RUNNING")
 
-    def _create_study(self, study: StudyHandle, meant: Mapping[str, Any]) -> None:
+    def _create_study(self, study: StudyHandle, current_signature: Mapping[str, Any]) -> None:
         client, config, digits = self._store.client, study.config, study.digits
         tags = {
             Tag.LAST_RUN: str(int(time.time() * 1000)),
             Tag.TOTAL: str(config.n_trials),
-            Tag.SIGNATURE: json.dumps(meant),
+            Tag.SIGNATURE: json.dumps(current_signature),
             **common_tags(study, Role.STUDY),
             Tag.NAME: f"{config.name} on {digits.name}",
             Tag.DESCRIPTION: config.description.strip(),
@@ -368,7 +372,7 @@ def _with_tags(tags: Mapping[str, str]) -> RunRecord:
     return RunRecord("", "", "", {}, {}, tags, 0)
 
 
-def _asks(claim: str) -> bool:
+def _is_request_of_living(claim: str) -> bool:
     """Whether the process that wrote a request tag is alive."""
     owner = Owner.parse(claim)
     return owner is not None and owner.is_alive(owner.since_s)
@@ -380,20 +384,20 @@ def _refuse_if_running(parent: RunRecord) -> None:
         raise StoppedError(f"the study {name} is already running: {parent.owner}", "Wait until it ends, or stop it.")
 
 
-def changes(parent: RunRecord, meant: Mapping[str, Any]) -> list[str]:
+def changes(parent: RunRecord, current_signature: Mapping[str, Any]) -> list[str]:
     """The differences between a study's recorded signature and its current signature, as sentences.
 
     Args:
         parent: Parent run of the study.
-        meant: Current signature of the study; see :mod:`harness.study.signature`.
+        current_signature: Current signature of the study; see :mod:`harness.study.signature`.
     """
     if Tag.SIGNATURE not in parent.tags:
         return ["it was recorded by an earlier version of this project"]
-    return signature.differences(json.loads(parent.tags[Tag.SIGNATURE]), meant)
+    return signature.differences(json.loads(parent.tags[Tag.SIGNATURE]), current_signature)
 
 
-def _refuse_if_changed(name: str, parent: RunRecord, meant: Mapping[str, Any]) -> None:
-    if changed := changes(parent, meant):
+def _refuse_if_changed(name: str, parent: RunRecord, current_signature: Mapping[str, Any]) -> None:
+    if changed := changes(parent, current_signature):
         cause = f"the study {name} has changed since it was recorded: {'; '.join(changed)}"
         remedy = "Run it under another name (--new-name NAME), or archive the old records (--fresh)."
         raise UsageError(cause, f"{remedy} Neither option deletes anything.")

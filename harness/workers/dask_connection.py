@@ -98,7 +98,7 @@ def connect(address: str, security: Security | None) -> Client:
         raise StoppedError(cause, "Start it (docs/cluster.md, or harness cluster on this machine).") from error
     try:
         with connection:
-            _hear(connection, security)
+            _check_greeting(connection, security)
         return Client(address, timeout=SCHEDULER_S, security=security, set_as_default=False)
     except (OSError, RuntimeError) as error:
         cause = f"the server at {address} is not a Dask scheduler ({innermost(error)})"
@@ -106,7 +106,7 @@ def connect(address: str, security: Security | None) -> Client:
         raise StoppedError(cause, remedy) from error
 
 
-def _hear(connection: socket.socket, security: Security | None) -> None:
+def _check_greeting(connection: socket.socket, security: Security | None) -> None:
     """Read the first byte that a scheduler sends.
 
     Dask's client waits forever for a server that sends nothing.

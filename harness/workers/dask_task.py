@@ -51,7 +51,7 @@ _training = threading.Lock()
 
 
 # Records for each thread whether it has lowered its priority.
-_yielding = threading.local()
+_thread = threading.local()
 
 
 def _lower_priority() -> None:
@@ -59,9 +59,9 @@ def _lower_priority() -> None:
 
     The thread that talks to the scheduler keeps its priority.
     """
-    if not hasattr(_yielding, "begun"):
+    if not hasattr(_thread, "begun"):
         lower_priority()
-        _yielding.begun = True
+        _thread.begun = True
 
 
 def warm_up(engine: str, shape: Shape | None) -> None:

@@ -254,12 +254,12 @@ class _Worker:
         If the process dies, restart it and train the batch again.
         """
         if not self._process.is_alive():  # it died while idle, which is no failed attempt
-            self._begin_anew()
+            self._restart_processes()
         code: int | None = None
         for attempt in range(1 + self._retries):
             if attempt:
                 _log.warning("%s; its %d variants are trained again", _death(code), len(variants))
-                self._begin_anew()
+                self._restart_processes()
             try:
                 if not self._has_images:
                     self._connection.send(self._images())
@@ -276,7 +276,7 @@ class _Worker:
         times = f", {1 + self._retries} times in a row" if self._retries else ""
         return WorkerLostError(f"{_death(code)}{times} while it trained these trials")
 
-    def _begin_anew(self) -> None:
+    def _restart_processes(self) -> None:
         self._process.kill()
         self._process.join()
         self._connection.close()
