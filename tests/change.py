@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-ASKING, TRAINING, RECORDING, TELLING, REPORT = "asking", "training", "recording", "telling", "report"
+ASKING, TRAINING, RECORDING, REPORT = "asking", "training", "recording", "report"
 
 
 @dataclass(frozen=True)
@@ -103,23 +103,24 @@ def be_killed(moment: Moment) -> None:
 
     from harness.reporting import report
     from harness.search import optuna_study, run
-    from harness.tracking import writer
+    from harness.tracking import claim, run_writer
+    from harness.workers import local
 
     kind, bomb = moment.kind, _Bomb(moment.call, moment.when)
     if kind != REPORT:
         draw_nothing()
     if kind == ASKING:
-        for name in ("_create", "propose", "enter", "restart"):
-            bomb.arm(optuna_study.OptunaStudy, name)
+        bomb.arm(optuna_study.OptunaSampler, "propose")
+        for name in ("begin_trial", "reopen_trial"):
+            bomb.arm(run_writer.RunWriter, name)
+        bomb.arm(local.Workers, "submit")
     elif kind == TRAINING:
         bomb.arm(run, "wait")
     elif kind == RECORDING:
         for name in ("create_run", "log_batch", "log_inputs", "set_terminated", "set_tag", "update_run", "delete_tag"):
             bomb.arm(MlflowClient, name)
-        for name in ("log_images", "log_details"):
-            bomb.arm(writer, name)
-    elif kind == TELLING:
-        bomb.arm(optuna_study.OptunaStudy, "tell")
+        bomb.arm(claim, "log_images")
+        bomb.arm(run_writer, "log_details")
     elif kind == REPORT:
         report.write = _in_a_moment(report.write, moment.delay_s)
     else:

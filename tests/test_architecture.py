@@ -42,12 +42,12 @@ IMPORTERS = {
     "mlflow": {
         # Two are processes of their own: one serves MLflow's pages, one writes models in MLflow's format.
         *("harness.tracking.pages", "harness.tracking.model_export"),
-        *("harness.tracking.store", "harness.tracking.reader", "harness.tracking.writer", "harness.tracking.models"),
-        "harness.tracking.run_content",
+        *("harness.tracking.store", "harness.tracking.reader", "harness.tracking.claim", "harness.tracking.models"),
+        *("harness.tracking.run_content", "harness.tracking.run_writer", "harness.tracking.report_upload"),
         "harness.gate.track",
     },
     "uvicorn": {"harness.tracking.pages"},
-    "optuna": {"harness.search.optuna_study", "harness.search.importance"},
+    "optuna": {"harness.search.optuna_study", "harness.search.importance", "harness.search.export"},
     "optuna_dashboard": {"harness.search.dashboard"},
     "psutil": {"harness.tracking.owner"},
     "tenacity": {"harness.retry"},

@@ -137,17 +137,6 @@ def test_a_database_that_another_holds_for_a_while_is_waited_for(finished: Doome
     assert harness(*RUN, cwd=finished.folder).returncode == 0
 
 
-def test_a_journal_whose_last_line_was_cut_short_is_mended(finished: Doomed, harness: Harness) -> None:
-    journal = finished.folder / "out" / NAME / "optuna.journal"
-    whole = journal.read_bytes()
-    with journal.open("ab") as stream:
-        stream.write(b'{"op_code": 4, "worker_')
-    done = harness(*RUN, cwd=finished.folder)
-    assert done.returncode == 0, done.stderr
-    assert "the incomplete last line was removed" in done.stderr
-    assert journal.read_bytes() == whole
-
-
 def test_a_port_in_use_is_one_error(finished: Doomed, harness: Harness) -> None:
     with ThreadingHTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler) as taken:
         done = harness("ui", "--port", str(taken.server_port), cwd=finished.folder)

@@ -11,10 +11,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-import optuna
 import pytest
 
 from harness.tracking.reader import StudyReader, StudyRecord
+from harness.tracking.store import Store
 from tests.search.test_run import MADE_UP_STUDY, numbers, recorded
 from tests.services import LOOPBACK, free_port, postgres, running, wait_for_port
 from tests.support import COMMAND, ROOT, STANDIN_PATH
@@ -67,12 +67,6 @@ class Terminal:
             yield
 
 
-def optuna_numbers(storage: optuna.storages.BaseStorage) -> list[tuple[object, ...]]:
-    [summary] = optuna.get_all_study_summaries(storage)
-    trials = optuna.load_study(study_name=summary.study_name, storage=storage).trials
-    return [(trial.number, trial.state, trial.params, trial.values, trial.user_attrs) for trial in trials]
-
-
 def reader(study: StudyRecord) -> list[tuple[object, ...]]:
     return sorted((int(run.tags["harness.trial"]), run.status, *numbers(run)) for run in study.trainings)
 
@@ -117,34 +111,24 @@ def served(terminal: Terminal, name: str) -> StudyRecord:
     """The study of this name as the page's server has it, with every history."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MLFLOW_TRACKING_URI", f"http://{LOOPBACK}:{terminal.settings['TRACKING_PORT']}")
-        reader = StudyReader()
+        reader = StudyReader(Store(create=False))
         study = reader.study(name)
         return replace(study, trainings=tuple(reader.with_histories(run) for run in study.trainings))
 
 
-def records_what_one_machine_records(local: Path, terminal: Terminal, monkeypatch: pytest.MonkeyPatch) -> None:
+def records_what_one_machine_records(local: Path, terminal: Terminal) -> None:
     with terminal.keep("exec dask scheduler --host", "SCHEDULER_PORT"), terminal.keep('dask worker "tcp:'):
         assert "report.html" in terminal.run('--cluster "tcp:', STUDY="few.toml")
     there, here = reader(served(terminal, "few")), reader(recorded(local, "few"))
     assert there == here
     assert [record[:2] for record in here] == [(number, "FINISHED") for number in range(40)]
 
-    monkeypatch.setenv("PGPASSWORD", terminal.settings["DATABASE_PASSWORD"])
-    url = f"postgresql+psycopg://harness@{LOOPBACK}:{terminal.settings['DATABASE_PORT']}/harness_optuna"
-    storage = optuna.storages.RDBStorage(url)
-    journal = optuna.storages.journal.JournalFileBackend(str(local / "out" / "few" / "optuna.journal"))
-    try:
-        assert optuna_numbers(storage) == optuna_numbers(optuna.storages.JournalStorage(journal))
-    finally:
-        storage.remove_session()
-        storage.engine.dispose()
-
 
 def can_be_reported_and_kept(terminal: Terminal) -> None:
     assert "report.html" in terminal.run("harness report")
     terminal.run("pg_dump")
     kept = {path.name: path.stat().st_size for path in (terminal.folder / "zero-errors-backup").iterdir()}
-    assert kept.keys() == {"harness_mlflow.dump", "harness_optuna.dump", "artifacts.tar.gz"}
+    assert kept.keys() == {"harness_mlflow.dump", "artifacts.tar.gz"}
     assert min(kept.values()) > 1000
 
 
@@ -161,11 +145,9 @@ def does_the_same_with_tls(terminal: Terminal) -> None:
 
 
 @pytest.mark.slow
-def test_the_page_typed_from_top_to_bottom_does_what_it_says(
-    local: Path, terminal: Terminal, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_page_typed_from_top_to_bottom_does_what_it_says(local: Path, terminal: Terminal) -> None:
     # One test: each part of the page needs what the parts before it have started and recorded.
-    records_what_one_machine_records(local, terminal, monkeypatch)
+    records_what_one_machine_records(local, terminal)
     can_be_reported_and_kept(terminal)
     does_the_same_with_tls(terminal)
     # Every block of the page was typed.

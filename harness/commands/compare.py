@@ -47,5 +47,6 @@ def _side(asked: str) -> Side:
     if path.is_file() or path.suffix.lower() == ".csv":
         return comparison_inputs.of_csv(path)
     from harness.tracking.reader import StudyReader
+    from harness.tracking.store import Store
 
-    return comparison_inputs.of_record(StudyReader().named_or_run(asked))
+    return comparison_inputs.of_record(StudyReader(Store(create=False)).named_or_run(asked))

@@ -8,8 +8,22 @@ import click
 
 from harness.data.digits import AUTO
 from harness.engines import registry
+from harness.errors import UsageError
+from harness.files import masked
 
 DEFAULT_STUDY = "variants"
+
+
+def _refuse_storage(_context: click.Context, _option: click.Parameter, value: str | None) -> None:
+    """Refuse an option of earlier versions, which kept the trials in an Optuna storage.
+
+    Raises:
+        UsageError: The option is given.
+    """
+    if value is not None:
+        remedy = f"Run the study without --storage. Then copy it: harness study export STUDY --storage {masked(value)}"
+        raise UsageError("--storage is no longer an option: MLflow holds the trials of a study", remedy)
+
 
 data = click.option(
     "--data",
@@ -29,9 +43,7 @@ engine = click.option(
 )
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 study = click.argument("name", default=DEFAULT_STUDY, metavar="[NAME|FILE]")
-storage = click.option(
-    "--storage", metavar="URL", help="The URL of Optuna's storage. Default: a journal file beside the report."
-)
+no_storage = click.option("--storage", hidden=True, callback=_refuse_storage, expose_value=False)
 workers = click.option(
     "--workers", type=click.IntRange(min=1), help="The number of worker processes. Default: one per core."
 )

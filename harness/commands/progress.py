@@ -114,8 +114,8 @@ class StudyProgress(_Shown):
         if not self._live and not self._quiet and done < total:
             self._console.print(f"{done} of {total} trials are done; training {total - done}")
 
-    def adopted(self) -> None:
-        """A trial was found recorded whole and needs no training."""
+    def repeated(self) -> None:
+        """A trial repeats a complete trial and needs no training."""
         self._before += 1
         self._done += 1
         self._bar.update(self._task, completed=self._done)

@@ -12,7 +12,7 @@ from harness.tracking.tags import Tag
 
 if TYPE_CHECKING:
     from harness.tracking.reader import StudyRecord
-    from harness.tracking.writer import StudyWriter
+    from harness.tracking.store import Store
 
 LAB_PAGE = console.OUT / "lab" / "lab.html"
 
@@ -24,23 +24,24 @@ def write(record: StudyRecord, folder: Path | None) -> Path:
     return page.write(record, folder or console.OUT / record.parent.tags[Tag.STUDY]).absolute()
 
 
-def publish(writer: StudyWriter, record: StudyRecord, written: Path) -> None:
-    """Leave a report with the study's own run, say there what was found, and add the lab's page of the same images.
+def publish(store: Store, record: StudyRecord, written: Path) -> None:
+    """Upload a report and the lab's page of the same images to the study's run, and write the results into its note.
 
-    A study that is being run is left alone: its report is left there when it ends.
+    Nothing is uploaded while the study is running: the process that runs it uploads the report at its end.
     """
     from harness.errors import StoppedError
+    from harness.tracking import report_upload
 
     parent = record.parent
     if parent.owner is not None:
         console.err.print(f"not uploaded to MLflow: the study is running: {parent.owner}", markup=False)
         return
     try:
-        writer.describe(record)
+        report_upload.describe(store, record)
         files = (written.with_name(name) for name in console.REPORT_FILES)
-        writer.log_files(parent.run_id, [path for path in files if path.exists()])
+        report_upload.log_files(store, parent.run_id, [path for path in files if path.exists()])
         if LAB_PAGE.is_file() and parent.tags[Tag.DATASET] in LAB_PAGE.read_text():
-            writer.log_files(parent.run_id, [LAB_PAGE], "lab")
+            report_upload.log_files(store, parent.run_id, [LAB_PAGE], "lab")
     except StoppedError as error:
         console.err.print(f"warning: the report was not uploaded to MLflow: {error.cause}", markup=False)
 
@@ -50,10 +51,11 @@ def publish(writer: StudyWriter, record: StudyRecord, written: Path) -> None:
 @click.option("--out", "folder", type=click.Path(path_type=Path), help="The folder to write. Default: out/<study>.")
 def report(name: str | None, folder: Path | None) -> None:
     """Write the report of a recorded study. Default: the study that ran last."""
-    from harness.tracking.writer import StudyWriter
+    from harness.tracking.reader import StudyReader
+    from harness.tracking.store import Store
 
-    writer = StudyWriter(create=False)
-    record = writer.study(name)
+    store = Store(create=False)
+    record = StudyReader(store).study(name)
     written = write(record, folder)
     click.echo(f"report: {written}")
-    publish(writer, record, written)
+    publish(store, record, written)

@@ -36,17 +36,19 @@ def ui(port: int | None) -> int:
 
 @click.command()
 @click.argument("name", default=options.DEFAULT_STUDY, metavar="[STUDY]")
-@options.storage
 @click.option("--port", type=_PORT, help="The port. Default: 8080, or the next free one.")
-def dashboard(name: str, storage: str | None, port: int | None) -> int:
-    """Browse the trials of a study in Optuna's dashboard. Only this machine can connect."""
+def dashboard(name: str, port: int | None) -> int:
+    """Browse the trials of a study in Optuna's dashboard, read-only. Only this machine can connect."""
     from harness.search import dashboard as dashboard_module
-    from harness.search.optuna_study import default_journal
     from harness.tracking import ui as ui_module
+    from harness.tracking.reader import StudyReader
+    from harness.tracking.store import Store
 
     chosen = ui_module.free_port(_DASHBOARD_PORT) if port is None else ui_module.check_port(port)
-    with dashboard_module.served(storage, default_journal(console.OUT / name), chosen) as server:
-        console.err.print(f"Optuna: http://{ui_module.HOST}:{chosen}/\nstop it with Ctrl-C", markup=False)
+    reader = StudyReader(Store(create=False))
+    with dashboard_module.served(reader, reader.recorded(name), chosen) as server:
+        address = f"http://{ui_module.HOST}:{chosen}/{dashboard_module.PAGE}"
+        console.err.print(f"Optuna (read-only): {address}\nstop it with Ctrl-C", markup=False)
         with suppress(KeyboardInterrupt):
             server.serve_forever()
     return ExitStatus.OK

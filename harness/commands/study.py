@@ -17,8 +17,9 @@ from rich.table import Table
 from harness.commands import console, options, report
 from harness.data.digits import AUTO
 from harness.errors import ExitStatus, UsageError
-from harness.files import check_destinations, write_json
+from harness.files import check_destinations, masked, write_json
 from harness.signals import Stop
+from harness.text import plural
 from harness.tracking.tags import Tag
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from harness.study.config import StudyConfig
     from harness.tracking.owner import Owner
     from harness.tracking.reader import StudyReader
-    from harness.tracking.writer import StudyWriter
+    from harness.tracking.store import Store
     from harness.workers.dask import Cluster
     from harness.workers.dask_connection import Tls
     from harness.workers.local import Workers
@@ -49,7 +50,7 @@ def _config(name: str, trials: int | None, new_name: str | None) -> StudyConfig:
 @study.command("run")
 @options.study
 @options.workers
-@options.storage
+@options.no_storage
 @options.trials
 @options.new_name
 @click.option("--cluster", metavar="ADDRESS", help="Train on the Dask cluster whose scheduler has this address.")
@@ -65,7 +66,6 @@ def _config(name: str, trials: int | None, new_name: str | None) -> StudyConfig:
 def study_run(  # noqa: PLR0913, PLR0917 - an option each
     name: str,
     workers: int | None,
-    storage: str | None,
     trials: int | None,
     new_name: str | None,
     fresh: bool,
@@ -91,18 +91,20 @@ def study_run(  # noqa: PLR0913, PLR0917 - an option each
     me, folder = Owner.me(), console.OUT / config.name
     started_s = time.monotonic()
     with sole_owner(folder, me), _pool(config, workers, **cluster) as pool:
-        from harness.tracking.writer import StudyWriter
+        from harness.tracking.claim import archive
+        from harness.tracking.reader import StudyReader
+        from harness.tracking.store import Store
 
-        writer = StudyWriter()
+        store = Store(create=True)
         if fresh:
-            writer.archive(config.name, lambda key: _archive(folder, key))
+            archive(store, config.name, lambda key: _archive(folder, key))
             console.done.add("--fresh")
-        began_with = _as_it_began(writer, config.name, data)
+        began_with = _as_it_began(StudyReader(store), config.name, data)
         digits = console.load(began_with or data, began_with and "those of the study")
         pool.load(digits)
-        result = _trained(config, digits, writer, pool, me, storage, quiet=quiet)
+        result = _trained(config, digits, store, pool, me, quiet=quiet)
     _say(result, time.monotonic() - started_s)
-    written = _shown(writer, config.name, digits, folder)
+    written = _shown(store, config.name, digits, folder)
     console.say(f"report: {written}", json_to)
     if json_to is not None:
         write_json(json_to, {"study": config.name, **asdict(result), "report": str(written)})
@@ -112,30 +114,32 @@ def study_run(  # noqa: PLR0913, PLR0917 - an option each
 def _trained(
     config: StudyConfig,
     digits: Digits,
-    writer: StudyWriter,
+    store: Store,
     pool: Workers[TrainingResult] | Cluster,
     me: Owner,
-    storage: str | None,
     *,
     quiet: bool,
 ) -> StudyResult:
-    """Run the study's search.
+    """Train and record the trials of the study that are missing.
 
     Raises:
-        KeyboardInterrupt: or what else asked for an end, once the batches in training are recorded.
+        KeyboardInterrupt: Ctrl-C or SIGTERM requested a stop. The batches in training are recorded.
     """
     from harness.commands.progress import StudyProgress
-    from harness.search.optuna_study import OptunaStudy, default_journal, open_storage
-    from harness.search.run import Search
+    from harness.search.run import StudyRun
+    from harness.tracking.claim import Claim
 
     # The report's own packages are loaded while the workers train.
     Thread(target=import_module, args=("harness.reporting.report",), daemon=True).start()
-    journal = default_journal(console.OUT / config.name)
-    with StudyProgress(console.err, quiet=quiet) as progress, Stop() as stop:
-        search = Search(
-            config, digits, writer, lambda key: OptunaStudy(config, key, open_storage(storage, journal)), me, progress
-        )
-        result = search.run(pool, stop)
+    journal = console.OUT / config.name / "optuna.journal"
+    if journal.exists() and not quiet:
+        console.err.print(f"{journal} is not used any more: MLflow holds the trials", markup=False)
+    with (
+        StudyProgress(console.err, quiet=quiet) as progress,
+        Stop() as stop,
+        Claim(store, config, digits, me) as claim,
+    ):
+        result = StudyRun(claim, pool, progress, stop).run()
     if stop.asked is not None and result.before + result.trained + result.failed < result.total:
         console.err.print(f"{result.before + result.trained} of {result.total} trials are done")
         raise stop.asked
@@ -154,14 +158,15 @@ def _say(result: StudyResult, duration_s: float) -> None:
         console.err.print(f"nothing to train: all {result.before} trials are done{more}")
 
 
-def _shown(writer: StudyWriter, name: str, digits: Digits, folder: Path) -> Path:
-    """Write a study's report, while its models are made, and leave both in MLflow; return the report's path."""
+def _shown(store: Store, name: str, digits: Digits, folder: Path) -> Path:
+    """Write the report of a study while its models are created, upload both to MLflow, and return the report's path."""
     from harness.tracking.models import ModelRegistry
+    from harness.tracking.reader import StudyReader
 
-    record = writer.study(name)
-    with ModelRegistry(writer, record, digits).keeping() as lines:
+    record = StudyReader(store).study(name)
+    with ModelRegistry(store, record, digits).keeping() as lines:
         written = report.write(record, folder)
-        report.publish(writer, record, written)
+        report.publish(store, record, written)
     for line in lines:
         console.err.print(line, markup=False)
     return written
@@ -227,8 +232,9 @@ def study_list(json_to: str | None) -> None:
     """List the recorded studies with their status."""
     from harness.search import status
     from harness.tracking.reader import StudyReader
+    from harness.tracking.store import Store
 
-    found = status.statuses(StudyReader())
+    found = status.statuses(StudyReader(Store(create=False)))
     table = Table("study", "state", "trials", "failed", "images", "engine", "last run", box=None, pad_edge=False)
     for one in found:
         state = f"running ({one.owner})" if one.owner else one.state
@@ -246,8 +252,9 @@ def study_show(name: str, json_to: str | None) -> None:
     """Show the status of a recorded study, and its failures with their reasons."""
     from harness.search import status
     from harness.tracking.reader import StudyReader
+    from harness.tracking.store import Store
 
-    found = status.statuses(StudyReader(), name)
+    found = status.statuses(StudyReader(Store(create=False)), name)
     if not found:
         raise UsageError(f"no study called {name!r} was recorded", "harness study list shows the recorded studies.")
     for one in found:
@@ -268,7 +275,7 @@ def study_show(name: str, json_to: str | None) -> None:
 @study.command("check")
 @options.study
 @options.workers
-@options.storage
+@options.no_storage
 @options.trials
 @options.new_name
 @options.data
@@ -276,7 +283,6 @@ def study_show(name: str, json_to: str | None) -> None:
 def study_check(
     name: str,
     workers: int | None,
-    storage: str | None,
     trials: int | None,
     new_name: str | None,
     data: str,
@@ -284,22 +290,21 @@ def study_check(
 ) -> int:
     """Show what `study run` would do now and how long it would take. Nothing is trained."""
     from harness.search import status
-    from harness.search.optuna_study import default_journal
     from harness.tracking.location import database_path, tracking_uri
     from harness.tracking.reader import StudyReader
+    from harness.tracking.store import Store
     from harness.workers.local import default_count
 
     config = _config(name, trials, new_name)
     path = database_path(tracking_uri())
-    reader = StudyReader() if path is None or path.is_file() else None
+    reader = StudyReader(Store(create=False)) if path is None or path.is_file() else None
     began_with = None if reader is None else _as_it_began(reader, config.name, data)
     digits = console.load(began_with or data, began_with and "those of the study")
-    where = (storage, default_journal(console.OUT / config.name))
-    found = status.forecast(config, digits, reader, where, workers or default_count())
+    found = status.forecast(config, digits, reader, workers or default_count())
     for line in found.refused:
         console.say(f"would be refused: {line}", json_to)
-    for line in found.repaired:
-        console.say(f"would be repaired: {line}", json_to)
+    if found.resumed:
+        console.say(f"{plural(found.resumed, 'unfinished trial')} would be resumed", json_to)
     console.say(f"{config.name}: {found.done} of {found.total} trials are done", json_to)
     if found.trainings:
         console.say(f"to train: {found.trainings} trainings, {found.epochs} epochs in all", json_to)
@@ -310,3 +315,18 @@ def study_check(
     if json_to is not None:
         write_json(json_to, {"study": config.name, **asdict(found)})
     return ExitStatus.USAGE if found.refused else ExitStatus.OK
+
+
+@study.command("export")
+@click.argument("name")
+@click.option("--storage", required=True, metavar="URL", help="The URL of a database, or the path of a journal file.")
+@click.option("--new-name", metavar="NAME", help="The name of the copy. Default: the name of the study.")
+def study_export(name: str, storage: str, new_name: str | None) -> None:
+    """Copy a recorded study to an Optuna storage: a database or a journal file."""
+    from harness.search import export
+    from harness.tracking.reader import StudyReader
+    from harness.tracking.store import Store
+
+    reader = StudyReader(Store(create=False))
+    named, count = export.export(reader, reader.recorded(name), storage, new_name)
+    console.say(f"{plural(count, 'trial')} copied to {masked(storage)}, study {named}")

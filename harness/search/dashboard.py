@@ -1,10 +1,10 @@
-"""Serves Optuna's dashboard for a study, on this machine alone."""
+"""Serves Optuna's dashboard for a recorded study, on this machine and read-only."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from socketserver import ThreadingMixIn
 from typing import Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
@@ -12,7 +12,40 @@ from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 import optuna_dashboard  # type: ignore[import-untyped] # it ships no types
 
 from harness.search import optuna_study
+from harness.tracking.reader import RunRecord, StudyReader
+from harness.tracking.tags import Tag
 from harness.tracking.ui import HOST
+
+# The address of the study in the dashboard, whose storage holds no other.
+PAGE = "dashboard/studies/0"
+
+_PAGES = "/dashboard"
+_READ_ONLY = b'{"reason": "This dashboard is read-only. MLflow holds the study."}'
+
+
+class _Application:
+    """The dashboard's application. It rebuilds the study when a page is loaded and the records have changed."""
+
+    def __init__(self, reader: StudyReader, parent: RunRecord) -> None:
+        self._reader, self._parent = reader, parent
+        self._lock = threading.Lock()
+        self._state, self._application = self._built()
+
+    def _built(self) -> tuple[str, Callable[..., Iterable[bytes]]]:
+        state = self._reader.last_change(self._parent.tags[Tag.STUDY_KEY])
+        study = optuna_study.of_record(self._reader, self._parent)
+        return state, optuna_dashboard.wsgi(study._storage)  # noqa: SLF001 - the dashboard takes the storage
+
+    def __call__(self, environment: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        """Answer a request."""
+        if environment["REQUEST_METHOD"] not in {"GET", "HEAD"}:
+            start_response("403 Forbidden", [("Content-Type", "application/json")])
+            return [_READ_ONLY]
+        if environment["PATH_INFO"].startswith(_PAGES):
+            with self._lock:
+                if self._reader.last_change(self._parent.tags[Tag.STUDY_KEY]) != self._state:
+                    self._state, self._application = self._built()
+        return self._application(environment, start_response)
 
 
 class _Server(ThreadingMixIn, WSGIServer):
@@ -21,24 +54,21 @@ class _Server(ThreadingMixIn, WSGIServer):
 
 class _Quiet(WSGIRequestHandler):
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002, ANN401 - the library's own signature
-        """Say nothing of a request."""
+        """Log nothing."""
 
 
 @contextmanager
-def served(url: str | None, journal: Path, port: int) -> Iterator[WSGIServer]:
-    """A server of the dashboard that has its port, so that it answers as soon as it serves.
-
-    A journal is looked at and cannot be changed; in a database the dashboard can change what its user asks it to.
+def served(reader: StudyReader, parent: RunRecord, port: int) -> Iterator[WSGIServer]:
+    """A server of the dashboard that already has its port, so that it answers as soon as it serves.
 
     Args:
-        url: of Optuna's storage; None for the journal.
-        journal: of the study.
-        port: of the loopback address.
+        reader: Reader of the tracking store.
+        parent: Parent run of the study.
+        port: Port of the loopback address.
 
     Raises:
-        UsageError: there is nothing to show.
-        StoppedError: the storage cannot be read.
+        StoppedError: The store cannot be read.
     """
-    application = optuna_dashboard.wsgi(optuna_study.to_look_at(url, journal))
+    application = _Application(reader, parent)
     with make_server(HOST, port, application, server_class=_Server, handler_class=_Quiet) as server:
         yield server

@@ -22,8 +22,8 @@ class Progress(Protocol):
     def begin(self, done: int, total: int) -> None:
         """The study starts with this number of its trials done."""
 
-    def adopted(self) -> None:
-        """A trial was found recorded whole and needs no training."""
+    def repeated(self) -> None:
+        """A trial repeats a complete trial and needs no training."""
 
     def trial(self, variants: Sequence[Variant], results: Sequence[TrainingResult] | None) -> None:
         """A trial ended; without results, it failed."""

@@ -6,19 +6,18 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 from statistics import median
 
 from harness.data.digits import Digits
 from harness.engines.training import by_training
 from harness.network.variant import N_IMAGES, Variant
-from harness.search import optuna_study
-from harness.search.resume import plan_resume, recorded
+from harness.search import records
+from harness.search.records import TrialState
 from harness.study import signature
-from harness.study.config import Sampled, StudyConfig
+from harness.study.config import StudyConfig
+from harness.tracking.claim import changes
 from harness.tracking.reader import RunRecord, StudyReader
 from harness.tracking.tags import Role, Tag
-from harness.tracking.writer import changes
 
 # Where nothing was recorded to tell by: seconds an optimizer step, as the README's table has them.
 _README = "the README's machine"
@@ -96,7 +95,7 @@ class Forecast:
 
     Attributes:
         refused: why it would be refused, in words; empty where it would not.
-        repaired: what it would put right first, a line a kind.
+        resumed: Number of unfinished trials that it would resume.
         done: trials that are done.
         total: trials that it has when it is complete.
         trainings: that it would train.
@@ -106,7 +105,7 @@ class Forecast:
     """
 
     refused: list[str]
-    repaired: list[str]
+    resumed: int
     done: int
     total: int
     trainings: int
@@ -115,9 +114,7 @@ class Forecast:
     estimated_from: str
 
 
-def forecast(
-    config: StudyConfig, digits: Digits, reader: StudyReader | None, storage: tuple[str | None, Path], workers: int
-) -> Forecast:
+def forecast(config: StudyConfig, digits: Digits, reader: StudyReader | None, workers: int) -> Forecast:
     """Find out what a run of the study would do now, and about how long it would take.
 
     Args:
@@ -130,22 +127,24 @@ def forecast(
     parent = None if reader is None else reader.newest_study(config.name)
     if reader is None or parent is None:
         left = _new_trainings(config, set(), config.n_trials)
-        return _forecast(config, [], [], 0, left, _step_s(reader, config.engine), workers)
+        return _forecast(config, [], 0, 0, left, _step_s(reader, config.engine), workers)
     refused = changes(parent, signature.of(config, digits))
     if parent.owner is not None:
         refused.append(f"it is running: {parent.owner}")
     key = parent.tags[Tag.STUDY_KEY]
-    known = recorded(reader, config, key)
-    found = plan_resume(config, optuna_study.look(config, key, *storage), known)
-    whole = [unknown for unknown in found.unknown if all(variant in known for variant in unknown.variants)]
-    done = len(found.done) + len(found.tell) + len(whole)
-    left = _new_trainings(config, set(known), config.n_trials - done)
-    return _forecast(config, refused, found.lines(), done, left, _step_s(reader, config.engine), workers)
+    varied, goals, is_grid = config.space.parameters(), config.objectives, config.design.seeds is None
+    found = records.read(reader, key, varied=varied, objectives=goals, is_grid=is_grid)
+    states = Counter(trial.state for trial in found.trials)
+    points = [config.variant(point).key for point in config.points()]
+    done = sum(point in found.trainings for point in points) if is_grid else states[TrialState.COMPLETE]
+    left = _new_trainings(config, set(found.trainings), config.n_trials - done)
+    resumed = min(states[TrialState.UNFINISHED], config.n_trials - done)
+    return _forecast(config, refused, max(0, resumed), done, left, _step_s(reader, config.engine), workers)
 
 
 def _new_trainings(config: StudyConfig, known: set[str], n_trials: int) -> list[Variant]:
     """The longest variant of each training that is missing; of a sampled design, as many as its largest are."""
-    if isinstance(config.design, Sampled):
+    if config.design.seeds:
         largest = config.variant(config.corners()[-1])
         return [largest] * (max(0, n_trials) * len(config.design.seeds))
     variants = [variant for point in config.points() if (variant := config.variant(point)).key not in known]
@@ -155,7 +154,7 @@ def _new_trainings(config: StudyConfig, known: set[str], n_trials: int) -> list[
 def _forecast(
     config: StudyConfig,
     refused: list[str],
-    repaired: list[str],
+    resumed: int,
     done: int,
     left: Sequence[Variant],
     step: tuple[float, str],
@@ -165,7 +164,7 @@ def _forecast(
     epochs = sum(variant.epochs for variant in left)
     step_s, estimated_from = step
     return Forecast(
-        refused, repaired, done, config.n_trials, len(left), epochs, steps * step_s / workers, estimated_from
+        refused, resumed, done, config.n_trials, len(left), epochs, steps * step_s / workers, estimated_from
     )
 
 

@@ -21,10 +21,9 @@ from numpy.typing import NDArray
 from harness.data.digits import Digits
 from harness.tracking import model_selection
 from harness.tracking.location import EXPERIMENT
-from harness.tracking.reader import RunRecord, StudyRecord
-from harness.tracking.store import failures
+from harness.tracking.reader import RunRecord, StudyReader, StudyRecord
+from harness.tracking.store import Store, failures
 from harness.tracking.tags import Tag
-from harness.tracking.writer import StudyWriter
 
 MODEL = EXPERIMENT
 BASELINE, BEST = "baseline", "best"
@@ -57,14 +56,14 @@ class ModelRegistry:
     """Registers the models of a study.
 
     Args:
-        writer: Writer of the tracking store that holds the study.
+        store: Tracking store that holds the study.
         record: Study whose models are registered.
         digits: Images of the study.
     """
 
-    def __init__(self, writer: StudyWriter, record: StudyRecord, digits: Digits) -> None:
-        self._writer, self._record, self._digits = writer, record, digits
-        self._client: Any = writer.client
+    def __init__(self, store: Store, record: StudyRecord, digits: Digits) -> None:
+        self._reader, self._record, self._digits = StudyReader(store), record, digits
+        self._client: Any = store.client
 
     @contextmanager
     def keeping(self) -> Iterator[list[str]]:
@@ -109,7 +108,7 @@ class ModelRegistry:
                 found[run.run_id].aliases.append(alias)
             elif version := self._version(run):
                 found[run.run_id] = _Kept(run, [alias], version, ())
-            elif weights := self._writer.weights(run.run_id):
+            elif weights := self._reader.weights(run.run_id):
                 found[run.run_id] = _Kept(run, [alias], "", weights)
             else:
                 lines.append(f"no model {alias}: the run {run.name} was recorded without weights (engine {engine})")

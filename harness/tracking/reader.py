@@ -127,19 +127,14 @@ class StudyReader:
     """Reads the runs of studies.
 
     Args:
-        create: Whether to create the database and the experiment if they do not exist.
-
-    Attributes:
-        client: MLflow's client. Its methods retry while the store is unavailable.
+        store: Tracking store.
 
     Raises:
         StoppedError: The store cannot be reached or read. Every method may raise this error.
-        UsageError: The database or the experiment does not exist, and `create` is false.
     """
 
-    def __init__(self, *, create: bool = False) -> None:
-        self._store = Store(create=create)
-        self.client = self._store.client
+    def __init__(self, store: Store) -> None:
+        self._store = store
 
     def studies(self, name: str | None = None) -> list[RunRecord]:
         """The parent runs of the studies with this name, or of all studies, oldest first.
@@ -169,6 +164,26 @@ class StudyReader:
             condition = f"tags.`{Tag.STUDY_KEY}` = '{key}' and tags.`{Tag.ROLE}` = '{role}'"
             yield from (_record(run) for run in self._store.search(condition))
 
+    def recorded(self, name: str | None = None) -> RunRecord:
+        """The parent run of the study with this name, or of the study that ran last.
+
+        Raises:
+            UsageError: No such study was recorded.
+        """
+        parent = self.newest_study(name)
+        if parent is None:
+            what = "no study was recorded" if name is None else f"no study called {name!r} was recorded"
+            raise UsageError(f"{what} in {masked(tracking_uri())}", RUN_ONE)
+        return parent
+
+    def last_change(self, key: str) -> str:
+        """The state of a study's records: it differs after a run was added or ended."""
+        with failures():
+            condition = f"tags.`{Tag.STUDY_KEY}` = '{key}'"
+            orders = ("attributes.start_time DESC", "attributes.end_time DESC")
+            newest = [next(self._store.search(condition, [order], page=1)) for order in orders]
+            return " ".join(f"{run.info.run_id} {run.info.end_time}" for run in newest)
+
     def study(self, name: str | None = None) -> StudyRecord:
         """The study with this name, or the study that ran last, with its trainings.
 
@@ -178,11 +193,7 @@ class StudyReader:
         Raises:
             UsageError: No such study was recorded.
         """
-        parent = self.newest_study(name)
-        if parent is None:
-            what = f"no study called {name!r} was recorded" if name else "no study was recorded"
-            raise UsageError(f"{what} in {masked(tracking_uri())}", RUN_ONE)
-        return self._whole(parent)
+        return self._whole(self.recorded(name))
 
     def named_or_run(self, name: str) -> StudyRecord:
         """The study with this name, or the study whose parent run has this id, with its trainings.

@@ -146,15 +146,15 @@ class Store:
         with FileLock(f"{self.path}.lock"):
             yield
 
-    def search(self, condition: str, order_by: list[str] | None = None) -> Iterator[MlflowRun]:
+    def search(self, condition: str, order_by: list[str] | None = None, page: int = _PAGE) -> Iterator[MlflowRun]:
         """The runs of the experiment that match a condition, fetched page by page."""
         token: str | None = None
         while True:
-            page = self.client.search_runs(
-                [self.experiment_id], condition, max_results=_PAGE, order_by=order_by, page_token=token
+            found = self.client.search_runs(
+                [self.experiment_id], condition, max_results=page, order_by=order_by, page_token=token
             )
-            yield from page
-            token = page.token
+            yield from found
+            token = found.token
             if not token:
                 return
 

@@ -30,6 +30,9 @@ class Tag:
     # Tags of trials and trainings.
     TRIAL = "harness.trial"
     VARIANT = "harness.variant"
+    POINT = "harness.point"  # JSON: the values of the parameters that vary, of a trial of a sampled design
+    SEEDS = "harness.seeds"  # JSON: the seeds of such a trial
+    SAME_AS = "harness.same_as"  # the number of the trial with the same point, which such a trial repeats
     FAILURE = "harness.failure"
     DIVERGED = "harness.diverged"
 

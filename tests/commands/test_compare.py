@@ -10,6 +10,7 @@ import pytest
 from harness.commands.compare import compare
 from harness.errors import StoppedError, UsageError
 from harness.tracking.reader import StudyReader
+from harness.tracking.store import Store
 from tests.shared import Shared
 from tests.support import Harness
 from tests.torture import NAME, Doomed
@@ -43,7 +44,7 @@ def test_a_study_and_itself_do_not_differ_by_name_by_run_or_by_file(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert (folder / "mlflow.db").is_file()
-    run_id = StudyReader().study(NAME).parent.run_id
+    run_id = StudyReader(Store(create=False)).study(NAME).parent.run_id
     for other in (NAME, run_id, f"out/{NAME}/runs.csv"):
         assert typed(NAME, other) == 0
         told = capsys.readouterr().out
@@ -54,7 +55,7 @@ def test_a_study_and_itself_do_not_differ_by_name_by_run_or_by_file(
 
 @pytest.mark.usefixtures("folder")
 def test_a_study_that_was_put_aside_is_compared_by_its_run(capsys: pytest.CaptureFixture[str]) -> None:
-    before, now = (run.run_id for run in StudyReader().studies(NAME))
+    before, now = (run.run_id for run in StudyReader(Store(create=False)).studies(NAME))
     assert typed(before, NAME) == 0
     told = capsys.readouterr().out
     assert f"A: study {NAME} (run {before[:8]})" in told

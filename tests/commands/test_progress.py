@@ -17,7 +17,7 @@ def told(*, quiet: bool, terminal: bool) -> str:
     console = Console(file=stream, force_terminal=terminal, width=100)
     with StudyProgress(console, quiet=quiet) as progress:
         progress.begin(2, 4)
-        progress.adopted()
+        progress.repeated()
         progress.trial([Variant(epochs=5)], None)
     return stream.getvalue()
 

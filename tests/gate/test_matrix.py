@@ -12,7 +12,7 @@ from junitparser import Error, Failure, JUnitXml
 
 from harness.gate import reference
 from harness.gate.reference import Reference
-from harness.tracking.reader import StudyReader
+from harness.tracking.store import Store
 from tests.support import ROOT, Harness
 
 FOLDER = Path("out", "gate")
@@ -245,7 +245,7 @@ def test_a_gate_is_recorded_in_mlflow(
     done = harness("gate", "run", "--quiet", "--engine", "late", *ONE, *chosen)
     assert done.returncode == 1
     monkeypatch.chdir(tmp_path)
-    client = StudyReader().client
+    client = Store(create=False).client
     [run] = client.search_runs([client.get_experiment_by_name("zero-errors").experiment_id])
     assert run.info.status == "FINISHED"
     assert run.data.tags["harness.verdict"] == "FAIL"

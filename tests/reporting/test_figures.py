@@ -1,4 +1,4 @@
-"""What the figures of a report draw, read out of them and compared with MLflow's tables and Optuna's own journal."""
+"""The data of a report's figures, compared with MLflow's tables and the rebuilt Optuna study."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from matplotlib.collections import LineCollection, PathCollection, PolyCollectio
 from matplotlib.figure import Figure
 from optuna.distributions import BaseDistribution, FloatDistribution, IntDistribution
 from optuna.importance import FanovaImportanceEvaluator, get_param_importances
-from optuna.storages import JournalStorage
-from optuna.storages.journal import JournalFileBackend
 from statsmodels.duration.survfunc import SurvfuncRight
 
 from harness.data.digits import Digits
 from harness.reporting import report
 from harness.reporting.figure_files import Picture
+from harness.search import optuna_study
 from harness.tracking.reader import StudyReader
+from harness.tracking.store import Store
 from tests.reporting.rows import EPOCHS, RATES, SEEDS, Row, longest
 
 Figures = dict[str, Figure]
@@ -50,7 +50,7 @@ def figures(folder: Path, name: str) -> Figures:
 
     with pytest.MonkeyPatch.context() as patch, within(folder):
         patch.setattr(report, "picture", kept)
-        report.write(StudyReader().study(name), folder / "again")
+        report.write(StudyReader(Store(create=False)).study(name), folder / "again")
     return found
 
 
@@ -66,11 +66,10 @@ def drawn_search(searched: Path) -> Figures:
 
 @pytest.fixture(scope="module")
 def asked(searched: Path) -> optuna.Study:
-    """The search as Optuna's journal has it."""
-    [journal] = searched.glob("out/found/*.journal")
-    storage = JournalStorage(JournalFileBackend(str(journal)))
-    [name] = optuna.get_all_study_names(storage)
-    return optuna.load_study(study_name=name, storage=storage)
+    """The search as Optuna would continue it."""
+    with within(searched):
+        reader = StudyReader(Store(create=False))
+        return optuna_study.of_record(reader, reader.recorded("found"))
 
 
 def points(axes: Axes) -> list[tuple[float, float]]:

@@ -1,4 +1,4 @@
-"""Studies as a user runs them: the command, real workers, a real journal and a real database."""
+"""Studies as a user runs them: the command, real workers and a real database."""
 
 from __future__ import annotations
 
@@ -15,13 +15,14 @@ from pathlib import Path
 import optuna
 import pandas as pd
 import pytest
-from optuna.storages.journal import JournalFileBackend
 
 from harness.data.digits import Digits
 from harness.network.variant import Variant
+from harness.search import optuna_study
 from harness.tracking.lock import sole_owner
 from harness.tracking.owner import Owner
 from harness.tracking.reader import RunRecord, StudyReader, StudyRecord
+from harness.tracking.store import Store
 from tests import warm
 from tests.change import draw_nothing
 from tests.shared import Shared
@@ -40,14 +41,11 @@ def write_study(folder: Path, text: str = SMALL_STUDY, name: str = "small") -> P
 
 def recorded(folder: Path, name: str = "small") -> StudyRecord:
     """The newest study of this name in a folder's database, with every history."""
-    before = Path.cwd()
-    os.chdir(folder)
-    try:
-        reader = StudyReader()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        reader = StudyReader(Store(create=False))
         study = reader.study(name)
         return replace(study, trainings=tuple(reader.with_histories(run) for run in study.trainings))
-    finally:
-        os.chdir(before)
 
 
 def numbers(run: RunRecord) -> tuple[object, ...]:
@@ -57,10 +55,11 @@ def numbers(run: RunRecord) -> tuple[object, ...]:
 
 
 def optuna_trials(folder: Path, name: str = "small") -> list[optuna.trial.FrozenTrial]:
-    journal = JournalFileBackend(str(folder / "out" / name / "optuna.journal"))
-    storage = optuna.storages.JournalStorage(journal)
-    [summary] = optuna.get_all_study_summaries(storage)
-    return optuna.load_study(study_name=summary.study_name, storage=storage).trials
+    """The trials of the study that Optuna would continue with."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        reader = StudyReader(Store(create=False))
+        return optuna_study.of_record(reader, reader.recorded(name)).trials
 
 
 @pytest.fixture(scope="session")
@@ -150,7 +149,6 @@ def test_optuna_knows_what_mlflow_knows(whole: Path) -> None:
         assert {name: str(value) for name, value in trial.params.items()} == {
             name: run.params[name] for name in trial.params
         }
-        assert trial.user_attrs["variants"] == run.tags["harness.variant"]
 
 
 def test_the_dataset_is_an_input_with_its_hashes(whole: Path) -> None:
@@ -234,15 +232,22 @@ def without_names_and_times(folder: Path) -> list[str]:
     return [*(line for line in text.splitlines() if "UTC" not in line and "- duration: " not in line), table.to_csv()]
 
 
-@pytest.mark.parametrize("lost", ["out", "mlflow.db"])
-def test_a_study_whose_one_store_is_lost_is_mended_from_the_other(copied: Path, harness: Harness, lost: str) -> None:
+def test_a_study_needs_nothing_but_mlflow_to_resume(copied: Path, harness: Harness) -> None:
     before = [numbers(run) for run in recorded(copied).trainings]
-    subprocess.run(["rm", "-r", str(copied / lost)], check=True)
+    shutil.rmtree(copied / "out")
     again = harness("study", "run", "small.toml", "--workers", "1", *DATA)
     assert again.returncode == 0, again.stderr
-    # Lost trials are trained anew; lost trial numbers are told again from the runs.
-    assert ("nothing to train" in again.stderr) == (lost == "out")
-    assert sorted(map(str, map(numbers, recorded(copied).trainings))) == sorted(map(str, before))
+    assert "nothing to train" in again.stderr
+    assert [numbers(run) for run in recorded(copied).trainings] == before
+
+
+def test_the_journal_of_an_earlier_version_is_named_and_left_alone(copied: Path, harness: Harness) -> None:
+    journal = copied / "out" / "small" / "optuna.journal"
+    journal.write_text("anything")
+    again = harness("study", "run", "small.toml", "--workers", "1", *DATA)
+    assert again.returncode == 0, again.stderr
+    assert "optuna.journal is not used any more: MLflow holds the trials" in again.stderr
+    assert journal.read_text() == "anything"
 
 
 @pytest.mark.slow
@@ -378,13 +383,13 @@ def test_a_search_has_its_seeds_as_child_runs_of_its_trials(tmp_path: Path, harn
     assert "no finished run of the baseline" in (tmp_path / "out" / "find" / "report.md").read_text()
 
 
-@pytest.mark.usefixtures("standin")
-def test_optuna_may_keep_its_trials_in_a_database(tmp_path: Path, harness: Harness) -> None:
+@pytest.mark.parametrize("command", ["run", "check"])
+def test_a_storage_of_optuna_is_refused_with_the_new_command(tmp_path: Path, harness: Harness, command: str) -> None:
     write_study(tmp_path, MADE_UP_STUDY)
-    done = harness("study", "run", "small.toml", "--storage", "sqlite:///trials.db", "--workers", "1", *DATA)
-    assert done.returncode == 0, done.stderr
-    [summary] = optuna.get_all_study_summaries(f"sqlite:///{tmp_path}/trials.db")
-    assert summary.n_trials == 8
+    refused = harness("study", command, "small.toml", "--storage", "sqlite:///trials.db", *DATA)
+    assert refused.returncode == 2
+    assert "harness study export STUDY --storage sqlite:///trials.db" in refused.stderr
+    assert not (tmp_path / "mlflow.db").exists()
 
 
 @pytest.mark.usefixtures("copied")
@@ -396,25 +401,13 @@ def test_a_study_goes_on_with_the_images_that_it_began_with(harness: Harness, la
     assert "nothing to train" in again.stderr
 
 
-@pytest.mark.parametrize(
-    ("make", "arguments", "message"),
-    [
-        ("mlflow.db", (), "tracking store"),
-        ("out/small/optuna.journal", (), "Optuna's storage"),
-        (None, ("--storage", "nonsense://x"), "cannot be opened"),
-    ],
-)
-def test_a_store_that_is_no_store_is_one_error(
-    tmp_path: Path, harness: Harness, make: str | None, arguments: tuple[str, ...], message: str
-) -> None:
+def test_a_store_that_is_no_store_is_one_error(tmp_path: Path, harness: Harness) -> None:
     write_study(tmp_path)
-    if make:
-        (tmp_path / make).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / make).write_text("This is not a store of any kind, and long enough to look like none.\n" * 50)
-        content = (tmp_path / make).read_bytes()
-    refused = harness("study", "run", "small.toml", *arguments, *DATA)
+    database = tmp_path / "mlflow.db"
+    database.write_text("This is not a store of any kind, and long enough to look like none.\n" * 50)
+    content = database.read_bytes()
+    refused = harness("study", "run", "small.toml", *DATA)
     assert refused.returncode == 5
-    assert message in refused.stderr
+    assert "tracking store" in refused.stderr
     assert "Traceback" not in refused.stderr
-    if make:
-        assert (tmp_path / make).read_bytes() == content
+    assert database.read_bytes() == content

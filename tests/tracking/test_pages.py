@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import requests
 from mlflow.entities import Metric
 from mlflow.tracking import MlflowClient
 from playwright.sync_api import Browser, Page, expect
@@ -255,16 +256,21 @@ def test_a_study_that_is_run_again_registers_nothing_twice(folder: Path) -> None
     assert len(client.search_model_versions("name = 'zero-errors'")) == 2
 
 
-def test_the_dashboard_shows_the_study_and_leaves_its_journal_as_it_is(folder: Path, browser: Browser) -> None:
-    journal = folder / "out" / "small" / "optuna.journal"
-    before = journal.read_bytes(), sorted(journal.parent.iterdir())
+def test_the_dashboard_shows_the_study_and_changes_nothing(folder: Path, browser: Browser) -> None:
+    def content() -> list[tuple[str, bytes]]:
+        return [(path.name, path.read_bytes()) for path in sorted(folder.glob("mlflow.db*"))]
+
+    before = content()
     watched = watch(browser)
     with told_address(folder, "dashboard", "small", "--port", str(ui.free_port(8200))) as address:
-        opened(watched, address, lambda page: page.get_by_text(re.compile("small-")).first)
-        watched.page.get_by_text(re.compile("small-")).first.click()
-        importance = watched.page.get_by_role("heading", name="Hyperparameter Importance")
-        expect(importance).to_be_visible(timeout=_PATIENCE_MS)
+        assert address.endswith("/dashboard/studies/0")
+        opened(watched, address, lambda page: page.get_by_role("heading", name="Hyperparameter Importance"))
+        expect(watched.page.get_by_text("small").first).to_be_visible()
+        expect(watched.page.get_by_text("errors").first).to_be_visible(timeout=_PATIENCE_MS)  # the axis of the history
         watched.screenshot("dashboard")
-    assert [url for url in watched.requests if not url.startswith((address, "data:", "blob:"))] == []
+        root = address.partition("dashboard")[0]
+        refused = requests.put(f"{root}api/studies/0/note", json={"body": "mine", "version": 1}, timeout=60)
+        assert (refused.status_code, "read-only" in refused.json()["reason"]) == (403, True)
+    assert [url for url in watched.requests if not url.startswith((root, "data:", "blob:"))] == []
     assert watched.complaints == []
-    assert (journal.read_bytes(), sorted(journal.parent.iterdir())) == before
+    assert content() == before

@@ -13,7 +13,7 @@ import pytest
 from harness.errors import StoppedError, UsageError
 from harness.tracking import location, store
 from harness.tracking.reader import StudyReader
-from harness.tracking.writer import StudyWriter
+from harness.tracking.store import Store
 from tests.support import wait_until
 
 
@@ -26,16 +26,16 @@ def test_tracking_goes_where_mlflow_is_told(monkeypatch: pytest.MonkeyPatch) -> 
 def test_a_reader_makes_no_database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UsageError, match="nothing was recorded yet"):
-        StudyReader()
+        Store(create=False)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_an_empty_database_has_no_study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    writer = StudyWriter()
-    assert writer.newest_study() is None
+    reader = StudyReader(Store(create=True))
+    assert reader.newest_study() is None
     with pytest.raises(UsageError, match="no study called 'variants' was recorded"):
-        writer.study("variants")
+        reader.study("variants")
 
 
 def test_a_file_that_is_no_database_is_one_error_and_stays_as_it_is(
@@ -45,7 +45,7 @@ def test_a_file_that_is_no_database_is_one_error_and_stays_as_it_is(
     path = tmp_path / location.DATABASE
     path.write_text("notes, not a database\n" * 100)
     with pytest.raises(StoppedError, match="file is not a database"):
-        StudyWriter()
+        Store(create=True)
     assert path.read_text() == "notes, not a database\n" * 100
 
 
@@ -57,14 +57,14 @@ def test_a_database_that_another_holds_is_one_error(tmp_path: Path, monkeypatch:
         holder.execute("create table held (x)")
         holder.execute("begin exclusive")
         with pytest.raises(StoppedError, match="database is locked"):
-            StudyWriter()
+            Store(create=True)
     finally:
         holder.close()
 
 
 def test_a_database_of_another_age_is_one_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    StudyWriter()
+    Store(create=True)
     # A store that this process has open already is not looked at again: a copy is another one.
     copy = tmp_path / "copy"
     copy.mkdir()
@@ -75,7 +75,7 @@ def test_a_database_of_another_age_is_one_error(tmp_path: Path, monkeypatch: pyt
     new.close()
     monkeypatch.chdir(copy)
     with pytest.raises(StoppedError, match="schema"):
-        StudyWriter()
+        Store(create=True)
 
 
 @pytest.mark.slow
@@ -83,12 +83,12 @@ def test_a_database_of_another_age_is_one_error(tmp_path: Path, monkeypatch: pyt
 def test_a_database_that_was_half_made_is_made_anew(
     wait_s: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    code = "from harness.tracking.writer import StudyWriter; StudyWriter()"
+    code = "from harness.tracking.store import Store; Store(create=True)"
     started = subprocess.Popen([sys.executable, "-c", code], cwd=tmp_path)
     wait_until((tmp_path / "mlflow.db.making").exists)
     time.sleep(wait_s)
     started.kill()
     started.wait()
     monkeypatch.chdir(tmp_path)
-    assert StudyWriter().newest_study() is None
+    assert StudyReader(Store(create=True)).newest_study() is None
     assert not (tmp_path / "mlflow.db.making").exists()

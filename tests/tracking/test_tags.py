@@ -9,7 +9,7 @@ RECORDED = {
     *("harness.cpu", "harness.versions", "harness.commit", "harness.dirty", "harness.trial", "harness.variant"),
     *("harness.failure", "harness.diverged", "harness.description", "harness.meaning", "harness.trials"),
     *("harness.trials_done", "harness.times_run", "harness.last_run_ms", "harness.runner", "harness.heartbeat_s"),
-    *("harness.asking.", "harness.archived", "harness.verdict"),
+    *("harness.asking.", "harness.archived", "harness.verdict", "harness.point", "harness.seeds", "harness.same_as"),
     *("mlflow.runName", "mlflow.note.content", "mlflow.parentRunId"),
 }
 

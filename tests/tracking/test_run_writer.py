@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from harness.tracking.reader import StudyReader
+from harness.tracking.store import Store
 from tests.support import SMALL_STUDY, Harness
 
 
@@ -22,7 +23,7 @@ def test_runs_and_artifacts_go_to_a_server_that_is_named(
     assert not (tmp_path / "mlflow.db").exists()
     assert not (tmp_path / "mlartifacts").exists()
     monkeypatch.setenv("MLFLOW_TRACKING_URI", tracking_server)
-    reader = StudyReader()
+    reader = StudyReader(Store(create=False))
     study = reader.study("small")
     assert len(study.trainings) == 8
     for run in study.trainings:

@@ -1,0 +1,146 @@
+"""Reads the trials of a study from its runs in MLflow."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import Enum
+
+from harness.network.variant import BASELINE
+from harness.study.config import Point
+from harness.tracking.reader import RunRecord, StudyReader
+from harness.tracking.tags import Role, Tag
+
+
+class TrialState(Enum):
+    """The state of a recorded trial."""
+
+    COMPLETE = "complete"
+    UNFINISHED = "unfinished"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True)
+class RecordedTraining:
+    """A finished training run.
+
+    Attributes:
+        run_id: Id of the run.
+        trial: Number of the trial.
+        errors: Error count after the last epoch.
+        epochs: Number of epochs.
+    """
+
+    run_id: str
+    trial: int
+    errors: float
+    epochs: int
+
+
+@dataclass(frozen=True)
+class RecordedTrial:
+    """A recorded trial.
+
+    Attributes:
+        number: Number of the trial, from 0.
+        state: State of the trial.
+        point: Values of the parameters that vary.
+        seeds: Seeds of its trainings; empty for a trial of a grid, and if an earlier version did not record them.
+        run_id: Id of the trial's own run; empty for a trial of a grid.
+        values: Values of the objectives; empty unless the trial is complete.
+    """
+
+    number: int
+    state: TrialState
+    point: Point
+    seeds: tuple[int, ...] = ()
+    run_id: str = ""
+    values: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True)
+class StudyTrials:
+    """The trials of a study.
+
+    Attributes:
+        trials: Trials, in the order of their numbers.
+        trainings: Finished trainings by the keys of their variants; the first if a variant was recorded twice.
+        next_number: The number of the next trial: the largest recorded number plus one.
+    """
+
+    trials: list[RecordedTrial]
+    trainings: dict[str, RecordedTraining]
+    next_number: int
+
+
+def read(
+    reader: StudyReader, key: str, *, varied: Iterable[str], objectives: Iterable[str], is_grid: bool
+) -> StudyTrials:
+    """Read the trials of a study.
+
+    Args:
+        reader: Reader of the tracking store.
+        key: Key of the study.
+        varied: Names of the parameters that vary.
+        objectives: Names of the objectives.
+        is_grid: Whether each training is a trial. A trial of a sampled design has a run of its own.
+
+    Raises:
+        StoppedError: The store cannot be read.
+    """
+    names, goals = tuple(varied), tuple(objectives)
+    trainings = list(reader.runs(key, Role.TRAINING))
+    own = [] if is_grid else list(reader.runs(key, Role.TRIAL))
+    finished: dict[str, RecordedTraining] = {}
+    for run in trainings:
+        if _is_finished(run):
+            errors, epochs = run.metrics["final_errors"], int(run.params["epochs"])
+            finished.setdefault(run.tags[Tag.VARIANT], RecordedTraining(run.run_id, _number(run), errors, epochs))
+    found: dict[int, RecordedTrial] = {}
+    for run in [*trainings, *own]:  # a trial's own run replaces its trainings
+        trial = _of_training(run, names, goals, is_grid=is_grid) if run in trainings else _of_own_run(run, names, goals)
+        known = found.get(trial.number)
+        if known is None or known.state is not TrialState.COMPLETE:
+            found[trial.number] = trial
+    return StudyTrials([found[number] for number in sorted(found)], finished, max(found, default=-1) + 1)
+
+
+def _is_finished(run: RunRecord) -> bool:
+    return run.status == "FINISHED" and "final_errors" in run.metrics
+
+
+def _of_training(run: RunRecord, names: Iterable[str], goals: Iterable[str], *, is_grid: bool) -> RecordedTrial:
+    """The trial of a training run.
+
+    A trial of a grid whose training is not recorded completely counts as failed. A trial of a sampled design without a
+    run of its own is unfinished.
+    """
+    number, point = _number(run), _point(run, names)
+    if is_grid and _is_finished(run):
+        measured = {"errors": run.metrics["final_errors"], "epochs": float(run.params["epochs"])}
+        return RecordedTrial(number, TrialState.COMPLETE, point, values=tuple(measured[goal] for goal in goals))
+    return RecordedTrial(number, TrialState.FAILED if is_grid else TrialState.UNFINISHED, point)
+
+
+def _of_own_run(run: RunRecord, names: Iterable[str], goals: Iterable[str]) -> RecordedTrial:
+    """The trial of a sampled design, from its own run."""
+    number, point = _number(run), _point(run, names)
+    seeds = tuple(json.loads(run.tags.get(Tag.SEEDS, "[]")))
+    values = tuple(run.metrics.get(f"mean_{goal}") for goal in goals)
+    known = tuple(value for value in values if value is not None)
+    if run.status == "FINISHED" and len(known) == len(values):
+        return RecordedTrial(number, TrialState.COMPLETE, point, seeds, run.run_id, known)
+    state = TrialState.FAILED if run.status == "FAILED" else TrialState.UNFINISHED
+    return RecordedTrial(number, state, point, seeds, run.run_id)
+
+
+def _number(run: RunRecord) -> int:
+    return int(run.tags[Tag.TRIAL])
+
+
+def _point(run: RunRecord, names: Iterable[str]) -> Point:
+    """The point of a trial: from its tag, which is written first, else from the parameters of the run."""
+    point: Point = json.loads(run.tags.get(Tag.POINT, "{}"))
+    kinds = {name: type(getattr(BASELINE, name)) for name in names}
+    return {name: point[name] if name in point else kind(run.settings[name]) for name, kind in kinds.items()}

@@ -1,0 +1,168 @@
+"""The jobs of a sampled design: trials that Optuna proposes, each trained with every seed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+
+from harness.network.variant import Variant
+from harness.search.jobs import Job, Trial, trials_per_job
+from harness.search.optuna_study import OptunaSampler
+from harness.search.records import RecordedTrial, StudyTrials, TrialState
+from harness.search.result import Costs
+from harness.study.config import Point, Sampled, StudyConfig
+from harness.tracking.run_writer import RunWriter
+
+Keys = tuple[str, ...]
+
+
+class SampledJobs:
+    """The jobs of a sampled design.
+
+    A trial has a run in MLflow before it is trained, so that it resumes after an interruption. A proposal whose point
+    is recorded or in training is not trained again: its run names the trial that it repeats, and it gets that trial's
+    values.
+
+    Args:
+        config: Configuration of the study.
+        design: Its design.
+        recorded: Recorded trials of the study. Trainings that are recorded later are added to its `trainings`.
+        writer: Writer of the study's runs.
+        costs: Receives the time that Optuna takes.
+        on_repeat: Callback for each trial that repeats a complete trial.
+
+    Attributes:
+        n_done: Number of trials that were complete before.
+    """
+
+    def __init__(
+        self,
+        config: StudyConfig,
+        design: Sampled,
+        recorded: StudyTrials,
+        writer: RunWriter,
+        costs: Costs,
+        on_repeat: Callable[[], None],
+    ) -> None:
+        self._config, self._design, self._recorded = config, design, recorded
+        self._writer, self._costs, self._on_repeat = writer, costs, on_repeat
+        trials = [self._completed(trial) for trial in recorded.trials]
+        self.n_done = sum(trial.state is TrialState.COMPLETE for trial in trials)
+        self._n_left = max(0, design.trials - self.n_done)
+        unfinished = [trial for trial in trials if trial.state is TrialState.UNFINISHED]
+        self.resumed = unfinished[: self._n_left]
+        not_needed = {trial.number for trial in unfinished[self._n_left :]}
+        trials = [replace(one, state=TrialState.FAILED) if one.number in not_needed else one for one in trials]
+        self._optuna = OptunaSampler(config, design, trials, recorded.next_number)
+        # The trials in training by the keys of their variants, each with the trials that repeat it.
+        self._active: dict[Keys, tuple[int, list[Trial]]] = {}
+
+    def _completed(self, trial: RecordedTrial) -> RecordedTrial:
+        """The trial, finished if only its end was not recorded, and unfinished if a training of it is missing."""
+        if trial.state is TrialState.FAILED:
+            return trial
+        variants = self._variants(trial.point, trial.seeds)
+        if self._missing(variants):
+            return replace(trial, state=TrialState.UNFINISHED, values=())
+        if trial.state is TrialState.COMPLETE or not trial.run_id:
+            return replace(trial, state=TrialState.COMPLETE, values=self._values(variants))
+        self._writer.end_trial(trial.run_id, self._named_values(variants))
+        return replace(trial, state=TrialState.COMPLETE, values=self._values(variants))
+
+    def most_jobs(self, n_workers: int) -> int:
+        """One job more than workers: a job that waits was proposed without the latest results."""
+        return n_workers + 1
+
+    def jobs(self, n_workers: int) -> Iterator[Job]:
+        """The unfinished trials first, then new proposals, as many in a job as the engine takes at once."""
+        seeds = len(self._design.seeds)
+        size = trials_per_job(self._config.engine, len(self.resumed), seeds, n_workers)
+        for first in range(0, len(self.resumed), size):
+            yield from self._job([self._resume(trial) for trial in self.resumed[first : first + size]])
+        n_left = self._n_left - len(self.resumed)
+        size = trials_per_job(self._config.engine, n_left, seeds, n_workers)
+        while n_left > 0:
+            proposed = [self._propose() for _ in range(min(size, n_left))]
+            n_left -= len(proposed)
+            yield from self._job(proposed)
+
+    def _job(self, trials: Sequence[Trial | None]) -> Iterator[Job]:
+        """One job, or none if there is nothing to train."""
+        new = tuple(trial for trial in trials if trial is not None)
+        if new:
+            yield Job(new, tuple(variant for trial in new for variant in self._missing(trial.variants)))
+
+    def _resume(self, trial: RecordedTrial) -> Trial | None:
+        variants = self._variants(trial.point, trial.seeds)
+        if trial.run_id:
+            self._writer.reopen_trial(trial.run_id, variants)
+            return self._started(Trial(trial.number, variants, trial.run_id))
+        run_id = self._writer.begin_trial(trial.number, trial.point, variants)
+        return self._started(Trial(trial.number, variants, run_id))
+
+    def _propose(self) -> Trial | None:
+        with self._costs.of("optuna"):
+            number, point = self._optuna.propose()
+        variants = self._variants(point, self._design.seeds)
+        with self._costs.of("mlflow"):
+            run_id = self._writer.begin_trial(number, point, variants, same_as=self._original(variants))
+        return self._started(Trial(number, variants, run_id))
+
+    def _original(self, variants: Sequence[Variant]) -> int | None:
+        """The number of the trial that trains or has trained these variants; None if they are new."""
+        if (active := self._active.get(_keys(variants))) is not None:
+            return active[0]
+        return None if self._missing(variants) else self._recorded.trainings[variants[0].key].trial
+
+    def _started(self, trial: Trial) -> Trial | None:
+        """The trial if it has to be trained; None if it repeats another trial."""
+        keys = _keys(trial.variants)
+        if keys in self._active:
+            self._active[keys][1].append(trial)
+        elif self._missing(trial.variants):
+            self._active[keys] = (trial.number, [])
+            return trial
+        else:
+            self._end(trial)
+            self._on_repeat()
+        return None
+
+    def finish(self, trial: Trial) -> int:
+        """Record the end of a trial whose trainings are recorded, and of the trials that repeat it."""
+        ended = [trial, *self._active.pop(_keys(trial.variants))[1]]
+        for one in ended:
+            self._end(one)
+        return len(ended)
+
+    def _end(self, trial: Trial) -> None:
+        with self._costs.of("mlflow"):
+            self._writer.end_trial(trial.parent_id, self._named_values(trial.variants))
+        with self._costs.of("optuna"):
+            self._optuna.tell(trial.number, self._values(trial.variants))
+
+    def fail(self, trial: Trial) -> int:
+        """Record that a trial failed, and the trials that repeat it."""
+        ended = [trial, *self._active.pop(_keys(trial.variants))[1]]
+        for one in ended:
+            self._writer.end_trial(one.parent_id, {}, "FAILED")
+            self._optuna.fail(one.number)
+        return len(ended)
+
+    def _variants(self, point: Point, seeds: Sequence[int]) -> tuple[Variant, ...]:
+        return tuple(self._config.variant({**point, "seed": seed}) for seed in seeds or self._design.seeds)
+
+    def _missing(self, variants: Sequence[Variant]) -> list[Variant]:
+        return [variant for variant in variants if variant.key not in self._recorded.trainings]
+
+    def _values(self, variants: Sequence[Variant]) -> tuple[float, ...]:
+        return tuple(self._named_values(variants).values())
+
+    def _named_values(self, variants: Sequence[Variant]) -> dict[str, float]:
+        """The values of the objectives by their names."""
+        runs = [self._recorded.trainings[variant.key] for variant in variants]
+        measured = {"errors": sum(run.errors for run in runs) / len(runs), "epochs": float(runs[0].epochs)}
+        return {goal: measured[goal] for goal in self._config.objectives}
+
+
+def _keys(variants: Sequence[Variant]) -> Keys:
+    return tuple(variant.key for variant in variants)

@@ -1,0 +1,314 @@
+"""The claim of a study by the process that runs it: taken at the start, kept by heartbeats, released at the end."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from datetime import UTC, datetime
+from itertools import count
+from types import TracebackType
+from typing import Any, Self
+from uuid import uuid4
+
+from mlflow.entities import Metric, Param, RunTag
+from mlflow.exceptions import MlflowException
+
+from harness.data.digits import Digits
+from harness.errors import StoppedError, UsageError
+from harness.study import signature
+from harness.study.config import StudyConfig
+from harness.tracking import descriptions, views
+from harness.tracking.owner import Owner
+from harness.tracking.reader import RunRecord, StudyReader
+from harness.tracking.run_content import StudyHandle, common_tags, dataset_input, done_tags, log_images
+from harness.tracking.store import Store, StoreError, failures
+from harness.tracking.tags import Role, Tag
+
+# A server has no lock: wait this long, then look for a duplicate created at the same time.
+_SETTLED_S = 0.5
+_POLL_S = 0.2
+
+
+class Claim:
+    """A study that this process runs. Use it as a context manager.
+
+    Entering the context resumes the study with the configured name, or creates its parent run. Leaving the context
+    closes the runs that are still open and releases the study, unless another process has taken it over.
+
+    Args:
+        store: Tracking store.
+        config: Configuration of the study.
+        digits: Images of the study.
+        me: This process.
+
+    Attributes:
+        store: Tracking store.
+        reader: Reader of the store.
+        study: Claimed study.
+        status: Status of the parent run at the end; ``KILLED`` unless it is set.
+        n_done: Number of complete trials; None until it is known.
+        n_failed: Number of trials that failed in this process.
+
+    Raises:
+        StoppedError: The store fails. Every method may raise this error.
+    """
+
+    study: StudyHandle
+
+    def __init__(self, store: Store, config: StudyConfig, digits: Digits, me: Owner) -> None:
+        self.store, self.reader = store, StudyReader(store)
+        self._config, self._digits, self._me = config, digits, me
+        self.status = "KILLED"
+        self.n_done: int | None = None
+        self.n_failed = 0
+
+    def __enter__(self) -> Self:
+        """Claim the study.
+
+        Raises:
+            StoppedError: Another process is running the study.
+            UsageError: The recorded signature differs from the current one, so the trials would mean something else.
+        """
+        config, digits = self._config, self._digits
+        current_signature = signature.of(config, digits)
+        with failures(), self.store.alone():
+            every = self.reader.studies(config.name)
+            current = [run for run in every if Tag.ARCHIVED not in run.tags]
+            if not current:
+                keys = {run.tags[Tag.STUDY_KEY] for run in every}
+                generations = (signature.key(config.name, number, current_signature) for number in count())
+                key = next(key for key in generations if key not in keys)
+                self._create_study(StudyHandle("", config, key, digits, self._me, 0), current_signature)
+                current = self._current()
+            parent = current[0]
+            _refuse_if_running(parent)
+            _refuse_if_changed(config.name, parent, current_signature)
+            key, times = parent.tags[Tag.STUDY_KEY], int(parent.tags.get(Tag.TIMES_RUN, "0")) + 1
+            self.study = StudyHandle(parent.run_id, config, key, digits, self._me, times)
+            self._become_owner()
+            # Duplicates: other processes created them at the same time, or this process created a second one because
+            # the reply to its first attempt was lost.
+            for twin in self._current()[1:]:
+                _archive(self.store, twin.run_id)
+                self.store.client.set_terminated(twin.run_id, "KILLED")
+            self._complete_parent_run()
+            self._resume()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Release the study. After an error of this block, errors of the release are ignored."""
+        if isinstance(error, StoreError) and error.is_away:
+            return  # the store was unavailable during all retries
+        with suppress(*([StoppedError] if error is not None else [])):
+            self.close_orphans()  # also runs that were created twice, because the reply to a call was lost
+            self._release()
+
+    def _current(self) -> list[RunRecord]:
+        """The parent runs of the studies with this name that are not archived, oldest first.
+
+        On a server, wait first until the runs that other processes created are visible.
+        """
+        if self.store.path is None:
+            time.sleep(_SETTLED_S)
+        return [run for run in self.reader.studies(self._config.name) if Tag.ARCHIVED not in run.tags]
+
+    def _become_owner(self) -> None:
+        """Become the owner of the study.
+
+        Each process writes a request tag and reads the others. The smallest id wins. A process that finds no
+        other request owns the study. A process that comes later with a smaller id waits until the owner is recorded,
+        then gives up.
+
+        Raises:
+            StoppedError: Another process owns the study, or its request has a smaller id.
+        """
+        study = self.study
+        client, me = self.store.client, Tag.REQUEST + uuid4().hex
+        client.set_tag(study.run_id, me, study.owner.text())
+        try:
+            while True:
+                tags = client.get_run(study.run_id).data.tags
+                _refuse_if_running(_with_tags(tags))
+                others = {
+                    name
+                    for name in tags
+                    if name.startswith(Tag.REQUEST) and name != me and _is_request_of_living(tags[name])
+                }
+                if not others:
+                    break
+                if min(others) < me:
+                    cause = f"the study {study.config.name} is being started by another process"
+                    raise StoppedError(cause, "Wait until it ends, or stop it.")
+                time.sleep(_POLL_S)
+            client.set_tag(study.run_id, Tag.HEARTBEAT, f"{time.time():.0f}")
+            client.set_tag(study.run_id, Tag.OWNER, study.owner.text())
+        finally:
+            self._drop_tag(study.run_id, me)
+
+    def _drop_tag(self, run_id: str, name: str) -> None:
+        """Delete a tag if it exists: an earlier attempt may have deleted it although its reply was lost."""
+        try:
+            self.store.client.delete_tag(run_id, name)
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+                raise
+
+    def _is_mine(self) -> bool:
+        claim = self.store.client.get_run(self.study.run_id).data.tags.get(Tag.OWNER, "")
+        return bool(claim == self.study.owner.text())
+
+    def _resume(self) -> None:
+        study = self.study
+        client, config = self.store.client, study.config
+        tags = {
+            Tag.LAST_RUN: str(int(time.time() * 1000)),
+            Tag.TIMES_RUN: str(study.times),
+            Tag.TOTAL: str(config.n_trials),
+            Tag.NOTE: descriptions.begun(config, study.digits.name),
+        }
+        if study.times == 1:
+            client.set_experiment_tag(self.store.experiment_id, *views.of_study(config, study.key))
+        self.store.client.log_batch(study.run_id, tags=[RunTag(name, value) for name, value in tags.items()])
+        self.store.client.update_run(study.run_id, status="RUNNING")
+
+    def _create_study(self, study: StudyHandle, current_signature: Mapping[str, Any]) -> None:
+        client, config, digits = self.store.client, study.config, study.digits
+        tags = {
+            Tag.LAST_RUN: str(int(time.time() * 1000)),
+            Tag.TOTAL: str(config.n_trials),
+            Tag.SIGNATURE: json.dumps(current_signature),
+            **common_tags(study, Role.STUDY),
+            Tag.NAME: f"{config.name} on {digits.name}",
+            Tag.DESCRIPTION: config.description.strip(),
+            Tag.NOTE: descriptions.begun(config, digits.name),
+        }
+        client.create_run(self.store.experiment_id, tags=tags)
+
+    def _complete_parent_run(self) -> None:
+        """Record the images, parameters and dataset of a new study.
+
+        The dataset is recorded last: a parent run that has a dataset is complete.
+        """
+        study = self.study
+        client, config, digits, run_id = self.store.client, study.config, study.digits, study.run_id
+        run = client.get_run(run_id)
+        if run.inputs.dataset_inputs:
+            return
+        self.store.with_retries(log_images)(str(run.info.artifact_uri), digits)
+        params = {"engine": config.engine, "dataset": digits.name, "design": config.design.kind}
+        params |= {f"space.{name}": descriptions.brief(values) for name, values in config.space.parameters().items()}
+        client.log_batch(run_id, params=[Param(name, value) for name, value in params.items()])
+        client.log_inputs(run_id, [dataset_input(digits)])
+
+    def heartbeat(self) -> None:
+        """Record that this process still owns the study, and the number of complete trials if it is known.
+
+        Raises:
+            StoppedError: Another process considered this process dead and runs the study now.
+        """
+        with failures():
+            if not self._is_mine():
+                name = self.study.config.name
+                raise StoppedError(f"another process has taken over the study {name}", "Let that process finish.")
+            tags = [RunTag(Tag.HEARTBEAT, f"{time.time():.0f}"), *done_tags(self.n_done)]
+            self.store.client.log_batch(self.study.run_id, tags=tags)
+
+    def _release(self) -> None:
+        """Close the study's parent run with its counts and release it, unless another process owns it."""
+        with failures():
+            if not self._is_mine():
+                return
+            study, now_ms = self.study, int(time.time() * 1000)
+            counts = {} if self.n_done is None else {"finished": self.n_done, "failed": self.n_failed}
+            metrics = [Metric(f"trials_{name}", value, now_ms, study.times) for name, value in counts.items()]
+            self.store.client.log_batch(study.run_id, metrics=metrics, tags=done_tags(self.n_done))
+            self.store.client.set_terminated(study.run_id, self.status)
+            self._drop_tag(study.run_id, Tag.OWNER)
+
+    def close_orphans(self) -> int:
+        """Close the open runs of dead processes, in all studies, and return the number of closed runs."""
+        with failures():
+            left = list(self.store.search("attributes.status = 'RUNNING'"))
+            if not left:
+                return 0
+            alive = {run.tags[Tag.STUDY_KEY] for run in self.reader.studies() if run.owner is not None}
+            closed = 0
+            for run in left:
+                key = run.data.tags.get(Tag.STUDY_KEY)
+                is_own = key == self.study.key and run.info.run_id != self.study.run_id
+                if is_own or (key is not None and key not in alive):
+                    self.store.client.set_terminated(run.info.run_id, "KILLED")
+                    closed += 1
+            return closed
+
+
+def archive(store: Store, name: str, keep: Callable[[str], None]) -> bool:
+    """Archive the study with this name, so that the next run starts a new study.
+
+    No record is deleted.
+
+    Args:
+        store: Tracking store.
+        name: Name of the study.
+        keep: Callback that receives the key of the study before the study is archived. It saves other data of the
+            study, such as its report files. It is not called if there is no study to archive.
+
+    Returns:
+        Whether there was a study to archive.
+
+    Raises:
+        StoppedError: A process is running the study.
+    """
+    with failures(), store.alone():
+        current = [run for run in StudyReader(store).studies(name) if Tag.ARCHIVED not in run.tags]
+        for run in current:
+            _refuse_if_running(run)
+        if current:
+            keep(current[0].tags[Tag.STUDY_KEY])
+        for run in current:
+            _archive(store, run.run_id)
+        return bool(current)
+
+
+def _archive(store: Store, run_id: str) -> None:
+    store.client.set_tag(run_id, Tag.ARCHIVED, datetime.now(UTC).isoformat(timespec="seconds"))
+
+
+def _with_tags(tags: Mapping[str, str]) -> RunRecord:
+    """A run record with only its tags."""
+    return RunRecord("", "", "", {}, {}, tags, 0)
+
+
+def _is_request_of_living(claim: str) -> bool:
+    """Whether the process that wrote a request tag is alive."""
+    owner = Owner.parse(claim)
+    return owner is not None and owner.is_alive(owner.since_s)
+
+
+def _refuse_if_running(parent: RunRecord) -> None:
+    if parent.owner is not None:
+        name = parent.tags[Tag.STUDY]
+        raise StoppedError(f"the study {name} is already running: {parent.owner}", "Wait until it ends, or stop it.")
+
+
+def changes(parent: RunRecord, current_signature: Mapping[str, Any]) -> list[str]:
+    """The differences between a study's recorded signature and its current signature, as sentences.
+
+    Args:
+        parent: Parent run of the study.
+        current_signature: Current signature of the study; see :mod:`harness.study.signature`.
+    """
+    if Tag.SIGNATURE not in parent.tags:
+        return ["it was recorded by an earlier version of this project"]
+    return signature.differences(json.loads(parent.tags[Tag.SIGNATURE]), current_signature)
+
+
+def _refuse_if_changed(name: str, parent: RunRecord, current_signature: Mapping[str, Any]) -> None:
+    if changed := changes(parent, current_signature):
+        cause = f"the study {name} has changed since it was recorded: {'; '.join(changed)}"
+        remedy = "Run it under another name (--new-name NAME), or archive the old records (--fresh)."
+        raise UsageError(cause, f"{remedy} Neither option deletes anything.")
