@@ -66,7 +66,6 @@ class Scale:
         peak_mb: Peak resident memory of the coordinating process, including the report.
         database_mb: Size of MLflow's database.
         artifacts_mb: Size of MLflow's artifacts, in blocks of the file system.
-        journal_mb: Size of Optuna's journal.
         report_mb: Size of the report with its table and figures.
         again_s: Duration of a second run with nothing to train, including its report.
     """
@@ -77,7 +76,6 @@ class Scale:
     peak_mb: float
     database_mb: float
     artifacts_mb: float
-    journal_mb: float
     report_mb: float
     again_s: float
 
@@ -87,7 +85,7 @@ class Scale:
 
 
 def measure(data: str, tell: Callable[[str], None], n_trials: int = TRIALS) -> Scale:
-    """Run a study with this number of trials in a new folder, on SQLite and a journal, and measure its costs.
+    """Run a study with this number of trials in a new folder, on SQLite, and measure its costs.
 
     Raises:
         StoppedError: The study fails.
@@ -109,7 +107,6 @@ def measure(data: str, tell: Callable[[str], None], n_trials: int = TRIALS) -> S
             peak_mb=peak_mb,
             database_mb=_size_mb(folder, "mlflow.db*"),
             artifacts_mb=_size_mb(folder / "mlartifacts", "**/*"),
-            journal_mb=_size_mb(out, "optuna.journal"),
             report_mb=_size_mb(out, "r*") + _size_mb(out / "figures", "*"),
             again_s=again_s,
         )
