@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
+import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import combinations
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import bdtr, ndtri, stdtrit
+from scipy import stats
 
 LEVEL = 0.95
 
@@ -83,12 +86,8 @@ def wilson(successes: int, n: int, *, level: float = LEVEL) -> Estimate:
         raise ValueError(msg)
     if n == 0:
         return Estimate(math.nan, 0.0, 1.0, 0)
-    z2, share = _z(level) ** 2, successes / n
-    middle = (share + z2 / (2 * n)) / (1 + z2 / n)
-    half = math.sqrt(z2 * (share * (1 - share) / n + z2 / (4 * n * n))) / (1 + z2 / n)
-    low = 0.0 if successes == 0 else middle - half
-    high = 1.0 if successes == n else middle + half
-    return Estimate(share, low, high, n)
+    found = stats.binomtest(successes, n).proportion_ci(level, "wilson")
+    return Estimate(successes / n, float(found.low), float(found.high), n)
 
 
 def survival(epochs: ArrayLike, reached: ArrayLike, *, level: float = LEVEL) -> Survival:
@@ -105,16 +104,16 @@ def survival(epochs: ArrayLike, reached: ArrayLike, *, level: float = LEVEL) -> 
     J. D. Kalbfleisch and R. L. Prentice, "The statistical analysis of failure time data", 2nd ed. (2002), 1.4.
     """
     times, is_reached = _observed(epochs, reached)
-    at, events, at_risk = _table(times, is_reached)
-    share = np.asarray(np.cumprod(1 - events / at_risk), np.float64)
-    low, high = np.zeros(len(at)), np.ones(len(at))
-    open_ = share > 0
-    variance = np.cumsum(events[open_] / (at_risk[open_] * (at_risk[open_] - events[open_])))
-    logarithm = np.log(share[open_])
-    spread = np.exp(_z(level) * np.sqrt(variance) / -logarithm)
-    low[open_], high[open_] = share[open_] ** spread, share[open_] ** (1 / spread)
-    if len(at) > 1 and not open_[-1]:
-        high[-1] = high[-2]
+    at = np.unique(times[is_reached])
+    share, low, high = (np.ones(0),) * 3
+    if len(at):
+        left = stats.ecdf(stats.CensoredData.right_censored(times, ~is_reached)).sf
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of bounds before the first event and where the curve is at zero
+            bounds: Any = left.confidence_interval(level, method="log-log")  # SciPy's stubs say numbers
+        share, low, high = (curve.evaluate(at) for curve in (left, bounds.low, bounds.high))
+        if share[-1] == 0:
+            low[-1], high[-1] = 0.0, high[-2] if len(at) > 1 else 1.0
     return Survival(at, share, low, high, len(times), int(is_reached.sum()), float(times.max(initial=0.0)))
 
 
@@ -179,7 +178,7 @@ def median_epoch(epochs: ArrayLike, reached: ArrayLike, *, level: float = LEVEL)
     curve = survival(times, is_reached, level=level)
     value = _first(curve.epoch, curve.share_left <= 0.5 + _ROUNDING)
     tail = (1 - level) / 2
-    rank = sum(float(bdtr(k, n, 0.5)) <= tail for k in range(n))
+    rank = sum(float(stats.binom.cdf(k, n, 0.5)) <= tail for k in range(n))
     if rank == 0:
         return Estimate(value, 1.0, math.inf, n)
     if is_reached.all() or times[~is_reached].min() >= times[is_reached].max(initial=0.0):
@@ -198,9 +197,7 @@ def paired_difference(a: ArrayLike, b: ArrayLike, *, level: float = LEVEL) -> Es
     Source: Student, "The probable error of a mean", Biometrika 6 (1908).
     """
     differences = _differences(a, b)
-    n = len(differences)
-    error = float(differences.std(ddof=1)) / math.sqrt(n) if n > 1 else math.nan
-    return _with_t(_mean(differences), error, n, n - 1, level)
+    return _with_interval(_mean(differences), len(differences), lambda: stats.ttest_1samp(differences, 0.0), level)
 
 
 def unpaired_difference(a: ArrayLike, b: ArrayLike, *, level: float = LEVEL) -> Estimate:
@@ -213,11 +210,9 @@ def unpaired_difference(a: ArrayLike, b: ArrayLike, *, level: float = LEVEL) -> 
     n, value = len(first) + len(second), _mean(second) - _mean(first)
     if min(len(first), len(second)) < 2:
         return Estimate(value, math.nan, math.nan, n)
-    parts = [float(values.var(ddof=1)) / len(values) for values in (first, second)]
-    if not any(parts):
+    if not first.var() and not second.var():
         return Estimate(value, value, value, n)
-    freedom = sum(parts) ** 2 / sum(part**2 / (len(values) - 1) for part, values in zip(parts, (first, second)))  # noqa: B905 - two of two
-    return _with_t(value, math.sqrt(sum(parts)), n, freedom, level)
+    return _with_interval(value, n, lambda: stats.ttest_ind(second, first, equal_var=False), level)
 
 
 def paired_test(a: ArrayLike, b: ArrayLike) -> float:
@@ -274,7 +269,7 @@ def mcnemar(only_a: int, only_b: int) -> float:
     Psychometrika 12 (1947), with the binomial distribution itself.
     """
     n = only_a + only_b
-    return min(1.0, 2 * float(bdtr(min(only_a, only_b), n, 0.5))) if n else 1.0
+    return float(stats.binomtest(only_a, n).pvalue) if n else 1.0
 
 
 def holm(p_values: ArrayLike) -> list[float]:
@@ -290,12 +285,18 @@ def holm(p_values: ArrayLike) -> list[float]:
     return [float(value) for value in adjusted]
 
 
-def _z(level: float) -> float:
-    return float(ndtri((1 + level) / 2))
+def _with_interval(value: float, n: int, test: Callable[[], Any], level: float) -> Estimate:
+    """A mean with the interval of a test of SciPy's, if there is more than one observation."""
+    if n < 2:
+        return Estimate(value, math.nan, math.nan, n)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # of observations that are all the same
+        found = test().confidence_interval(level)
+    return Estimate(value, float(found.low), float(found.high), n)
 
 
 def _with_t(value: float, error: float, n: int, freedom: float, level: float) -> Estimate:
-    half = float(stdtrit(freedom, (1 + level) / 2)) * error if freedom > 0 else math.nan
+    half = float(stats.t.ppf((1 + level) / 2, freedom)) * error if freedom > 0 else math.nan
     return Estimate(value, value - half, value + half, n)
 
 
