@@ -126,8 +126,8 @@ def _lab_or_default(*, required: bool) -> Digits:
         return cached
     try:
         with tempfile.TemporaryDirectory() as folder:
-            path = mnist.keras_mnist(Path(folder))
-            digits = canonical(*readers.read(path), source="Keras' MNIST loader", where="Keras' MNIST")
+            path = mnist.find(Path(folder))
+            digits = canonical(*readers.read(path), source="Keras' MNIST", where="Keras' MNIST")
     except DataError as error:
         if required:
             raise

@@ -1,69 +1,63 @@
-"""Loads MNIST with Keras' loader, in a separate process so that this process does not load TensorFlow."""
+"""Finds MNIST in Keras' cache, or downloads it from Keras' server and checks its hash."""
 
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 import threading
 import urllib.error
 import urllib.request
 from http.client import HTTPException
 from pathlib import Path
 
-from harness.errors import DataError, ExitStatus
+import pooch  # type: ignore[import-untyped] # it ships no types
+from requests import RequestException
 
-# Where keras.datasets.mnist fetches its file from (keras/src/datasets/mnist.py): asked only whether it answers, so
-# that a machine without network is told at once and not after TensorFlow's import and a download's patience.
+from harness.errors import DataError, ExitStatus, first_line
+
+# The file of keras.datasets.mnist and its SHA-256 (keras/src/datasets/mnist.py).
 _ORIGIN = "https://storage.googleapis.com/tensorflow/tf-keras-datasets/mnist.npz"
+_SHA256 = "731c5ac602752760c8e48fbffcf8c3b850d9dc2a2aedcf2cc48468fc17b673d1"
+# A machine without a network finds out within this time.
 _PROBE_S = 5.0
-_LOADER_S = 180.0
-_LOADER = """
-import sys
-import numpy
-from keras.datasets import mnist
-(x_train, y_train), _ = mnist.load_data()
-numpy.savez(sys.argv[1], x_train=x_train, y_train=y_train)
-"""
+_READ_S = 60.0
 _REMEDY = "Give a copy of MNIST (--data mnist.npz), or run once with network access."
 
 
 class NoNetworkError(DataError):
-    """MNIST is on another machine, which does not answer."""
+    """MNIST is not on this machine, and its server does not respond."""
 
     exit_status = ExitStatus.ENVIRONMENT
 
 
-def keras_mnist(folder: Path) -> Path:
-    """Have Keras load MNIST, from its own cache or the network, and leave the training images in ``folder``.
+def find(folder: Path) -> Path:
+    """Find MNIST in Keras' cache, or download it to a folder.
+
+    Args:
+        folder: Folder that receives the download.
 
     Returns:
-        the path of an ``mnist.npz`` with ``x_train`` and ``y_train``.
+        The path of ``mnist.npz``.
 
     Raises:
-        DataError: Keras could not load it; without network this takes at most about five seconds.
+        DataError: The download fails, or the file has another hash.
+        NoNetworkError: The server does not respond within five seconds.
     """
-    if not _keras_cache().is_file() and not _origin_answers():
-        raise NoNetworkError("MNIST is not on this machine and its server does not answer", _REMEDY)
-    path = folder / "mnist.npz"
-    command = [sys.executable, "-c", _LOADER, str(path)]
+    cached = Path(os.environ.get("KERAS_HOME") or Path.home() / ".keras") / "datasets" / "mnist.npz"
+    if cached.is_file():
+        return cached
+    if not _origin_answers():
+        raise NoNetworkError("MNIST is not on this machine and its server does not respond", _REMEDY)
+    pooch.get_logger().setLevel("WARNING")
+    downloader = pooch.HTTPDownloader(timeout=_READ_S)
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=_LOADER_S, check=False)
-    except subprocess.TimeoutExpired:
-        raise DataError(f"Keras' MNIST loader did not finish within {_LOADER_S:.0f} s", _REMEDY) from None
-    if done.returncode != 0 or not path.is_file():
-        last = done.stderr.strip().splitlines()[-1:] or [f"exit status {done.returncode}"]
-        raise DataError(f"Keras' MNIST loader failed: {last[0]}", _REMEDY)
-    return path
-
-
-def _keras_cache() -> Path:
-    home = os.environ.get("KERAS_HOME") or Path.home() / ".keras"
-    return Path(home) / "datasets" / "mnist.npz"
+        found = pooch.retrieve(_ORIGIN, f"sha256:{_SHA256}", "mnist.npz", folder, downloader=downloader)
+    except (OSError, ValueError, RequestException) as error:
+        raise DataError(f"the download of MNIST failed: {first_line(error)}", _REMEDY) from error
+    return Path(found)
 
 
 def _origin_answers() -> bool:
-    """Whether the server answers in time; a name look-up knows no time limit, so it waits in a thread of its own."""
+    """Whether the server responds in time. A name look-up has no time limit, so it runs in its own thread."""
     answers: list[bool] = []
 
     def ask() -> None:

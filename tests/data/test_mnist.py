@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import hashlib
 import http.server
+import io
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,76 +13,71 @@ import pytest
 from harness.data import mnist, readers
 from harness.errors import DataError
 
-# Stands in for Keras, whose own loader needs the network: the same call, in the same process of its own.
-KERAS = """
-import numpy, pathlib
-def load_data():
-    {body}
-    train = numpy.zeros((5000, 28, 28), numpy.uint8), numpy.repeat(numpy.arange(10), 500)
-    return train, train
-"""
 
-
-class Answers(http.server.BaseHTTPRequestHandler):
-    def do_HEAD(self) -> None:
-        self.send_response(200)
-        self.end_headers()
-
-    def log_message(self, *_: object) -> None:
-        """Say nothing."""
+def file_of_mnist() -> bytes:
+    stream = io.BytesIO()
+    np.savez(stream, x_train=np.zeros((5000, 28, 28), np.uint8), y_train=np.repeat(np.arange(10), 500))
+    return stream.getvalue()
 
 
 @pytest.fixture
-def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    with http.server.HTTPServer(("127.0.0.1", 0), Answers) as listening:
-        thread = threading.Thread(target=listening.serve_forever)
+def content(monkeypatch: pytest.MonkeyPatch) -> Iterator[bytes]:
+    """A server on this machine in place of Keras', and the file that it has."""
+    file = file_of_mnist()
+
+    class Answers(http.server.BaseHTTPRequestHandler):
+        def do_HEAD(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(file)))
+            self.end_headers()
+            self.wfile.write(file)
+
+        def log_message(self, *_: object) -> None:
+            """Log nothing."""
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Answers) as server:
+        thread = threading.Thread(target=server.serve_forever)
         thread.start()
-        monkeypatch.setattr(mnist, "_ORIGIN", f"http://127.0.0.1:{listening.server_port}/mnist.npz")
-        yield
-        listening.shutdown()
+        monkeypatch.setattr(mnist, "_ORIGIN", f"http://127.0.0.1:{server.server_port}/mnist.npz")
+        yield file
+        server.shutdown()
         thread.join()
 
 
-def fake_keras(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, body: str = "pass") -> None:
-    datasets = tmp_path / "fake" / "keras" / "datasets"
-    datasets.mkdir(parents=True)
-    (datasets.parent / "__init__.py").touch()
-    (datasets / "__init__.py").touch()
-    (datasets / "mnist.py").write_text(KERAS.format(body=body))
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "fake"))
-
-
-@pytest.mark.usefixtures("server")
-def test_what_keras_loads_is_left_as_an_mnist_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    fake_keras(tmp_path, monkeypatch)
-    x, y = readers.read(mnist.keras_mnist(tmp_path))
+def test_a_download_is_an_mnist_file(content: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mnist, "_SHA256", hashlib.sha256(content).hexdigest())
+    x, y = readers.read(mnist.find(tmp_path))
     assert x.shape == (5000, 400)
     assert (np.bincount(y) == 500).all()
 
 
+@pytest.mark.usefixtures("content")
+def test_a_download_with_another_hash_is_refused_and_not_kept(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"the download of MNIST failed: .*hash"):
+        mnist.find(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_file_in_keras_own_cache_needs_no_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    fake_keras(tmp_path, monkeypatch)
-    monkeypatch.setenv("KERAS_HOME", str(tmp_path / "home"))
-    (tmp_path / "home" / "datasets").mkdir(parents=True)
-    (tmp_path / "home" / "datasets" / "mnist.npz").touch()
-    assert mnist.keras_mnist(tmp_path).is_file()
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path))
+    cached = tmp_path / "datasets" / "mnist.npz"
+    cached.parent.mkdir()
+    cached.write_bytes(file_of_mnist())
+    assert mnist.find(tmp_path / "unused") == cached
+    assert cached.read_bytes() == file_of_mnist()
 
 
-@pytest.mark.usefixtures("server")
-def test_keras_failure_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    fake_keras(tmp_path, monkeypatch, 'raise OSError("the line went dead")')
-    with pytest.raises(DataError, match="Keras' MNIST loader failed: OSError: the line went dead"):
-        mnist.keras_mnist(tmp_path)
-
-
-@pytest.mark.usefixtures("server")
-def test_a_loader_that_hangs_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    fake_keras(tmp_path, monkeypatch, "import time; time.sleep(60)")
-    monkeypatch.setattr(mnist, "_LOADER_S", 1.0)
-    with pytest.raises(DataError, match="did not finish within 1 s"):
-        mnist.keras_mnist(tmp_path)
+def test_a_server_that_goes_away_is_one_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mnist, "_origin_answers", lambda: True)
+    monkeypatch.setattr(mnist, "_ORIGIN", "http://127.0.0.1:9/mnist.npz")
+    with pytest.raises(DataError, match="the download of MNIST failed"):
+        mnist.find(tmp_path)
 
 
 def test_without_a_network_it_says_so(tmp_path: Path) -> None:
     with pytest.raises(mnist.NoNetworkError):
-        mnist.keras_mnist(tmp_path)
+        mnist.find(tmp_path)
