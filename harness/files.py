@@ -69,8 +69,11 @@ def _check_destination(path: Path) -> None:
 
 
 def masked(text: str) -> str:
-    """The text without the user names and passwords of the addresses in it."""
-    return re.sub(r"://[^/@\s]+@", "://***@", text)
+    """The text without the user names, passwords and other secrets of the addresses in it."""
+    text = re.sub(r"://[^\s'\"]+@", "://***@", text)  # up to the last @: a password may contain / and @
+    return re.sub(
+        r"([?&][^=&\s]*(?:pass|pwd|secret|token|key)[^=&\s]*=)[^&\s'\"]+", r"\1***", text, flags=re.IGNORECASE
+    )
 
 
 def write_text(path: Path, content: str) -> None:

@@ -40,6 +40,7 @@ MOST_LINES_OF_A_MODULE, MOST_LINES_OF_A_FUNCTION = 400, 60
 # The modules that may import a package that is large, or that only one part of the project needs to know.
 IMPORTERS = {
     "mlflow": {
+        "harness.tracking.database",
         # Two are processes of their own: one serves MLflow's pages, one writes models in MLflow's format.
         *("harness.tracking.pages", "harness.tracking.model_export"),
         *("harness.tracking.store", "harness.tracking.reader", "harness.tracking.claim", "harness.tracking.models"),

@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from harness.tracking.reader import StudyReader, StudyRecord
+from harness.tracking.reader import StudyReader
+from harness.tracking.run_record import StudyRecord
 from harness.tracking.store import Store
 from tests.search.test_run import MADE_UP_STUDY, numbers, recorded
 from tests.services import LOOPBACK, free_port, postgres, running, wait_for_port

@@ -11,7 +11,7 @@ from harness.commands import console
 from harness.tracking.tags import Tag
 
 if TYPE_CHECKING:
-    from harness.tracking.reader import StudyRecord
+    from harness.tracking.run_record import StudyRecord
     from harness.tracking.store import Store
 
 LAB_PAGE = console.OUT / "lab" / "lab.html"

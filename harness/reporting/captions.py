@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from harness.reporting.findings import Cheap, Difference, HardImages, Reach
 from harness.statistics import Estimate
 from harness.text import plural
-from harness.tracking.reader import StoredImages
+from harness.tracking.run_record import StoredImages
 
 
 def epoch(estimate: Estimate) -> str:

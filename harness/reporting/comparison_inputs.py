@@ -13,7 +13,7 @@ import pandas as pd
 from harness.errors import UsageError
 from harness.network.variant import BASELINE, N_IMAGES
 from harness.reporting import frames
-from harness.tracking.reader import StudyRecord
+from harness.tracking.run_record import StudyRecord
 from harness.tracking.tags import Tag
 
 # The settings that identify a training, except its seed. With the epochs they identify a variant.

@@ -9,7 +9,7 @@ from typing import Any
 
 from harness.reporting.figure_files import Picture
 from harness.reporting.findings import Cheap, Difference, Reach
-from harness.tracking.reader import RunRecord
+from harness.tracking.run_record import RunRecord
 
 # The rows of a data frame, one mapping from column to value for each row.
 Rows = list[Mapping[str, Any]]

@@ -12,7 +12,7 @@ from harness import statistics
 from harness.reporting import frames
 from harness.selection import recommended_order
 from harness.statistics import Estimate
-from harness.tracking.reader import RunRecord, StudyRecord
+from harness.tracking.run_record import RunRecord, StudyRecord
 
 N_DIGITS = 10
 

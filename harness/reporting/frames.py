@@ -9,7 +9,7 @@ import pandas as pd
 
 from harness.engines import registry
 from harness.network.variant import BASELINE, TRAINING_SETTINGS
-from harness.tracking.reader import RunRecord, StudyRecord
+from harness.tracking.run_record import RunRecord, StudyRecord
 from harness.tracking.tags import Tag
 
 # A study of many learning rates, such as a search, is shown in this many groups of neighbouring ones.

@@ -19,7 +19,7 @@ from harness.reporting.charts import softmax as softmax_charts
 from harness.reporting.content import Facts, Findings, ReportContent, Rows
 from harness.reporting.figure_files import Picture, picture
 from harness.reporting.templating import render
-from harness.tracking.reader import StoredImages, StudyRecord
+from harness.tracking.run_record import StoredImages, StudyRecord
 from harness.tracking.tags import Tag
 
 _HARDEST = 24

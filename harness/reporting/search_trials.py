@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from harness.reporting import frames
-from harness.tracking.reader import StudyRecord
+from harness.tracking.run_record import StudyRecord
 from harness.tracking.tags import Tag
 
 # The parameters that a sampled design can vary.

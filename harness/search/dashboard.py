@@ -12,7 +12,8 @@ from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 import optuna_dashboard  # type: ignore[import-untyped] # it ships no types
 
 from harness.search import optuna_study
-from harness.tracking.reader import RunRecord, StudyReader
+from harness.tracking.reader import StudyReader
+from harness.tracking.run_record import RunRecord
 from harness.tracking.tags import Tag
 from harness.tracking.ui import HOST
 

@@ -14,7 +14,8 @@ from sqlalchemy.exc import SQLAlchemyError
 from harness.errors import StoppedError, UsageError, first_line
 from harness.files import masked
 from harness.search import optuna_study
-from harness.tracking.reader import RunRecord, StudyReader
+from harness.tracking.reader import StudyReader
+from harness.tracking.run_record import RunRecord
 
 
 def export(reader: StudyReader, parent: RunRecord, storage: str, name: str | None = None) -> tuple[str, int]:

@@ -17,7 +17,8 @@ from harness.network.variant import SoftmaxPlace
 from harness.search import records
 from harness.search.records import RecordedTrial, TrialState
 from harness.study.config import FloatRange, IntRange, Point, Sampled, StudyConfig
-from harness.tracking.reader import RunRecord, StudyReader
+from harness.tracking.reader import StudyReader
+from harness.tracking.run_record import RunRecord
 from harness.tracking.tags import Tag
 
 _STATES = {

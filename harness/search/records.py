@@ -9,7 +9,8 @@ from enum import Enum
 
 from harness.network.variant import BASELINE
 from harness.study.config import Point
-from harness.tracking.reader import RunRecord, StudyReader
+from harness.tracking.reader import StudyReader
+from harness.tracking.run_record import RunRecord
 from harness.tracking.tags import Role, Tag
 
 

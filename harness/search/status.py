@@ -16,7 +16,8 @@ from harness.search.records import TrialState
 from harness.study import signature
 from harness.study.config import StudyConfig
 from harness.tracking.claim import changes
-from harness.tracking.reader import RunRecord, StudyReader
+from harness.tracking.reader import StudyReader
+from harness.tracking.run_record import RunRecord
 from harness.tracking.tags import Role, Tag
 
 # Where nothing was recorded to tell by: seconds an optimizer step, as the README's table has them.

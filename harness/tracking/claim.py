@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -21,14 +22,16 @@ from harness.study import signature
 from harness.study.config import StudyConfig
 from harness.tracking import descriptions, views
 from harness.tracking.owner import Owner
-from harness.tracking.reader import RunRecord, StudyReader
+from harness.tracking.reader import StudyReader
 from harness.tracking.run_content import StudyHandle, common_tags, dataset_input, done_tags, log_images
+from harness.tracking.run_record import RunRecord
 from harness.tracking.store import Store, StoreError, failures
 from harness.tracking.tags import Role, Tag
 
 # A server has no lock: wait this long, then look for a duplicate created at the same time.
 _SETTLED_S = 0.5
 _POLL_S = 0.2
+_log = logging.getLogger(__name__)
 
 
 class Claim:
@@ -83,6 +86,8 @@ class Claim:
                 self._create_study(StudyHandle("", config, key, digits, self._me, 0), current_signature)
                 current = self._current()
             parent = current[0]
+            self._restore(parent)
+            self.reader.check_children(parent)
             _refuse_if_running(parent)
             _refuse_if_changed(config.name, parent, current_signature)
             key, times = parent.tags[Tag.STUDY_KEY], int(parent.tags.get(Tag.TIMES_RUN, "0")) + 1
@@ -95,7 +100,24 @@ class Claim:
                 self.store.client.set_terminated(twin.run_id, "KILLED")
             self._complete_parent_run()
             self._resume()
+            if times == 1:
+                self._adopt_children()
         return self
+
+    def _restore(self, parent: RunRecord) -> None:
+        """Restore the parent run if it was deleted in MLflow while its trainings were kept."""
+        if self.store.client.get_run(parent.run_id).info.lifecycle_stage == "deleted":
+            self.store.client.restore_run(parent.run_id)
+            _log.warning("the run of the study %s was deleted in MLflow; it is restored", self._config.name)
+
+    def _adopt_children(self) -> None:
+        """Attach the runs of a study whose parent run was deleted for ever to the new parent run."""
+        client, run_id = self.store.client, self.study.run_id
+        for role in (Role.TRIAL, Role.TRAINING):
+            for run in self.reader.runs(self.study.key, role):
+                is_of_grid = self.study.config.design.seeds is None
+                if (role == Role.TRIAL or is_of_grid) and run.tags.get(Tag.PARENT) != run_id:
+                    client.set_tag(run.run_id, Tag.PARENT, run_id)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -168,7 +190,9 @@ class Claim:
             Tag.LAST_RUN: str(int(time.time() * 1000)),
             Tag.TIMES_RUN: str(study.times),
             Tag.TOTAL: str(config.n_trials),
-            Tag.NOTE: descriptions.begun(config, study.digits.name),
+            Tag.NOTE: descriptions.merged(
+                client.get_run(study.run_id).data.tags.get(Tag.NOTE, ""), descriptions.begun(config, study.digits.name)
+            ),
         }
         if study.times == 1:
             client.set_experiment_tag(self.store.experiment_id, *views.of_study(config, study.key))
@@ -184,7 +208,7 @@ class Claim:
             **common_tags(study, Role.STUDY),
             Tag.NAME: f"{config.name} on {digits.name}",
             Tag.DESCRIPTION: config.description.strip(),
-            Tag.NOTE: descriptions.begun(config, digits.name),
+            Tag.NOTE: descriptions.merged("", descriptions.begun(config, digits.name)),
         }
         client.create_run(self.store.experiment_id, tags=tags)
 

@@ -9,7 +9,7 @@ from harness.network.variant import N_IMAGES, Variant
 from harness.study.config import StudyConfig
 from harness.text import markdown_table, plural
 from harness.tracking import model_selection
-from harness.tracking.reader import StudyRecord
+from harness.tracking.run_record import StudyRecord
 from harness.tracking.tags import Tag
 from harness.tracking.views import address
 
@@ -18,6 +18,7 @@ _SHORT = {"learning_rate": "lr", "batch_size": "batch"}
 _ORDER = ("learning_rate", "epochs", "batch_size", "softmax", "seed")
 _MOST_ROWS = 40
 _BEST_TRIALS = 10
+_BEGIN, _END = "<!-- zero-errors: begin -->", "<!-- zero-errors: end -->"
 
 
 def brief(values: Any) -> str:  # noqa: ANN401 - a list, an integer range or a float range
@@ -45,6 +46,23 @@ def _setting(name: str, value: float | str) -> str:
     if name == "epochs":
         return plural(int(value), "epoch")
     return f"{_SHORT.get(name, name)} {value:.3g}" if isinstance(value, float) else f"{_SHORT.get(name, name)} {value}"
+
+
+def merged(note: str, text: str) -> str:
+    """A note in which the project's text is replaced, and what a person wrote stays.
+
+    Args:
+        note: Present note. The project's text stands between two comments, which MLflow's UI does not show.
+        text: New text of the project.
+    """
+    own = f"{_BEGIN}\n{text}\n{_END}"
+    before, begin, rest = note.partition(_BEGIN)
+    _, end, after = rest.partition(_END)
+    if begin and end:
+        return before + own + after
+    if not note.strip() or note.startswith("**Results.**"):  # as earlier versions wrote it
+        return own
+    return f"{note.rstrip()}\n\n{own}"
 
 
 def begun(config: StudyConfig, dataset: str) -> str:

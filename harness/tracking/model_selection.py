@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from harness.engines import registry
 from harness.selection import training_order, variant_order
-from harness.tracking.reader import RunRecord
+from harness.tracking.run_record import RunRecord
 from harness.tracking.tags import Tag
 
 

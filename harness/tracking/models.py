@@ -21,7 +21,8 @@ from numpy.typing import NDArray
 from harness.data.digits import Digits
 from harness.tracking import model_selection
 from harness.tracking.location import EXPERIMENT
-from harness.tracking.reader import RunRecord, StudyReader, StudyRecord
+from harness.tracking.reader import StudyReader
+from harness.tracking.run_record import RunRecord, StudyRecord
 from harness.tracking.store import Store, failures
 from harness.tracking.tags import Tag
 

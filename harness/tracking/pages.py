@@ -12,7 +12,7 @@ import sys
 import warnings
 
 from harness import startup
-from harness.tracking.location import ARTIFACTS
+from harness.tracking.location import ARTIFACTS, artifacts_beside, database_path
 
 startup.reduce_garbage_collection()
 
@@ -30,15 +30,20 @@ from mlflow.server.constants import (  # noqa: E402
     SERVE_ARTIFACTS_ENV_VAR,
 )
 
+from harness.tracking.store import readable_uri  # noqa: E402
+
 HOST = "127.0.0.1"
 
 
 def main(uri: str, port: int) -> None:
     """Serve MLflow's UI for a tracking store until the process receives a signal to stop."""
+    path = database_path(uri)
+    if path is not None:
+        uri = readable_uri(path, uri)
     os.environ |= {
         BACKEND_STORE_URI_ENV_VAR: uri,
         SERVE_ARTIFACTS_ENV_VAR: "true",
-        ARTIFACTS_DESTINATION_ENV_VAR: f"./{ARTIFACTS}",
+        ARTIFACTS_DESTINATION_ENV_VAR: str(artifacts_beside(path)) if path else f"./{ARTIFACTS}",
         ARTIFACT_ROOT_ENV_VAR: "mlflow-artifacts:/",
     }
     logging.getLogger("mlflow").setLevel(logging.ERROR)

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import io
 import json
+import logging
 import math
 import re
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+import zlib
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
-from urllib.request import url2pathname
+from zipfile import BadZipFile
 
 import numpy as np
 from mlflow.entities import Run as MlflowRun
@@ -22,105 +23,18 @@ from numpy.typing import NDArray
 
 from harness.errors import UsageError
 from harness.files import masked
-from harness.network.variant import BASELINE, training_key
+from harness.network.softmax import SoftmaxCheck
+from harness.network.variant import N_FEATURES, N_IMAGES
 from harness.study.config import NAME_PATTERN
-from harness.tracking.location import tracking_uri
-from harness.tracking.owner import Owner
+from harness.tracking.location import local_folder, tracking_uri
+from harness.tracking.run_record import DamagedRecordError, RunRecord, StoredImages, StudyRecord, damage
 from harness.tracking.store import RUN_ONE, Store, failures
 from harness.tracking.tags import Role, Tag
 
 OUTCOME = "outcome.json"
 IMAGES = "images.npz"
+_log = logging.getLogger(__name__)
 WEIGHTS = "weights.npz"  # only runs that may become models have it
-
-
-@dataclass(frozen=True)
-class RunRecord:
-    """A run as recorded in MLflow.
-
-    Attributes:
-        run_id: MLflow's id of the run.
-        name: Name of the run, for display.
-        status: MLflow's status of the run: ``FINISHED``, ``FAILED``, ``KILLED`` or ``RUNNING``.
-        params: Recorded parameters.
-        metrics: Last value of each metric.
-        tags: Recorded tags.
-        started_ms: Start time, in milliseconds since 1970.
-        ended_ms: End time, in milliseconds since 1970; None while the run is open.
-        losses: Mean loss of each epoch, from epoch 1; empty if the training history was not read.
-        errors: Error count after each epoch, from epoch 1; empty if the training history was not read.
-        wrong_images: Indices (from 0) of the images that count as errors after the last epoch.
-        wrong_answers: Predicted digit of each image in `wrong_images`, or -1 for no digit; empty if not recorded.
-        softmax: Fields of a :class:`harness.network.softmax.SoftmaxCheck` for each implementation of ``my_softmax``.
-        softmax_by_size: Fields of each :class:`harness.network.softmax.SizedCheck`; empty if not recorded.
-    """
-
-    run_id: str
-    name: str
-    status: str
-    params: Mapping[str, str]
-    metrics: Mapping[str, float]
-    tags: Mapping[str, str]
-    started_ms: int
-    ended_ms: int | None = None
-    losses: tuple[float, ...] = ()
-    errors: tuple[int, ...] = ()
-    wrong_images: tuple[int, ...] = ()
-    wrong_answers: tuple[int, ...] = ()
-    softmax: Mapping[str, Mapping[str, float | None]] = field(default_factory=dict)
-    softmax_by_size: Sequence[Mapping[str, Any]] = ()
-
-    @property
-    def settings(self) -> dict[str, str]:
-        """All settings of the variant, as text.
-
-        A setting that has no recorded parameter has the baseline's value.
-        """
-        return {name: self.params.get(name, str(value)) for name, value in BASELINE.settings().items()}
-
-    @property
-    def training(self) -> frozenset[tuple[str, str]]:
-        """The identity of the training that the run was read from. Runs that differ only in epochs share one."""
-        return training_key(self.settings)
-
-    @property
-    def owner(self) -> Owner | None:
-        """The owner of the study, if this is its parent run and the owner is alive."""
-        owner = Owner.parse(self.tags.get(Tag.OWNER, ""))
-        heartbeat_s = float(self.tags.get(Tag.HEARTBEAT, "0"))
-        return owner if owner is not None and owner.is_alive(heartbeat_s) else None
-
-
-@dataclass(frozen=True)
-class StoredImages:
-    """The images of a study, recorded in 256 greys so that reports can draw them.
-
-    Attributes:
-        x: Grey values, ``(5000, 400)``, ``uint8``, 0 to 255, unrolled as in the lab.
-        y: Labels (digits), ``(5000,)``.
-    """
-
-    x: NDArray[np.uint8]
-    y: NDArray[np.int64]
-
-
-@dataclass(frozen=True)
-class StudyRecord:
-    """A study as recorded in MLflow.
-
-    Attributes:
-        parent: Parent run of the study.
-        trainings: Runs of the trainings, in the order of their trials.
-        images: Images of the study; None if they were not recorded.
-        experiment_id: Id of the MLflow experiment.
-        tracking_uri: URI of the tracking store that the study was read from, without passwords.
-    """
-
-    parent: RunRecord
-    trainings: tuple[RunRecord, ...]
-    images: StoredImages | None = None
-    experiment_id: str = ""
-    tracking_uri: str = field(default_factory=lambda: masked(tracking_uri()))
 
 
 class StudyReader:
@@ -139,7 +53,10 @@ class StudyReader:
     def studies(self, name: str | None = None) -> list[RunRecord]:
         """The parent runs of the studies with this name, or of all studies, oldest first.
 
-        Archived studies are included.
+        Archived studies are included. Damaged parent runs of other studies are left out with a warning.
+
+        Raises:
+            DamagedRecordError: A parent run of the study with this name is damaged.
         """
         condition = f"tags.`{Tag.ROLE}` = '{Role.STUDY}'"
         if name is not None:
@@ -148,7 +65,17 @@ class StudyReader:
             condition += f" and tags.`{Tag.STUDY}` = '{name}'"
         with failures():
             found = [_record(run) for run in self._store.search(condition)]
-        return sorted(found, key=lambda run: (run.started_ms, run.run_id))
+            deleted = [_record(run) for run in self._store.search(condition, is_deleted=True)]
+            found += [run for run in deleted if self._has_children(run)]
+        if name is not None and (damaged := next(filter(None, map(damage, found)), "")):
+            raise DamagedRecordError(damaged)
+        sound = [run for run in found if not _left_out(damage(run))]
+        return sorted(sound, key=lambda run: (run.started_ms, run.run_id))
+
+    def _has_children(self, deleted: RunRecord) -> bool:
+        """Whether a deleted parent run still has runs. It counts as existing then, and the next run restores it."""
+        key = deleted.tags.get(Tag.STUDY_KEY, "")
+        return next(self._store.search(f"tags.`{Tag.STUDY_KEY}` = '{key}'", page=1), None) is not None
 
     def newest_study(self, name: str | None = None) -> RunRecord | None:
         """The parent run of the study with this name, or of the study that ran last; None if there is none.
@@ -159,10 +86,31 @@ class StudyReader:
         return max(found, key=lambda run: int(run.tags.get(Tag.LAST_RUN, "0")), default=None)
 
     def runs(self, key: str, role: str) -> Iterator[RunRecord]:
-        """The runs of a study that have this role, without training histories."""
+        """The runs of a study that have this role, without training histories.
+
+        Raises:
+            DamagedRecordError: A run is damaged.
+        """
         with failures():
             condition = f"tags.`{Tag.STUDY_KEY}` = '{key}' and tags.`{Tag.ROLE}` = '{role}'"
-            yield from (_record(run) for run in self._store.search(condition))
+            for run in map(_record, self._store.search(condition)):
+                if damaged := damage(run):
+                    raise DamagedRecordError(damaged)
+                yield run
+
+    def check_children(self, parent: RunRecord) -> None:
+        """Check that a study has the runs that its parent run counts.
+
+        Raises:
+            DamagedRecordError: The parent run counts complete trials, and there are no runs with its key.
+        """
+        done, key = int(parent.tags.get(Tag.DONE, "0")), parent.tags[Tag.STUDY_KEY]
+        condition = f"tags.`{Tag.STUDY_KEY}` = '{key}' and tags.`{Tag.ROLE}` = '{Role.TRAINING}'"
+        with failures():
+            if done and next(self._store.search(condition, page=1), None) is None:
+                raise DamagedRecordError(
+                    f"run {parent.run_id}: no run has its tag {Tag.STUDY_KEY}, {key!r}, although {done} trials are done"
+                )
 
     def recorded(self, name: str | None = None) -> RunRecord:
         """The parent run of the study with this name, or of the study that ran last.
@@ -210,17 +158,32 @@ class StudyReader:
         return self._whole(parent)
 
     def _whole(self, parent: RunRecord) -> StudyRecord:
+        self.check_children(parent)
+        damaged: list[str] = []
         with failures():
             condition = (
                 f"tags.`{Tag.STUDY_KEY}` = '{parent.tags[Tag.STUDY_KEY]}' and tags.`{Tag.ROLE}` = '{Role.TRAINING}'"
             )
             found = [(_record(run), str(run.info.artifact_uri)) for run in self._store.search(condition)]
+            damaged += [text for record, _ in found if (text := damage(record))]
+            found = [(record, where) for record, where in found if not damage(record)]
             finished = sorted((record for record, _ in found if record.status == "FINISHED"), key=_length)
             longest = set({record.training: record.run_id for record in finished}.values())
-            runs = [self._with_details(record, where, is_longest=record.run_id in longest) for record, where in found]
-            images = self._images(parent.run_id)
+            runs = []
+            for record, where in found:
+                try:
+                    runs.append(self._with_details(record, where, is_longest=record.run_id in longest))
+                except DamagedRecordError as error:
+                    damaged.append(error.cause)
+            try:
+                images = self._images(parent.run_id)
+            except DamagedRecordError as error:
+                images = None
+                damaged.append(error.cause)
+        for text in damaged:
+            _left_out(text)
         runs.sort(key=lambda record: (int(record.tags[Tag.TRIAL]), record.started_ms, record.name))
-        return StudyRecord(parent, tuple(runs), images, self._store.experiment_id)
+        return StudyRecord(parent, tuple(runs), images, self._store.experiment_id, tuple(damaged))
 
     def with_histories(self, record: RunRecord) -> RunRecord:
         """The run with the loss and error count of each epoch, read from the metrics.
@@ -237,56 +200,110 @@ class StudyReader:
         """The run with the content of its artifact, and with its training history if it is the longest.
 
         A run that is not finished is returned unchanged.
+
+        Raises:
+            DamagedRecordError: The artifact is missing or damaged.
         """
         if record.status != "FINISHED":
             return record
-        details = self._store.with_retries(_details)(artifact_uri)
-        record = replace(
-            record,
-            wrong_images=tuple(details["wrong_images"]),
-            wrong_answers=tuple(details.get("wrong_answers", ())),
-            softmax=details["softmax"],
-            softmax_by_size=details.get("softmax_by_size", ()),
-        )
-        if not is_longest:
-            return record
-        if None in details["losses"]:  # NaN or infinity, which JSON cannot hold and MLflow can
-            return self.with_histories(record)
-        return replace(record, losses=tuple(details["losses"]), errors=tuple(details["errors"]))
+        content = self._artifact(artifact_uri, OUTCOME)
+        try:
+            details: dict[str, Any] = json.loads(content or b"")
+            losses, errors = details["losses"], details["errors"]
+            is_complete = len(losses) == len(errors) == int(record.params["epochs"])
+            record = replace(
+                record,
+                wrong_images=tuple(map(int, details["wrong_images"])),
+                wrong_answers=tuple(map(int, details.get("wrong_answers", ()))),
+                softmax=_checks(details["softmax"]),
+                softmax_by_size=_by_size(details.get("softmax_by_size", ())),
+            )
+            if not is_longest:
+                return record
+            if None in losses:  # NaN or infinity, which JSON cannot hold and MLflow can
+                return self.with_histories(record)
+            record = replace(record, losses=tuple(map(float, losses)), errors=tuple(map(int, errors)))
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise _damaged_file(record.run_id, OUTCOME, content) from error
+        if not is_complete:
+            raise _damaged_file(record.run_id, OUTCOME, content)
+        return record
 
     def weights(self, run_id: str) -> tuple[NDArray[np.float32], ...] | None:
-        """The kernel and bias of each layer after the last epoch of a run; None if they were not recorded."""
-        with failures():
-            if WEIGHTS not in {file.path for file in self._store.client.list_artifacts(run_id)}:
-                return None
-            uri = str(self._store.client.get_run(run_id).info.artifact_uri)
-            with np.load(io.BytesIO(self._store.with_retries(_artifact)(uri, WEIGHTS))) as arrays:
-                return tuple(arrays[name] for name in arrays.files)
+        """The kernel and bias of each layer after the last epoch of a run; None if they were not recorded.
+
+        Raises:
+            DamagedRecordError: The file is damaged.
+        """
+        return self._arrays(run_id, WEIGHTS)
 
     def _images(self, run_id: str) -> StoredImages | None:
-        """The images of the study with this parent run; None if an earlier version did not record them."""
-        if IMAGES not in {file.path for file in self._store.client.list_artifacts(run_id)}:
+        """The images of the study with this parent run; None if an earlier version did not record them.
+
+        Raises:
+            DamagedRecordError: The file is damaged.
+        """
+        arrays = self._arrays(run_id, IMAGES)
+        if arrays is None:
             return None
-        uri = str(self._store.client.get_run(run_id).info.artifact_uri)
-        with np.load(io.BytesIO(self._store.with_retries(_artifact)(uri, IMAGES))) as arrays:
-            return StoredImages(arrays["x"], arrays["y"])
+        if [array.shape for array in arrays] != [(N_IMAGES, N_FEATURES), (N_IMAGES,)]:
+            raise _damaged_file(run_id, IMAGES, b"")
+        return StoredImages(*arrays)
+
+    def _arrays(self, run_id: str, name: str) -> tuple[NDArray[Any], ...] | None:
+        with failures():
+            uri = str(self._store.client.get_run(run_id).info.artifact_uri)
+            content = self._artifact(uri, name)
+            if content is None:
+                return None
+            try:
+                with np.load(io.BytesIO(content)) as arrays:
+                    return tuple(arrays[key] for key in arrays.files)
+            except (ValueError, OSError, EOFError, BadZipFile, zlib.error, AttributeError) as error:
+                raise _damaged_file(run_id, name, content) from error
+
+    def _artifact(self, artifact_uri: str, name: str) -> bytes | None:
+        """The content of an artifact; None if there is none."""
+        uri = self._store.artifacts(artifact_uri)
+        folder = local_folder(uri)
+        if folder is not None:  # read directly: MLflow would copy the file first
+            return (folder / name).read_bytes() if (folder / name).is_file() else None
+        repository = get_artifact_repository(uri)
+        if name not in {file.path for file in self._store.with_retries(repository.list_artifacts)()}:
+            return None
+        with tempfile.TemporaryDirectory() as target:
+            return Path(self._store.with_retries(repository.download_artifacts)(name, target)).read_bytes()
 
     def _history(self, run_id: str, name: str) -> tuple[float, ...]:
         history = self._store.client.get_metric_history(run_id, name)
         return tuple(_unclamped(metric.value) for metric in sorted(history, key=lambda metric: metric.step))
 
 
-def _details(artifact_uri: str) -> dict[str, Any]:
-    details: dict[str, Any] = json.loads(_artifact(artifact_uri, OUTCOME))
-    return details
+def _checks(found: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, float | None]]:
+    """Fields of softmax checks, all of them numbers."""
+    return {
+        way: {
+            field.name: None if check[field.name] is None else float(check[field.name])
+            for field in fields(SoftmaxCheck)
+        }
+        for way, check in found.items()
+    }
 
 
-def _artifact(artifact_uri: str, name: str) -> bytes:
-    parts = urlsplit(artifact_uri)
-    if parts.scheme == "file":  # read directly: MLflow would copy the file first
-        return (Path(url2pathname(parts.path)) / name).read_bytes()
-    with tempfile.TemporaryDirectory() as folder:
-        return Path(get_artifact_repository(artifact_uri).download_artifacts(name, folder)).read_bytes()
+def _by_size(found: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Fields of softmax checks by the size of the logits, all of them numbers."""
+    return [{"below": float(one["below"]), "rows": int(one["rows"]), "checks": _checks(one["checks"])} for one in found]
+
+
+def _damaged_file(run_id: str, name: str, content: bytes | None) -> DamagedRecordError:
+    return DamagedRecordError(f"run {run_id}: its file {name} is {'missing' if content is None else 'damaged'}")
+
+
+def _left_out(damaged: str) -> bool:
+    """Warn of a damaged run or file, which is left out."""
+    if damaged:
+        _log.warning("left out: %s", damaged)
+    return bool(damaged)
 
 
 def _unclamped(value: float) -> float:

@@ -8,7 +8,7 @@ from pathlib import Path
 from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 
 from harness.tracking import descriptions
-from harness.tracking.reader import StudyRecord
+from harness.tracking.run_record import StudyRecord
 from harness.tracking.store import Store, failures
 from harness.tracking.tags import Tag
 
@@ -20,7 +20,8 @@ def describe(store: Store, record: StudyRecord) -> None:
         StoppedError: The store fails.
     """
     with failures():
-        store.client.set_tag(record.parent.run_id, Tag.NOTE, descriptions.ended(record))
+        note = descriptions.merged(record.parent.tags.get(Tag.NOTE, ""), descriptions.ended(record))
+        store.client.set_tag(record.parent.run_id, Tag.NOTE, note)
 
 
 def log_files(store: Store, run_id: str, paths: Sequence[Path], folder: str | None = None) -> None:

@@ -6,14 +6,15 @@ import atexit
 import logging
 import sqlite3
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 from weakref import WeakSet
 
 import sqlalchemy
 from alembic.util.exc import CommandError
 from filelock import FileLock
+from mlflow.entities import Experiment, ViewType
 from mlflow.entities import Run as MlflowRun
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
@@ -24,7 +25,15 @@ from sqlalchemy.exc import OperationalError, SQLAlchemyError
 from harness.errors import StoppedError, UsageError, first_line
 from harness.files import masked
 from harness.retry import RetryingProxy, database_may_come_back, with_retries
-from harness.tracking.location import ARTIFACTS, EXPERIMENT, database_path, tracking_uri
+from harness.tracking import database
+from harness.tracking.location import (
+    EXPERIMENT,
+    artifacts_beside,
+    database_path,
+    local_folder,
+    sqlite_uri,
+    tracking_uri,
+)
 
 RUN_ONE = "Run a study first (harness study run). Use the same folder or MLFLOW_TRACKING_URI for both commands."
 
@@ -33,6 +42,7 @@ RUN_ONE = "Run a study first (harness study run). Use the same folder or MLFLOW_
 _TRAINS = {"mlflow.experimentKind": "custom_model_development"}
 _PAGE = 1000
 _BUSY_MS = 60_000  # the time to wait for another process that writes to the same SQLite database
+_log = logging.getLogger(__name__)
 _AWAY = (429, 500, 502, 503, 504)
 
 # The SQLAlchemy engines of MLflow and Optuna, which keep their database connections open.
@@ -100,6 +110,7 @@ class Store:
         experiment_id: Id of the project's experiment.
         uri: Tracking URI of the store.
         path: File of an SQLite store; None for other stores.
+        moved_from: Recorded folder of the artifacts if it is outside the folder of an SQLite database; else None.
 
     Raises:
         StoppedError: The store cannot be reached, read or written.
@@ -113,21 +124,23 @@ class Store:
         sqlalchemy.event.listen(sqlalchemy.Engine, "engine_connect", _note)
         self.uri = tracking_uri()
         self.path = database_path(self.uri)
-        if not create and self.path is not None and not _is_made(self.path):
-            raise UsageError(f"nothing was recorded yet: {self.path} does not exist", RUN_ONE)
         if create:
             sqlalchemy.event.listen(sqlalchemy.Engine, "connect", _tune_sqlite)
-            with failures(), self.alone(), _whole(self.path):
+            with failures(), self.alone():
+                if self.path is not None:
+                    _prepare(self.path)
                 self._open()
-                self.experiment_id = self._experiment()
+                self._use(self._experiment())
+                if self.path is not None and self.moved_from is not None:
+                    self._relocate(self.path)
         else:
             with failures():
+                if self.path is not None:
+                    self.uri = readable_uri(self.path, self.uri)
                 self._open()
-                self.experiment_id = self._found_experiment()
+                self._use(self._found_experiment())
 
     def _open(self) -> None:
-        if self.path is not None and self.path.is_file():
-            _check_database(self.path)
         self.client: Any = RetryingProxy(self.with_retries(MlflowClient)(self.uri), self._named(), _may_pass)
 
     def _named(self) -> str:
@@ -146,76 +159,111 @@ class Store:
         with FileLock(f"{self.path}.lock"):
             yield
 
-    def search(self, condition: str, order_by: list[str] | None = None, page: int = _PAGE) -> Iterator[MlflowRun]:
+    def search(
+        self, condition: str, order_by: list[str] | None = None, page: int = _PAGE, *, is_deleted: bool = False
+    ) -> Iterator[MlflowRun]:
         """The runs of the experiment that match a condition, fetched page by page."""
         token: str | None = None
+        view = ViewType.DELETED_ONLY if is_deleted else ViewType.ACTIVE_ONLY
         while True:
             found = self.client.search_runs(
-                [self.experiment_id], condition, max_results=page, order_by=order_by, page_token=token
+                [self.experiment_id], condition, view, max_results=page, order_by=order_by, page_token=token
             )
             yield from found
             token = found.token
             if not token:
                 return
 
-    def _found_experiment(self) -> str:
+    def _use(self, experiment: Experiment) -> None:
+        self.experiment_id = str(experiment.experiment_id)
+        self._location, self.moved_from = str(experiment.artifact_location), None
+        folder = None if self.path is None else local_folder(self._location)
+        if self.path is not None and folder is not None:
+            folder = (self.path.parent / folder).resolve()
+            if not folder.is_relative_to(self.path.parent.resolve()):
+                self.moved_from = folder
+
+    def _relocate(self, path: Path) -> None:
+        """Make a database that was moved or copied use the artifacts beside it.
+
+        Raises:
+            StoppedError: There are no artifacts beside the database.
+        """
+        beside = artifacts_beside(path)
+        if not beside.is_dir():
+            raise StoppedError(
+                f"{path} names artifacts in {self.moved_from}, which is outside its folder",
+                f"If the database was moved or copied, put its artifacts into {beside}, then run again.",
+            )
+        kept = database.relocate(path, self._location, beside.as_uri())
+        _log.warning(
+            "%s was moved or copied: it named artifacts in %s. Now it uses those in %s; %s is a copy of it as it was",
+            *(path, self.moved_from, beside, kept.name),
+        )
+        self._use(self._experiment())
+
+    def artifacts(self, uri: str) -> str:
+        """The artifact URI of a run. After the database was moved, it is that of the folder beside the database."""
+        if self.moved_from is None or self.path is None or not uri.startswith(self._location):
+            return uri
+        return artifacts_beside(self.path).as_uri() + uri.removeprefix(self._location)
+
+    def _found_experiment(self) -> Experiment:
         found = self.client.get_experiment_by_name(EXPERIMENT)
         if found is None:
             raise UsageError(f"nothing was recorded yet in {masked(self.uri)}", RUN_ONE)
-        return str(found.experiment_id)
+        return _not_deleted(found)
 
-    def _experiment(self) -> str:
+    def _experiment(self) -> Experiment:
         found = self.client.get_experiment_by_name(EXPERIMENT)
         if found is None:
-            location = None if self.path is None else Path(ARTIFACTS).absolute().as_uri()
+            location = None if self.path is None else artifacts_beside(self.path).as_uri()
             try:
-                return str(self.client.create_experiment(EXPERIMENT, artifact_location=location, tags=_TRAINS))
+                created = self.client.create_experiment(EXPERIMENT, artifact_location=location, tags=_TRAINS)
+                return cast(Experiment, self.client.get_experiment(created))
             except MlflowException:  # another process created it at the same time, or it cannot be created
                 found = self.client.get_experiment_by_name(EXPERIMENT)
                 if found is None:
                     raise
-        if found.lifecycle_stage == "deleted":
-            cause = f"the MLflow experiment {EXPERIMENT!r} was deleted"
-            raise StoppedError(cause, "Restore it (mlflow experiments restore), or use another database.")
-        return str(found.experiment_id)
+        return _not_deleted(found)
 
 
-def _is_made(path: Path) -> bool:
-    """Whether the database exists and is complete."""
-    return path.is_file() and path.stat().st_size > 0 and not _making(path).exists()
+def _not_deleted(experiment: Experiment) -> Experiment:
+    """The experiment.
 
-
-def _making(path: Path) -> Path:
-    return path.with_name(f"{path.name}.making")
-
-
-@contextmanager
-def _whole(path: Path | None) -> Iterator[None]:
-    """Create a new database completely or not at all.
-
-    MLflow creates the schema of a new database in about a hundred steps. It refuses to open a database in which only
-    some of these steps were done. If a process was stopped during the steps, the next process deletes the incomplete
-    database and creates it again. No data is lost, because nothing is recorded before the steps are done.
+    Raises:
+        StoppedError: It was deleted.
     """
-    if path is None:
-        yield
-        return
-    making = _making(path)
-    if making.exists():
-        for part in ("", "-wal", "-shm"):
-            path.with_name(path.name + part).unlink(missing_ok=True)
-    is_new = not path.is_file()
-    if is_new:
-        making.touch()
-    yield
-    if is_new:
-        making.unlink()
+    if experiment.lifecycle_stage == "deleted":
+        cause = f"the MLflow experiment {EXPERIMENT!r} was deleted"
+        remedy = f"Restore it (mlflow experiments restore --experiment-id {experiment.experiment_id}), or use another"
+        raise StoppedError(cause, f"{remedy} database.")
+    return experiment
 
 
-def _check_database(path: Path) -> None:
-    """Fail at once if the file is not a database: MLflow would retry for 90 seconds."""
-    with closing(sqlite3.connect(path, timeout=_BUSY_MS / 1000)) as connection:
-        connection.execute("PRAGMA schema_version").fetchone()
+def _prepare(path: Path) -> None:
+    """Make a database ready for writing: create it, or migrate an older one."""
+    state = database.schema(path) if _exists(path) else database.Schema.EMPTY
+    if state is database.Schema.EMPTY:
+        database.create(path)
+    elif state is database.Schema.OLDER:
+        database.migrate(path)
+
+
+def readable_uri(path: Path, uri: str) -> str:
+    """The URI to read a database by: its own, or that of a migrated copy of an older database.
+
+    Raises:
+        StoppedError: A newer MLflow created the database, or it belongs to another program.
+        UsageError: The database does not exist or is empty.
+    """
+    if not _exists(path) or (state := database.schema(path)) is database.Schema.EMPTY:
+        raise UsageError(f"nothing was recorded yet: {path} does not exist", RUN_ONE)
+    return sqlite_uri(database.migrated_copy(path)) if state is database.Schema.OLDER else uri
+
+
+def _exists(path: Path) -> bool:
+    return path.is_file() and path.stat().st_size > 0
 
 
 def _tune_sqlite(connection: object, _record: object) -> None:

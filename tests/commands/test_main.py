@@ -134,7 +134,7 @@ def test_a_training_that_diverges_is_a_result(harness: Harness) -> None:
         (("train", "--epsilon", "0"), "epsilon"),
         (("train", "--colour", "red"), "--colour"),
         (("data", "--data", "nowhere.npz"), "nowhere.npz: no such file or folder"),
-        (("data", "--data", "lab"), "its server does not answer"),
+        (("data", "--data", "lab"), "its server does not respond"),
         (("study", "run", "nothing"), "no study is called 'nothing'"),
         (("study", "run", "nothing.toml"), "nothing.toml: cannot be read"),
         (("study", "run", "--workers", "0"), "workers"),

@@ -25,7 +25,7 @@ from harness.network.variant import Variant
 from harness.reporting import comparison, comparison_inputs, comparison_statistics, comparison_text, report
 from harness.reporting.comparison import Comparison, ComparisonVerdict
 from harness.reporting.comparison_statistics import FAMILY_LEVEL
-from harness.tracking.reader import RunRecord, StudyRecord
+from harness.tracking.run_record import RunRecord, StudyRecord
 from tests.support import Harness
 
 EPOCHS = (40, 60, 80, 100)

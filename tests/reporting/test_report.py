@@ -14,7 +14,7 @@ import pytest
 from harness.network.variant import Variant
 from harness.reporting import figure_files, findings, frames, report
 from harness.reporting.charts import epochs, errors
-from harness.tracking.reader import RunRecord, StoredImages, StudyRecord
+from harness.tracking.run_record import RunRecord, StoredImages, StudyRecord
 
 CHECK = {"max_abs_diff": 2e-7, "max_ulp": 60, "argmax_differs": 0, "row_sum_error": 1e-7, "overflow_rows": 3}
 

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.reporting import frames, report, search_trials
-from harness.tracking.reader import RunRecord, StudyRecord
+from harness.tracking.run_record import RunRecord, StudyRecord
 from harness.tracking.tags import Tag
 from tests.reporting.test_report import run, study
 

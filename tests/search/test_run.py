@@ -21,7 +21,8 @@ from harness.network.variant import Variant
 from harness.search import optuna_study
 from harness.tracking.lock import sole_owner
 from harness.tracking.owner import Owner
-from harness.tracking.reader import RunRecord, StudyReader, StudyRecord
+from harness.tracking.reader import StudyReader
+from harness.tracking.run_record import RunRecord, StudyRecord
 from harness.tracking.store import Store
 from tests import warm
 from tests.change import draw_nothing

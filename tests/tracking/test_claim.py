@@ -47,6 +47,7 @@ def empty(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def opened(empty: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
     shutil.copy(empty, tmp_path)
+    (tmp_path / location.ARTIFACTS).mkdir()
     monkeypatch.chdir(tmp_path)
     return Store(create=True)
 

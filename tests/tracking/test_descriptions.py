@@ -12,7 +12,7 @@ import pytest
 from harness.network.variant import BASELINE
 from harness.study.config import StudyConfig
 from harness.tracking import descriptions, views
-from harness.tracking.reader import RunRecord, StudyRecord
+from harness.tracking.run_record import RunRecord, StudyRecord
 from harness.tracking.tags import Tag
 from tests.tracking.test_model_selection import run
 

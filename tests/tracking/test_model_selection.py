@@ -6,7 +6,7 @@ import math
 import random
 
 from harness.tracking import model_selection
-from harness.tracking.reader import RunRecord
+from harness.tracking.run_record import RunRecord
 
 
 def run(

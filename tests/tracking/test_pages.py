@@ -20,7 +20,7 @@ from mlflow.tracking import MlflowClient
 from playwright.sync_api import Browser, Page, expect
 
 from harness.tracking import ui, views
-from harness.tracking.reader import RunRecord, StudyRecord
+from harness.tracking.run_record import RunRecord, StudyRecord
 from tests.browser import Watched, watch
 from tests.search.test_run import recorded
 from tests.support import COMMAND

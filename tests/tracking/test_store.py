@@ -20,7 +20,7 @@ from tests.support import wait_until
 def test_tracking_goes_where_mlflow_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     assert location.tracking_uri() == f"sqlite:///{Path.cwd() / 'mlflow.db'}"
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:///elsewhere.db")
-    assert location.tracking_uri() == "sqlite:///elsewhere.db"
+    assert location.tracking_uri() == f"sqlite:///{Path.cwd() / 'elsewhere.db'}"
 
 
 def test_a_reader_makes_no_database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

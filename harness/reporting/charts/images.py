@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from harness.reporting.charts import style
 from harness.reporting.figure_files import INK
 from harness.reporting.findings import HardImages
-from harness.tracking.reader import StoredImages
+from harness.tracking.run_record import StoredImages
 
 _COLUMNS = 6
 _WIDTH, _HEIGHT = 1.18, 1.5  # of an image and what is around it, in images

@@ -1,0 +1,167 @@
+"""SQLite databases of MLflow: creates them completely, and recognizes older, newer and foreign ones.
+
+Commands that read never change a database. They read an older one through a migrated temporary copy.
+"""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import shutil
+import sqlite3
+import tempfile
+from contextlib import closing
+from enum import Enum
+from itertools import count
+from pathlib import Path
+
+import sqlalchemy
+from alembic.script import ScriptDirectory
+from alembic.util.exc import CommandError
+from mlflow.store.db import utils
+
+from harness.errors import StoppedError
+from harness.tracking.location import sqlite_uri
+
+_BUSY_S = 60.0
+_log = logging.getLogger(__name__)
+
+
+class Schema(Enum):
+    """The schema of a database, compared with that of the installed MLflow."""
+
+    EMPTY = "empty"
+    CURRENT = "current"
+    OLDER = "older"
+
+
+def schema(path: Path) -> Schema:
+    """Compare the schema of an existing database with that of the installed MLflow, without changing the database.
+
+    Raises:
+        StoppedError: A newer MLflow created the database, or it belongs to another program.
+        sqlite3.Error: The file is not an SQLite database, or another process locks it.
+    """
+    with closing(_opened(path)) as connection:
+        tables = {str(name) for (name,) in connection.execute("select name from sqlite_master where type = 'table'")}
+        has_revision = "alembic_version" in tables
+        found = connection.execute("select version_num from alembic_version").fetchone() if has_revision else None
+    if not tables:
+        return Schema.EMPTY
+    remedy = "Set MLFLOW_TRACKING_URI to another database, or use another folder."
+    if "experiments" not in tables:
+        owner = "Optuna" if {"studies", "trials"} <= tables else "another program"
+        raise StoppedError(f"{path} is a database of {owner}, not of MLflow", remedy)
+    head = utils._get_latest_schema_revision()  # noqa: SLF001 - as `mlflow db upgrade`
+    if found is not None and found[0] == head:
+        return Schema.CURRENT
+    if found is not None and not _is_known(str(found[0])):
+        cause = f"{path} was made by a newer MLflow, which has the schema {found[0]}"
+        raise StoppedError(cause, f"Install that MLflow. {remedy}")
+    return Schema.OLDER
+
+
+def _opened(path: Path) -> sqlite3.Connection:
+    return sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=_BUSY_S)
+
+
+def _is_known(revision: str) -> bool:
+    try:
+        ScriptDirectory.from_config(utils._get_alembic_config("")).get_revision(revision)  # noqa: SLF001 - as `mlflow db upgrade`
+    except CommandError:
+        return False
+    return True
+
+
+def create(path: Path) -> None:
+    """Create a database completely or not at all.
+
+    MLflow creates the schema in about a hundred steps, and does not open a database in which only some were done. So
+    the database is created under another name and renamed at the end. Call this function under the lock of the store.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    new = path.with_name(f".{path.name}.new")
+    for left in (new, *(new.with_name(new.name + part) for part in ("-wal", "-shm", "-journal"))):
+        left.unlink(missing_ok=True)  # of a process that was killed in this function
+    engine = sqlalchemy.create_engine(sqlite_uri(new))
+    try:
+        utils._initialize_tables(engine)  # noqa: SLF001 - as `mlflow db upgrade`
+    finally:
+        engine.dispose()
+    new.replace(path)
+
+
+def migrate(path: Path) -> None:
+    """Migrate an older database to the schema of the installed MLflow, and keep a copy of it."""
+    kept = _unused(path, "before-migration")
+    copy(path, kept)
+    _log.warning("%s was made by an older MLflow. It is migrated to the installed one; %s is a copy", path, kept.name)
+    _upgrade(path)
+
+
+def migrated_copy(path: Path) -> Path:
+    """A temporary copy of an older database, migrated to the schema of the installed MLflow."""
+    folder = Path(tempfile.mkdtemp(prefix="harness-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    temporary = folder / path.name
+    copy(path, temporary)
+    _log.warning("%s was made by an older MLflow. It stays as it is; a migrated copy is read", path)
+    _upgrade(temporary)
+    return temporary
+
+
+# The columns that hold absolute addresses of artifacts.
+_ADDRESSES = (
+    ("experiments", "artifact_location"),
+    ("runs", "artifact_uri"),
+    ("logged_models", "artifact_location"),
+    ("model_versions", "source"),
+    ("model_versions", "storage_location"),
+)
+
+
+def relocate(path: Path, old: str, new: str) -> Path:
+    """Replace the address of a folder of artifacts in a database, in one transaction.
+
+    Args:
+        path: Database.
+        old: URI of the folder that is recorded.
+        new: URI of the folder that holds the artifacts.
+
+    Returns:
+        The path of a copy of the database as it was.
+    """
+    kept = _unused(path, "before-relocation")
+    copy(path, kept)
+    with closing(sqlite3.connect(path, timeout=_BUSY_S)) as connection, connection:
+        for table, column in _ADDRESSES:
+            connection.execute(
+                f"update {table} set {column} = ? || substr({column}, ?) "  # noqa: S608 - the names above
+                f"where {column} = ? or substr({column}, 1, ?) = ?",
+                (new, len(old) + 1, old, len(old) + 1, f"{old}/"),
+            )
+    return kept
+
+
+def _unused(path: Path, suffix: str) -> Path:
+    """A name beside the database that no file has."""
+    kept = path.with_name(f"{path.name}.{suffix}")
+    for number in count(2):
+        if not kept.exists():
+            break
+        kept = path.with_name(f"{path.name}.{suffix}-{number}")
+    return kept
+
+
+def copy(path: Path, to: Path) -> None:
+    """Copy a database, also while other processes write to it."""
+    with closing(_opened(path)) as source, closing(sqlite3.connect(to)) as target:
+        source.backup(target)
+
+
+def _upgrade(path: Path) -> None:
+    engine = sqlalchemy.create_engine(sqlite_uri(path))
+    try:
+        utils._upgrade_db(engine)  # noqa: SLF001 - as `mlflow db upgrade`
+    finally:
+        engine.dispose()
