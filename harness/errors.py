@@ -14,6 +14,7 @@ class ExitStatus(IntEnum):
     GATE_INCONCLUSIVE = 3
     GATE_NOT_RUN = 4
     ENVIRONMENT = 5
+    BUG = 70
     INTERRUPTED = 130
     NOT_READ = 141
     TERMINATED = 143

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+import os
 import platform
 import subprocess
 from dataclasses import dataclass
@@ -23,6 +24,22 @@ def versions() -> dict[str, str]:
         except metadata.PackageNotFoundError:
             found[package] = "not installed"
     return found
+
+
+# Environment variables of TensorFlow and its libraries that change how they compute. Other programs have variables that
+# begin with TF_ too, some of them secrets.
+_COMPUTING = (
+    *("XLA_", "ONEDNN_", "DNNL_", "TF_XLA_", "TF_ENABLE_", "TF_DISABLE_", "TF_DETERMINISTIC_", "TF_CUDNN_", "TF_NUM_"),
+    *("TF_AUTO_MIXED_", "TF_OVERRIDE_", "TF_CONV2D_", "TF_USE_", "TF_GRAPPLER_", "TF2_", "NVIDIA_TF32_"),
+)
+# These only change what is printed, or the harness or TensorFlow sets them.
+_IGNORED = frozenset({"ONEDNN_VERBOSE", "DNNL_VERBOSE", "TF_USE_LEGACY_KERAS", "TF2_BEHAVIOR"})
+
+
+def computing_settings() -> dict[str, str]:
+    """The environment variables that are set and may change what training computes, by name."""
+    found = (name for name in os.environ if name.startswith(_COMPUTING) and name not in _IGNORED)
+    return {name: os.environ[name] for name in sorted(found)}
 
 
 @cache

@@ -1,27 +1,20 @@
-"""The orders that define "best": for single trainings, for variants, and for the variants that a report recommends.
-
-Each function returns a sort key. The best comes first.
-"""
+"""The rule that chooses the best variant. The report, MLflow's note and the registered model use it."""
 
 from __future__ import annotations
 
-
-def training_order(errors: int, epochs: int, loss: float) -> tuple[float, ...]:
-    """Order single trainings: the fewest errors after the last epoch, then the fewest epochs, then the lowest loss."""
-    return errors, epochs, loss
+from harness.statistics import wilson
 
 
-def variant_order(at_zero: int, n: int, epochs: int, mean_loss: float) -> tuple[float, ...]:
-    """Order variants whose best run becomes a model.
+def recommended_order(at_zero: int, n_seeds: int, epochs: int, mean_loss: float) -> tuple[float, ...]:
+    """The sort key of a variant with at least one run at zero errors after its last epoch. The best comes first.
 
-    The largest share of runs with zero errors comes first, then the fewest epochs, then the lowest mean loss.
+    The variant with the largest lower bound (95%) of the share of seeds at zero comes first, then the one with the
+    fewest epochs, then the one with the lowest mean loss. The bound makes 31 of 32 seeds better than 1 of 1.
+
+    Args:
+        at_zero: Number of seeds with zero errors and a finite loss.
+        n_seeds: Number of seeds, including those whose training failed or diverged.
+        epochs: Number of epochs.
+        mean_loss: Mean loss of the last epoch over the finite runs.
     """
-    return -at_zero / n, epochs, mean_loss
-
-
-def recommended_order(lowest_share: float, epochs: int) -> tuple[float, ...]:
-    """Order the variants of a report: the largest lower bound of the share at zero, then the fewest epochs.
-
-    The bound makes 31 of 32 seeds better than 1 of 1.
-    """
-    return -lowest_share, epochs
+    return -wilson(at_zero, n_seeds).low, epochs, mean_loss

@@ -7,12 +7,14 @@ import os
 import shlex
 import signal
 import sys
+import tempfile
+import traceback
 
 import click
 
 from harness import provenance, startup
 from harness.commands import compare, console, gate, images, lab, report, serve, study, train
-from harness.errors import ExitStatus, HarnessError
+from harness.errors import ExitStatus, HarnessError, first_line
 from harness.files import masked
 from harness.signals import TerminatedError, terminate
 
@@ -51,6 +53,18 @@ def _run(command: click.Command) -> int:
     except TerminatedError:
         console.err.print(f"terminated. {_kept()}".rstrip())
         return ExitStatus.TERMINATED
+    except Exception as error:  # noqa: BLE001 - whatever it is, it is a bug
+        return _report_bug(error)
+
+
+def _report_bug(error: Exception) -> int:
+    """Write the traceback of an unexpected error to a file, and print one line that names it."""
+    descriptor, path = tempfile.mkstemp(prefix="harness-bug-", suffix=".txt")
+    with os.fdopen(descriptor, "w", encoding="utf-8", errors="replace") as stream:
+        stream.write(masked("".join(traceback.format_exception(error))))
+    cause = masked(f"{type(error).__name__}: {first_line(error)}")
+    console.err.print(f"error: this is a bug in the harness: {cause}\n  Please report it with {path}", markup=False)
+    return ExitStatus.BUG
 
 
 def _print_error(error: HarnessError | OSError | click.ClickException) -> int:

@@ -11,6 +11,7 @@ from harness.commands import console
 from harness.tracking.tags import Tag
 
 if TYPE_CHECKING:
+    from harness.tracking.owner import Owner
     from harness.tracking.run_record import StudyRecord
     from harness.tracking.store import Store
 
@@ -24,16 +25,16 @@ def write(record: StudyRecord, folder: Path | None) -> Path:
     return page.write(record, folder or console.OUT / record.parent.tags[Tag.STUDY]).absolute()
 
 
-def publish(store: Store, record: StudyRecord, written: Path) -> None:
+def publish(store: Store, record: StudyRecord, written: Path, me: Owner | None = None) -> None:
     """Upload a report and the lab's page of the same images to the study's run, and write the results into its note.
 
-    Nothing is uploaded while the study is running: the process that runs it uploads the report at its end.
+    Nothing is uploaded while another process than `me` runs the study. That process uploads the report at its end.
     """
     from harness.errors import StoppedError
     from harness.tracking import report_upload
 
     parent = record.parent
-    if parent.owner is not None:
+    if parent.owner not in {None, me}:
         console.err.print(f"not uploaded to MLflow: the study is running: {parent.owner}", markup=False)
         return
     try:

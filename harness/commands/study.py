@@ -23,13 +23,11 @@ from harness.text import plural
 from harness.tracking.tags import Tag
 
 if TYPE_CHECKING:
-    from harness.data.digits import Digits
     from harness.engines.training import TrainingResult
     from harness.search.result import StudyResult
     from harness.study.config import StudyConfig
-    from harness.tracking.owner import Owner
+    from harness.tracking.claim import Claim
     from harness.tracking.reader import StudyReader
-    from harness.tracking.store import Store
     from harness.workers.dask import Cluster
     from harness.workers.dask_connection import Tls
     from harness.workers.local import Workers
@@ -91,7 +89,7 @@ def study_run(  # noqa: PLR0913, PLR0917 - an option each
     me, folder = Owner.me(), console.OUT / config.name
     started_s = time.monotonic()
     with sole_owner(folder, me), _pool(config, workers, **cluster) as pool:
-        from harness.tracking.claim import archive
+        from harness.tracking.claim import Claim, archive
         from harness.tracking.reader import StudyReader
         from harness.tracking.store import Store
 
@@ -102,24 +100,17 @@ def study_run(  # noqa: PLR0913, PLR0917 - an option each
         began_with = _as_it_began(StudyReader(store), config.name, data)
         digits = console.load(began_with or data, began_with and "those of the study")
         pool.load(digits)
-        result = _trained(config, digits, store, pool, me, quiet=quiet)
-    _say(result, time.monotonic() - started_s)
-    written = _shown(store, config.name, digits, folder)
+        with Claim(store, config, digits, me) as claim:
+            result = _trained(claim, pool, quiet=quiet)
+            _say(result, time.monotonic() - started_s)
+            written = _shown(claim, folder)
     console.say(f"report: {written}", json_to)
     if json_to is not None:
         write_json(json_to, {"study": config.name, **asdict(result), "report": str(written)})
     return ExitStatus.NEGATIVE if result.failed else ExitStatus.OK
 
 
-def _trained(
-    config: StudyConfig,
-    digits: Digits,
-    store: Store,
-    pool: Workers[TrainingResult] | Cluster,
-    me: Owner,
-    *,
-    quiet: bool,
-) -> StudyResult:
+def _trained(claim: Claim, pool: Workers[TrainingResult] | Cluster, *, quiet: bool) -> StudyResult:
     """Train and record the trials of the study that are missing.
 
     Raises:
@@ -127,19 +118,15 @@ def _trained(
     """
     from harness.commands.progress import StudyProgress
     from harness.search.run import StudyRun
-    from harness.tracking.claim import Claim
 
     # The report's own packages are loaded while the workers train.
     Thread(target=import_module, args=("harness.reporting.report",), daemon=True).start()
-    journal = console.OUT / config.name / "optuna.journal"
+    journal = console.OUT / claim.study.config.name / "optuna.journal"
     if journal.exists() and not quiet:
         console.err.print(f"{journal} is not used any more: MLflow holds the trials", markup=False)
-    with (
-        StudyProgress(console.err, quiet=quiet) as progress,
-        Stop() as stop,
-        Claim(store, config, digits, me) as claim,
-    ):
+    with StudyProgress(console.err, quiet=quiet) as progress, Stop() as stop:
         result = StudyRun(claim, pool, progress, stop).run()
+    claim.end()
     if stop.asked is not None and result.before + result.trained + result.failed < result.total:
         console.err.print(f"{result.before + result.trained} of {result.total} trials are done")
         raise stop.asked
@@ -158,15 +145,16 @@ def _say(result: StudyResult, duration_s: float) -> None:
         console.err.print(f"nothing to train: all {result.before} trials are done{more}")
 
 
-def _shown(store: Store, name: str, digits: Digits, folder: Path) -> Path:
+def _shown(claim: Claim, folder: Path) -> Path:
     """Write the report of a study while its models are created, upload both to MLflow, and return the report's path."""
     from harness.tracking.models import ModelRegistry
     from harness.tracking.reader import StudyReader
 
-    record = StudyReader(store).study(name)
-    with ModelRegistry(store, record, digits).keeping() as lines:
+    study = claim.study
+    record = StudyReader(claim.store).study(study.config.name)
+    with ModelRegistry(claim.store, record, study.digits).keeping() as lines:
         written = report.write(record, folder)
-        report.publish(store, record, written)
+        report.publish(claim.store, record, written, study.owner)
     for line in lines:
         console.err.print(line, markup=False)
     return written

@@ -17,7 +17,6 @@ from harness.engines.contract import Engine, OnEpoch
 from harness.engines.history import TrainingHistory, wrong_images
 from harness.network.softmax import SizedCheck, SoftmaxCheck, consistency, consistency_by_size
 from harness.network.variant import Variant, training_key
-from harness.selection import training_order
 
 LAB_IMAGE_OF_TWO = 1015
 
@@ -100,7 +99,7 @@ def run(
 
     Returns:
         an outcome for each variant, in order. With weights are those that a study may want to keep as a model: the
-        baseline's, those without errors, and the best of this call; see :mod:`harness.tracking.model_selection`.
+        baseline's and those without errors; see :mod:`harness.tracking.model_selection`.
     """
     groups = by_training(variants)
     longest = [max(group, key=lambda variant: variant.epochs) for group in groups]
@@ -118,15 +117,17 @@ def run(
 
 
 def _kept(engine: str, results: Sequence[TrainingResult]) -> set[Variant]:
-    """What may be kept as a model: nothing of an engine of another package, whose weights are its own affair."""
+    """The variants whose weights are kept: the baseline and those with zero errors, which may become models.
+
+    Weights of an engine of another package are not kept, because the Keras model may not fit them.
+    """
     finite = [result for result in results if math.isfinite(result.final_loss)]
     if engine not in registry.NAMES or not finite:
         return set()
     own = registry.baseline(engine)
     kept = {result.variant for result in finite if not result.final_errors}
     kept |= {result.variant for result in finite if result.variant == own.with_epochs(result.variant.epochs)}
-    best = min(finite, key=lambda result: training_order(result.final_errors, result.variant.epochs, result.final_loss))
-    return kept | {best.variant}
+    return kept
 
 
 def _result(engine: str, digits: Digits, history: TrainingHistory, started_s: float, shared_by: int) -> TrainingResult:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import platform
 from functools import cache
 from pathlib import Path
@@ -10,8 +9,6 @@ from pathlib import Path
 from harness import provenance
 
 _PACKAGES = ("tensorflow", "keras", "numpy")
-# Environment variables that change how TensorFlow and its libraries compute.
-_SETTINGS = ("XLA_FLAGS", "TF_XLA_FLAGS", "TF_ENABLE_ONEDNN_OPTS", "ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA")
 _CACHES = Path("/sys/devices/system/cpu/cpu0/cache")
 
 
@@ -26,7 +23,7 @@ def here() -> dict[str, str]:
         "instructions": " ".join(_instructions()),
         "caches": " ".join(_caches()),
         "threads": "1",
-        "settings": " ".join(f"{name}={os.environ[name]}" for name in _SETTINGS if name in os.environ),
+        "settings": " ".join(f"{name}={value}" for name, value in provenance.computing_settings().items()),
     }
 
 

@@ -7,6 +7,19 @@ import keras
 from harness.network.variant import BASELINE, N_FEATURES, SoftmaxPlace
 
 
+def _reset() -> None:
+    """Set Keras' settings to their defaults, whatever ``keras.json`` and ``KERAS_MAX_*`` variables say."""
+    keras.config.set_floatx("float32")
+    keras.config.set_epsilon(1e-7)
+    keras.config.set_image_data_format("channels_last")
+    keras.config.set_dtype_policy("float32")
+    keras.config.set_max_epochs(None)
+    keras.config.set_max_steps_per_epoch(None)
+
+
+_reset()
+
+
 def build(layers: tuple[int, ...] = BASELINE.layers, softmax: SoftmaxPlace = BASELINE.softmax) -> keras.Sequential:
     """Build the lab's model: named dense layers with ReLU, a linear last one, and the softmax where it is wanted.
 

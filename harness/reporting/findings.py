@@ -136,17 +136,19 @@ class Cheap:
 
 
 def cheapest(frame: pd.DataFrame, most: int = 5) -> list[Cheap]:
-    """The variants that are most surely at zero, of equals those of the fewest epochs; at most so many.
+    """The best variants with runs at zero, best first, at most `most`.
 
-    How surely is the lower bound of the share: one seed of one says less than 31 of 32.
+    Seeds whose training failed or diverged count against their variant.
     """
     found = []
     for seeds in frames.by_configuration(frame):
-        at_zero, n = int((seeds["final_errors"] == 0).sum()), len(seeds)
+        finite = seeds[np.isfinite(seeds["final_loss"].astype(float)) & seeds["final_errors"].notna()]
+        at_zero, n = int((finite["final_errors"] == 0).sum()), len(seeds)
         if at_zero:
             name, epochs = frames.label(frame, seeds), int(seeds["epochs"].iloc[0])
-            found.append(Cheap(name, epochs, n, at_zero, statistics.wilson(at_zero, n)))
-    return sorted(found, key=lambda cheap: recommended_order(cheap.share.low, cheap.epochs))[:most]
+            cheap = Cheap(name, epochs, n, at_zero, statistics.wilson(at_zero, n))
+            found.append((recommended_order(at_zero, n, epochs, float(finite["final_loss"].mean())), cheap))
+    return [cheap for _, cheap in sorted(found, key=lambda one: one[0])[:most]]
 
 
 @dataclass(frozen=True)

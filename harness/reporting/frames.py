@@ -86,10 +86,13 @@ def _rate_labels(rates: pd.Series[float]) -> pd.Series[str]:
     """What each learning rate is shown under: itself, or where there are many, a group of neighbours."""
     distinct = np.sort(rates.unique())
     if len(distinct) <= _MOST_RATES:
-        order = [f"{rate:.12g}" for rate in distinct]
-        return pd.Series(pd.Categorical(rates.map("{:.12g}".format), order, ordered=True), index=rates.index)
+        order = [str(rate) for rate in distinct.tolist()]
+        return pd.Series(pd.Categorical(rates.map(str), order, ordered=True), index=rates.index)
     groups = np.array_split(distinct, _RATE_GROUPS)
-    labels = {rate: f"{group[0]:.4g} to {group[-1]:.4g}" for group in groups for rate in group}
+    ranges = [f"{group[0]:.4g} to {group[-1]:.4g}" for group in groups]
+    if len(set(ranges)) < len(ranges):
+        ranges = [f"{group[0]} to {group[-1]}" for group in groups]
+    labels = {rate: label for group, label in zip(groups, ranges, strict=True) for rate in group}
     order = list(dict.fromkeys(labels.values()))
     return pd.Series(pd.Categorical(rates.map(labels), order, ordered=True), index=rates.index)
 
@@ -105,8 +108,13 @@ def once(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def by_configuration(frame: pd.DataFrame) -> Iterator[pd.DataFrame]:
-    """The runs of each configuration and number of epochs, one a seed, the smallest learning rates first."""
-    for _, seeds in once(frame).groupby(["learning_rate", *_SETTINGS, "epochs"]):
+    """The runs of each configuration and number of epochs, one a seed, the smallest learning rates first.
+
+    A seed whose training failed has a row without a score, unless it was trained again.
+    """
+    ended = frame.sort_values("status", ascending=False, kind="stable")  # FINISHED before FAILED
+    ended = ended.drop_duplicates(["epochs", *TRAINING_SETTINGS]).sort_index()
+    for _, seeds in ended.groupby(["learning_rate", *_SETTINGS, "epochs"]):
         yield seeds
 
 
@@ -116,7 +124,7 @@ def label(frame: pd.DataFrame, seeds: pd.DataFrame) -> str:
     if group["learning_rate"].min() == group["learning_rate"].max():
         return str(seeds["rate"].iloc[0])
     varied = (f"{_IN_LABELS.get(name, name)} {seeds[name].iloc[0]}" for name in varied_settings(frame))
-    return ", ".join([f"{seeds['learning_rate'].iloc[0]:.4g}", *varied])
+    return ", ".join([str(seeds["learning_rate"].iloc[0]), *varied])
 
 
 def trainings(frame: pd.DataFrame) -> pd.DataFrame:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 
@@ -43,6 +44,7 @@ class StudyRun:
         self._claim, self._pool, self._progress, self._stop = claim, pool, progress, stop
         self._costs = Costs()
         self._n_complete = self._n_failed = 0
+        self._alone: deque[Job] = deque()  # trials of a failed job, each to be trained again alone
         self._heartbeat_s = time.monotonic()
 
     def run(self) -> StudyResult:
@@ -85,7 +87,7 @@ class StudyRun:
         running: dict[Future[Batch[TrainingResult]], Job] = {}
         most, is_stopping = source.most_jobs(self._pool.count), False
         while True:
-            while not self._stop.asked and len(running) < most and (job := next(jobs, None)) is not None:
+            while not self._stop.asked and len(running) < most and (job := self._next(jobs)) is not None:
                 running[self._pool.submit(job.missing)] = job
             if self._stop.asked and not is_stopping:
                 is_stopping = True
@@ -101,6 +103,9 @@ class StudyRun:
                 future = next(iter(done))
                 yield running.pop(future), future
 
+    def _next(self, jobs: Iterator[Job]) -> Job | None:
+        return self._alone.popleft() if self._alone else next(jobs, None)
+
     def _record(self, recorder: Recorder, job: Job, future: Future[Batch[TrainingResult]]) -> None:
         error = future.exception()
         if isinstance(error, StoppedError):
@@ -111,6 +116,10 @@ class StudyRun:
             for ended in recorder.results(job, batch.results):
                 self._n_complete += ended
                 self._claim.n_done = self._n_complete
+        elif len(job.trials) > 1:
+            for trial in job.trials:
+                keys = {variant.key for variant in trial.variants}
+                self._alone.append(Job((trial,), tuple(one for one in job.missing if one.key in keys)))
         else:
             for ended in recorder.failure(job, error):
                 self._n_failed += ended

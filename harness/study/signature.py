@@ -37,6 +37,7 @@ def of(config: StudyConfig, digits: Digits) -> dict[str, Any]:
         "dataset": {"name": digits.name, "sha256_x": digits.sha256_x, "sha256_y": digits.sha256_y},
         "trace": TRACE_VERSION,
         **{name: versions[name] for name in _COMPUTING},
+        **({"settings": settings} if (settings := provenance.computing_settings()) else {}),
     }
 
 
@@ -71,6 +72,10 @@ def _change(name: str, was: object, now: object) -> str:
 
 
 def _brief(value: object) -> str:
+    if isinstance(value, dict):
+        return " ".join(f"{name}={setting}" for name, setting in value.items())
+    if value is None:
+        return "none"
     return ", ".join(str(item) for item in value) if isinstance(value, list) else str(value)
 
 

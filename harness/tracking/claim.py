@@ -21,7 +21,7 @@ from harness.errors import StoppedError, UsageError
 from harness.study import signature
 from harness.study.config import StudyConfig
 from harness.tracking import descriptions, views
-from harness.tracking.owner import Owner
+from harness.tracking.owner import HEARTBEAT_S, Owner
 from harness.tracking.reader import StudyReader
 from harness.tracking.run_content import StudyHandle, common_tags, dataset_input, done_tags, log_images
 from harness.tracking.run_record import RunRecord
@@ -31,14 +31,17 @@ from harness.tracking.tags import Role, Tag
 # A server has no lock: wait this long, then look for a duplicate created at the same time.
 _SETTLED_S = 0.5
 _POLL_S = 0.2
+# The number of heartbeats to wait for before the owner on another machine counts as dead.
+_BEATS = 3
 _log = logging.getLogger(__name__)
 
 
 class Claim:
     """A study that this process runs. Use it as a context manager.
 
-    Entering the context resumes the study with the configured name, or creates its parent run. Leaving the context
-    closes the runs that are still open and releases the study, unless another process has taken it over.
+    Entering the context resumes the study with the configured name, or creates its parent run. :meth:`end` closes the
+    parent run. Leaving the context releases the study, unless another process has taken it over; so two processes never
+    write reports of one study at the same time.
 
     Args:
         store: Tracking store.
@@ -66,6 +69,7 @@ class Claim:
         self.status = "KILLED"
         self.n_done: int | None = None
         self.n_failed = 0
+        self._is_ended = False
 
     def __enter__(self) -> Self:
         """Claim the study.
@@ -88,11 +92,11 @@ class Claim:
             parent = current[0]
             self._restore(parent)
             self.reader.check_children(parent)
-            _refuse_if_running(parent)
+            self._refuse_if_running(parent)
             _refuse_if_changed(config.name, parent, current_signature)
             key, times = parent.tags[Tag.STUDY_KEY], int(parent.tags.get(Tag.TIMES_RUN, "0")) + 1
             self.study = StudyHandle(parent.run_id, config, key, digits, self._me, times)
-            self._become_owner()
+            self._become_owner(parent.tags.get(Tag.OWNER, ""))
             # Duplicates: other processes created them at the same time, or this process created a second one because
             # the reply to its first attempt was lost.
             for twin in self._current()[1:]:
@@ -110,6 +114,39 @@ class Claim:
             self.store.client.restore_run(parent.run_id)
             _log.warning("the run of the study %s was deleted in MLflow; it is restored", self._config.name)
 
+    def _refuse_if_running(self, parent: RunRecord) -> None:
+        """Refuse a study that another process runs.
+
+        The state of a process on this machine is known. A process elsewhere is alive if its heartbeat changes: the
+        clocks of two machines may differ, so the time of the heartbeat says nothing.
+
+        Raises:
+            StoppedError: Another process is running the study.
+        """
+        claim = parent.claimed_by
+        if claim is not None and not claim.is_near():
+            _log.warning(
+                "the study was claimed by %s; waiting up to %.0f s for its next heartbeat", claim, _BEATS * HEARTBEAT_S
+            )
+            if not self._beats(parent):
+                return
+            raise _running(parent, claim)
+        if parent.owner is not None:
+            raise _running(parent, parent.owner)
+
+    def _beats(self, parent: RunRecord) -> bool:
+        """Whether the heartbeat of a study changes."""
+        deadline_s = time.monotonic() + _BEATS * HEARTBEAT_S
+        before = parent.tags.get(Tag.HEARTBEAT)
+        while time.monotonic() < deadline_s:
+            time.sleep(min(1.0, HEARTBEAT_S / 4))
+            tags = self.store.client.get_run(parent.run_id).data.tags
+            if Tag.OWNER not in tags:
+                return False
+            if tags.get(Tag.HEARTBEAT) != before:
+                return True
+        return False
+
     def _adopt_children(self) -> None:
         """Attach the runs of a study whose parent run was deleted for ever to the new parent run."""
         client, run_id = self.store.client, self.study.run_id
@@ -126,8 +163,11 @@ class Claim:
         if isinstance(error, StoreError) and error.is_away:
             return  # the store was unavailable during all retries
         with suppress(*([StoppedError] if error is not None else [])):
-            self.close_orphans()  # also runs that were created twice, because the reply to a call was lost
-            self._release()
+            if not self._is_ended:
+                self.end()
+            with failures():
+                if self._is_mine():
+                    self._drop_tag(self.study.run_id, Tag.OWNER)
 
     def _current(self) -> list[RunRecord]:
         """The parent runs of the studies with this name that are not archived, oldest first.
@@ -138,8 +178,8 @@ class Claim:
             time.sleep(_SETTLED_S)
         return [run for run in self.reader.studies(self._config.name) if Tag.ARCHIVED not in run.tags]
 
-    def _become_owner(self) -> None:
-        """Become the owner of the study.
+    def _become_owner(self, former_owner: str) -> None:
+        """Become the owner of the study, whose former owner is dead.
 
         Each process writes a request tag and reads the others. The smallest id wins. A process that finds no
         other request owns the study. A process that comes later with a smaller id waits until the owner is recorded,
@@ -154,7 +194,9 @@ class Claim:
         try:
             while True:
                 tags = client.get_run(study.run_id).data.tags
-                _refuse_if_running(_with_tags(tags))
+                newcomer = tags.get(Tag.OWNER, "")
+                if newcomer not in {"", former_owner} and (owner := Owner.parse(newcomer)) is not None:
+                    raise _running(_with_tags(tags), owner)
                 others = {
                     name
                     for name in tags
@@ -241,8 +283,10 @@ class Claim:
             tags = [RunTag(Tag.HEARTBEAT, f"{time.time():.0f}"), *done_tags(self.n_done)]
             self.store.client.log_batch(self.study.run_id, tags=tags)
 
-    def _release(self) -> None:
-        """Close the study's parent run with its counts and release it, unless another process owns it."""
+    def end(self) -> None:
+        """Close the open runs, and the parent run with its counts, unless another process owns the study."""
+        self._is_ended = True
+        self.close_orphans()  # also runs that were created twice, because the reply to a call was lost
         with failures():
             if not self._is_mine():
                 return
@@ -251,7 +295,6 @@ class Claim:
             metrics = [Metric(f"trials_{name}", value, now_ms, study.times) for name, value in counts.items()]
             self.store.client.log_batch(study.run_id, metrics=metrics, tags=done_tags(self.n_done))
             self.store.client.set_terminated(study.run_id, self.status)
-            self._drop_tag(study.run_id, Tag.OWNER)
 
     def close_orphans(self) -> int:
         """Close the open runs of dead processes, in all studies, and return the number of closed runs."""
@@ -259,7 +302,12 @@ class Claim:
             left = list(self.store.search("attributes.status = 'RUNNING'"))
             if not left:
                 return 0
-            alive = {run.tags[Tag.STUDY_KEY] for run in self.reader.studies() if run.owner is not None}
+            # A process elsewhere may be alive, whatever the clocks say.
+            alive = {
+                run.tags[Tag.STUDY_KEY]
+                for run in self.reader.studies()
+                if run.owner is not None or (run.claimed_by is not None and not run.claimed_by.is_near())
+            }
             closed = 0
             for run in left:
                 key = run.data.tags.get(Tag.STUDY_KEY)
@@ -290,7 +338,8 @@ def archive(store: Store, name: str, keep: Callable[[str], None]) -> bool:
     with failures(), store.alone():
         current = [run for run in StudyReader(store).studies(name) if Tag.ARCHIVED not in run.tags]
         for run in current:
-            _refuse_if_running(run)
+            if run.owner is not None:
+                raise _running(run, run.owner)
         if current:
             keep(current[0].tags[Tag.STUDY_KEY])
         for run in current:
@@ -313,10 +362,10 @@ def _is_request_of_living(claim: str) -> bool:
     return owner is not None and owner.is_alive(owner.since_s)
 
 
-def _refuse_if_running(parent: RunRecord) -> None:
-    if parent.owner is not None:
-        name = parent.tags[Tag.STUDY]
-        raise StoppedError(f"the study {name} is already running: {parent.owner}", "Wait until it ends, or stop it.")
+def _running(parent: RunRecord, owner: Owner) -> StoppedError:
+    return StoppedError(
+        f"the study {parent.tags[Tag.STUDY]} is already running: {owner}", "Wait until it ends, or stop it."
+    )
 
 
 def changes(parent: RunRecord, current_signature: Mapping[str, Any]) -> list[str]:

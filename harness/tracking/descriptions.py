@@ -45,7 +45,7 @@ def label(variant: Variant, config: StudyConfig, *, seed: bool = True) -> str:
 def _setting(name: str, value: float | str) -> str:
     if name == "epochs":
         return plural(int(value), "epoch")
-    return f"{_SHORT.get(name, name)} {value:.3g}" if isinstance(value, float) else f"{_SHORT.get(name, name)} {value}"
+    return f"{_SHORT.get(name, name)} {value}"
 
 
 def merged(note: str, text: str) -> str:
@@ -122,12 +122,7 @@ def _summary(record: StudyRecord) -> str:
         reached = "never reached zero" if first is None else f"first reached zero at epoch {first:.0f}"
         said += f" The baseline has {model_selection.errors(own)} after {own.params['epochs']} epochs and {reached}."
     if best is not None:
-        what = (
-            "The cheapest variant at zero"
-            if model_selection.errors(best) == 0
-            else "No run is at zero; the fewest errors"
-        )
-        said += f" {what}: {best.name}, {model_selection.errors(best)} errors."
+        said += f" The cheapest variant that reliably reaches zero: {best.name}."
     return said
 
 
@@ -143,11 +138,11 @@ def _table(cells: list[model_selection.Cell], varied: list[str], *, is_search: b
         shown = sorted(cells, key=lambda cell: (cell.mean_errors, cell.epochs))[:_BEST_TRIALS]
     else:
         shown = sorted(cells, key=lambda cell: [_sortable(cell.settings[name]) for name in varied])[:_MOST_ROWS]
-    head = [*(name.replace("_", " ") for name in varied), "runs", "at zero", "mean errors", "mean loss"]
+    head = [*(name.replace("_", " ") for name in varied), "seeds", "at zero", "mean errors", "mean loss"]
     rows = [
         [
             *(cell.settings[name] for name in varied),
-            *(str(len(cell.runs)), str(cell.at_zero), f"{cell.mean_errors:.1f}", f"{cell.mean_loss:.4f}"),
+            *(str(cell.n_seeds), str(cell.at_zero), f"{cell.mean_errors:.1f}", f"{cell.mean_loss:.4f}"),
         ]
         for cell in shown
     ]

@@ -7,22 +7,24 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from harness.engines import registry
-from harness.selection import training_order, variant_order
+from harness.selection import recommended_order
 from harness.tracking.run_record import RunRecord
 from harness.tracking.tags import Tag
 
 
 @dataclass(frozen=True)
 class Cell:
-    """The finished runs of one variant, which differ only in their seeds.
+    """The runs of one variant, which differ only in their seeds.
 
     Attributes:
         settings: Settings of the variant without the seed, as text.
-        runs: Finished runs, in the order of their trials.
+        runs: Finished runs with a finite loss, in the order of their trials.
+        n_seeds: Number of seeds, including those whose training failed or diverged.
     """
 
     settings: dict[str, str]
     runs: tuple[RunRecord, ...]
+    n_seeds: int
 
     @property
     def epochs(self) -> int:
@@ -31,7 +33,7 @@ class Cell:
 
     @property
     def at_zero(self) -> int:
-        """The number of runs with no errors after the last epoch."""
+        """The number of runs with zero errors after the last epoch."""
         return sum(errors(run) == 0 for run in self.runs)
 
     @property
@@ -44,6 +46,11 @@ class Cell:
         """The mean over the runs of the loss of the last epoch."""
         return sum(run.metrics["final_loss"] for run in self.runs) / len(self.runs)
 
+    @property
+    def order(self) -> tuple[float, ...]:
+        """The sort key of the rule that chooses the best variant. Remaining ties are resolved by the trials."""
+        return *recommended_order(self.at_zero, self.n_seeds, self.epochs, self.mean_loss), _trial(self.runs[0])
+
 
 def errors(run: RunRecord) -> int:
     """The error count of a finished run after its last epoch."""
@@ -51,13 +58,18 @@ def errors(run: RunRecord) -> int:
 
 
 def cells(runs: Iterable[RunRecord]) -> list[Cell]:
-    """The finished runs grouped by variant, each group in the order of its trials."""
+    """The variants with at least one finite run, each with its runs in the order of their trials."""
     groups: dict[tuple[tuple[str, str], ...], list[RunRecord]] = {}
     for run in runs:
-        if run.status == "FINISHED" and "final_errors" in run.metrics:
+        if run.status in {"FINISHED", "FAILED"}:
             settings = tuple((name, value) for name, value in run.settings.items() if name != "seed")
             groups.setdefault(settings, []).append(run)
-    return [Cell(dict(settings), tuple(sorted(group, key=_trial))) for settings, group in groups.items()]
+    found = []
+    for settings, group in groups.items():
+        finite = tuple(sorted(filter(_is_finite, group), key=_trial))
+        if finite:
+            found.append(Cell(dict(settings), finite, len({run.settings["seed"] for run in group})))
+    return found
 
 
 def baseline(runs: Iterable[RunRecord], engine: str) -> RunRecord | None:
@@ -66,48 +78,26 @@ def baseline(runs: Iterable[RunRecord], engine: str) -> RunRecord | None:
     Runs whose loss is not finite are ignored.
     """
     own = {name: str(value) for name, value in registry.baseline(engine).settings().items() if name != "epochs"}
-    found = [run for run in _finite(runs) if own.items() <= run.settings.items()]
+    found = [run for run in filter(_is_finite, runs) if own.items() <= run.settings.items()]
     return max(found, key=lambda run: int(run.params["epochs"]), default=None)
 
 
 def best(runs: Iterable[RunRecord]) -> RunRecord | None:
-    """The best run of the variant that the report calls the cheapest at zero; None if no run has a finite loss.
+    """The run with the lowest loss at zero errors of the best variant; None if no run ended with zero errors.
 
-    That variant has the largest share of runs with zero errors after the last epoch. Ties are resolved by the fewest
-    epochs, then by the lowest mean loss. Of the variant's runs with zero errors, the run with the lowest loss is
-    returned.
-
-    If no run has zero errors, the run with the fewest errors is returned. Ties are resolved by the fewest epochs, then
-    by the lowest loss.
-
-    Runs whose loss is not finite are ignored. Remaining ties are resolved by the order of the trials.
+    :func:`harness.selection.recommended_order` is the rule that chooses the variant.
     """
-    found = _finite(runs)
-    reached = [cell for cell in cells(found) if cell.at_zero]
+    reached = [cell for cell in cells(runs) if cell.at_zero]
     if not reached:
-        return min(
-            found,
-            key=lambda run: (
-                training_order(errors(run), int(run.params["epochs"]), run.metrics["final_loss"]),
-                _trial(run),
-            ),
-            default=None,
-        )
-    cheapest = min(
-        reached,
-        key=lambda cell: (
-            variant_order(cell.at_zero, len(cell.runs), cell.epochs, cell.mean_loss),
-            _trial(cell.runs[0]),
-        ),
-    )
+        return None
+    chosen = min(reached, key=lambda cell: cell.order)
     return min(
-        (run for run in cheapest.runs if errors(run) == 0), key=lambda run: (run.metrics["final_loss"], _trial(run))
+        (run for run in chosen.runs if errors(run) == 0), key=lambda run: (run.metrics["final_loss"], _trial(run))
     )
 
 
-def _finite(runs: Iterable[RunRecord]) -> list[RunRecord]:
-    """The finished runs whose loss is finite."""
-    return [run for cell in cells(runs) for run in cell.runs if math.isfinite(run.metrics["final_loss"])]
+def _is_finite(run: RunRecord) -> bool:
+    return run.status == "FINISHED" and "final_errors" in run.metrics and math.isfinite(run.metrics["final_loss"])
 
 
 def _trial(run: RunRecord) -> int:

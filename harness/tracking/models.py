@@ -104,7 +104,8 @@ class ModelRegistry:
         found: dict[str, _Kept] = {}
         for alias, run in chosen.items():
             if run is None:
-                lines.append(f"no model {alias}: the study has no such run")
+                why = "no run ended with zero errors" if alias == BEST else "the study has no finished run of it"
+                lines.append(f"no model {alias}: {why}")
             elif run.run_id in found:
                 found[run.run_id].aliases.append(alias)
             elif version := self._version(run):

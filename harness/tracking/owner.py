@@ -33,6 +33,7 @@ class Owner:
         process_began_s: Start time of the process, which detects a reused process id. It is in seconds since boot,
             because changes of the system clock do not affect this value.
         since_s: Time since which the process has run the study, in seconds since 1970.
+        machine_id: Id of the machine's installation (``/etc/machine-id``); empty if there is none.
     """
 
     host: str
@@ -41,12 +42,13 @@ class Owner:
     pid: int
     process_began_s: float
     since_s: float
+    machine_id: str = ""
 
     @classmethod
     def me(cls) -> Self:
         """This process as the owner of a study, starting now."""
         pid = os.getpid()
-        return cls(platform.node(), _space(), boot_id(), pid, _began_s(pid), time.time())
+        return cls(platform.node(), _space(), boot_id(), pid, _began_s(pid), time.time(), _machine_id())
 
     @classmethod
     def parse(cls, text: str) -> Self | None:
@@ -60,6 +62,7 @@ class Owner:
                 pid=int(fields["pid"]),
                 process_began_s=float(fields["process_began_s"]),
                 since_s=float(fields["since_s"]),
+                machine_id=str(fields.get("machine_id", "")),
             )
         except (ValueError, TypeError, KeyError):
             return None
@@ -85,8 +88,17 @@ class Owner:
             return False
 
     def is_near(self) -> bool:
-        """Whether the process is on this machine and in this PID namespace, so that its state can be checked."""
-        return (self.host, self.space) == (platform.node(), _space())
+        """Whether the process is on this machine and in this PID namespace, so that its state can be checked.
+
+        Machines may share a host name, and every Linux machine has the same first PID namespace. So the id of the
+        machine decides. Without one, the boot must be the present one.
+        """
+        if self.space != _space():
+            return False
+        own = _machine_id()
+        if self.machine_id and own:
+            return self.machine_id == own
+        return self.host == platform.node() and self.boot_id == boot_id()
 
     def __str__(self) -> str:
         since = datetime.fromtimestamp(self.since_s).astimezone()
@@ -102,6 +114,14 @@ def _space() -> str:
     try:
         return str(Path("/proc/self/ns/pid").readlink())
     except OSError:  # not Linux: there are no PID namespaces
+        return ""
+
+
+@cache
+def _machine_id() -> str:
+    try:
+        return Path("/etc/machine-id").read_text().strip()
+    except OSError:  # not Linux, or a container without one
         return ""
 
 

@@ -15,7 +15,7 @@ from harness import provenance
 from harness.data.digits import Digits
 from harness.engines.training import TrainingResult
 from harness.files import write_json
-from harness.network.variant import BASELINE, TRACE_VERSION, Variant
+from harness.network.variant import TRACE_VERSION, Variant
 from harness.study.config import StudyConfig
 from harness.tracking.owner import Owner
 from harness.tracking.reader import IMAGES, OUTCOME, WEIGHTS
@@ -130,14 +130,8 @@ def final_metrics(result: TrainingResult) -> dict[str, float]:
 
 
 def params_of(variant: Variant, study: StudyHandle) -> list[Param]:
-    """The parameters to record for a run.
-
-    These are the epochs, learning rate, seed, engine and dataset, the settings that vary in the study, and the settings
-    that differ from the baseline.
-    """
-    usual, recorded = BASELINE.settings(), {"epochs", "learning_rate", "seed", *study.config.space.parameters()}
-    own = {name: value for name, value in variant.settings().items() if name in recorded or value != usual[name]}
-    params = {**own, "engine": study.config.engine, "dataset": study.digits.name}
+    """The parameters to record for a run: every setting of the variant, the engine and the dataset."""
+    params = {**variant.settings(), "engine": study.config.engine, "dataset": study.digits.name}
     return [Param(name, str(value)) for name, value in params.items()]
 
 

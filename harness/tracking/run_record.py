@@ -78,9 +78,14 @@ class RunRecord:
         return training_key(self.settings)
 
     @property
+    def claimed_by(self) -> Owner | None:
+        """The process that claimed the study and has not released it, if this is its parent run."""
+        return Owner.parse(self.tags.get(Tag.OWNER, ""))
+
+    @property
     def owner(self) -> Owner | None:
-        """The owner of the study, if this is its parent run and the owner is alive."""
-        owner = Owner.parse(self.tags.get(Tag.OWNER, ""))
+        """The owner of the study, if this is its parent run and the owner is alive, as far as the clocks agree."""
+        owner = self.claimed_by
         heartbeat_s = float(self.tags.get(Tag.HEARTBEAT, "0"))
         return owner if owner is not None and owner.is_alive(heartbeat_s) else None
 

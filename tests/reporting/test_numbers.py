@@ -152,7 +152,8 @@ def test_the_cheapest_variants_at_zero(report: Page, runs: list[Row]) -> None:
     cells = defaultdict(list)
     for run in runs:
         cells[run.rate, run.epochs].append(run.errors[-1] == 0)
-    order = sorted((key for key in cells if any(cells[key])), key=lambda key: (-sum(cells[key]), key[1], key[0]))
+    losses = {key: mean(run.losses[-1] for run in runs if (run.rate, run.epochs) == key) for key in cells}
+    order = sorted((key for key in cells if any(cells[key])), key=lambda key: (-sum(cells[key]), key[1], losses[key]))
     expected = []
     for rate, epochs in order[:5]:
         at_zero, n = sum(cells[rate, epochs]), len(cells[rate, epochs])

@@ -6,7 +6,8 @@ import shutil
 import subprocess
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -75,7 +76,32 @@ def release(claim: Claim, status: str = "FINISHED") -> None:
 @pytest.fixture
 def elsewhere() -> Owner:
     """A process on another machine."""
-    return replace(Owner.me(), host="elsewhere", pid=17)
+    return replace(Owner.me(), host="elsewhere", machine_id="another", pid=17)
+
+
+@pytest.fixture(autouse=True)
+def quick_heartbeats(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("harness.tracking.claim.HEARTBEAT_S", 0.4)
+
+
+@contextmanager
+def beating(run_id: str) -> Iterator[None]:
+    """Another machine's process sends heartbeats, by a clock that is far behind."""
+    ended = threading.Event()
+
+    def beats() -> None:
+        count = 0
+        while not ended.wait(0.1):
+            count += 1
+            MlflowClient(tracking_uri()).set_tag(run_id, Tag.HEARTBEAT, str(count))
+
+    thread = threading.Thread(target=beats)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
 
 
 def beat(run_id: str, ago_s: float) -> None:
@@ -86,28 +112,31 @@ def status(run_id: str) -> str:
     return str(MlflowClient(tracking_uri()).get_run(run_id).info.status)
 
 
-def test_a_study_that_another_machine_runs_is_refused_by_name(
+def test_a_study_that_another_machine_runs_is_refused_by_name_whatever_its_clock_says(
     claim: Callable[..., Claim], opened: Store, elsewhere: Owner
 ) -> None:
     study = claim(elsewhere).study
-    with pytest.raises(StoppedError, match="variants is already running: process 17 on elsewhere, since"):
+    running = pytest.raises(StoppedError, match="variants is already running: process 17 on elsewhere, since")
+    with beating(study.run_id), running:
         claim()
+    beat(study.run_id, 0)
     with pytest.raises(StoppedError, match="process 17 on elsewhere"):
         archive(opened, study.config.name, lambda _: None)
     assert status(study.run_id) == "RUNNING"
 
 
-def test_a_study_whose_owner_is_silent_for_long_is_taken_over_and_the_late_one_stops(
-    claim: Callable[..., Claim], reader: StudyReader, elsewhere: Owner
+def test_a_study_whose_owner_sends_no_heartbeat_is_taken_over_and_the_late_one_stops(
+    claim: Callable[..., Claim], reader: StudyReader, elsewhere: Owner, caplog: pytest.LogCaptureFixture
 ) -> None:
     late = claim(elsewhere)
-    beat(late.study.run_id, 2 * DEAD_AFTER_S)
+    beat(late.study.run_id, -3600)  # its clock is ahead
     now = claim()
+    assert "waiting up to 1 s for its next heartbeat" in caplog.text
     assert (now.study.run_id, now.study.key, now.study.times) == (late.study.run_id, late.study.key, 2)
     with pytest.raises(StoppedError, match="another process has taken over the study variants"):
         late.heartbeat()
     # Nor does it end, on its way out, what is another's.
-    late._release()
+    late.end()
     assert status(now.study.run_id) == "RUNNING"
     now.n_done = 7
     now.heartbeat()
@@ -131,13 +160,13 @@ def test_the_runs_of_the_dead_are_closed_and_those_of_the_living_are_not(
     child.wait()
     of_the_dead = begun("dead", dead)
     of_the_silent = begun("silent", elsewhere)
-    beat(of_the_silent[0], 2 * DEAD_AFTER_S)
-    of_the_living = begun("living", replace(elsewhere, host="yonder"))
+    beat(of_the_silent[0], 2 * DEAD_AFTER_S)  # or its clock is behind
+    of_the_living = begun("living", replace(elsewhere, host="yonder", machine_id="a third"))
     mine = claim()
     left = trial_of(mine)
-    assert mine.close_orphans() == 5
-    assert [status(run) for run in (*of_the_dead, *of_the_silent, left)] == ["KILLED"] * 5
-    assert [status(run) for run in (*of_the_living, mine.study.run_id)] == ["RUNNING"] * 3
+    assert mine.close_orphans() == 3
+    assert [status(run) for run in (*of_the_dead, left)] == ["KILLED"] * 3
+    assert [status(run) for run in (*of_the_silent, *of_the_living, mine.study.run_id)] == ["RUNNING"] * 5
     assert mine.close_orphans() == 0
 
 

@@ -43,7 +43,7 @@ def test_what_ran_before_the_machine_was_booted_is_dead() -> None:
 
 
 def test_on_another_machine_the_last_heartbeat_tells() -> None:
-    elsewhere = replace(Owner.me(), host="elsewhere", pid=1)
+    elsewhere = replace(Owner.me(), host="elsewhere", machine_id="another", pid=1)
     assert elsewhere.is_alive(time.time() - DEAD_AFTER_S / 2)
     assert not elsewhere.is_alive(time.time() - 2 * DEAD_AFTER_S)
 
