@@ -286,7 +286,14 @@ class Doomed:
         for (run,) in parent:
             text = text.replace(run, "").replace(run[:8], "")
         # What was half recorded is told where nothing is told else; a checkout may change while studies are killed.
-        left_out = ("UTC", "incomplete: ", "All recorded runs have a score", "- duration: ", "- commit: ")
+        left_out = (
+            "UTC",
+            "incomplete: ",
+            "All recorded runs have a score",
+            "- duration: ",
+            "- commit: ",
+            "- commands: ",
+        )
         return [line for line in text.splitlines() if not any(part in line for part in left_out)]
 
 

@@ -14,7 +14,7 @@ import click
 
 from harness.commands import console, options
 from harness.commands.progress import TrainingsProgress
-from harness.engines import registry
+from harness.engines import registry, tensorflow_setup
 from harness.errors import DataError, ExitStatus, HarnessError, UsageError
 from harness.files import check_destinations, write_bytes, write_json, write_text
 from harness.workers.local import default_count
@@ -92,6 +92,7 @@ def gate_run(  # noqa: PLR0913 - an argument an option
     registry.check(engine)
     if first_seed is not None and fresh_seeds:
         raise UsageError("--first-seed and --fresh-seeds contradict each other", "Give one of them.")
+    tensorflow_setup.check_flags()
     check_destinations(json_to, *(folder / name for name in _FILES))
     for name in _FILES:  # so that nobody takes what an earlier gate left for this one's, however this one ends
         (folder / name).unlink(missing_ok=True)
@@ -242,6 +243,7 @@ def gate_record(seeds: int, out: Path | None, reason: str | None, workers: int |
     record.gate_seeds(seeds)
     digits = console.load(data)
     path = out or reference.path_of(digits.name)
+    tensorflow_setup.check_flags()
     check_destinations(path)
     before = []
     if path.exists():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import os
 import shlex
@@ -30,6 +31,9 @@ class _Lines(logging.Handler):
 def main(command: click.Command | None = None) -> None:
     """Run a command, by default ``harness``. Every way out has its exit status."""
     startup.reduce_garbage_collection()
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # the locale may not have every character of a name
     handler = _Lines()
     logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=[handler])
     signal.signal(signal.SIGTERM, terminate)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+import sys
 import time
 from dataclasses import asdict
 from datetime import timedelta
@@ -16,6 +18,7 @@ from rich.table import Table
 
 from harness.commands import console, options, report
 from harness.data.digits import AUTO
+from harness.engines import tensorflow_setup
 from harness.errors import ExitStatus, UsageError
 from harness.files import check_destinations, masked, write_json
 from harness.signals import Stop
@@ -23,6 +26,7 @@ from harness.text import plural
 from harness.tracking.tags import Tag
 
 if TYPE_CHECKING:
+    from harness.data.digits import Digits
     from harness.engines.training import TrainingResult
     from harness.search.result import StudyResult
     from harness.study.config import StudyConfig
@@ -86,6 +90,7 @@ def study_run(  # noqa: PLR0913, PLR0917 - an option each
     from harness.tracking.owner import Owner
 
     check_destinations(json_to)
+    tensorflow_setup.check_flags()
     me, folder = Owner.me(), console.OUT / config.name
     started_s = time.monotonic()
     with sole_owner(folder, me), _pool(config, workers, **cluster) as pool:
@@ -100,7 +105,7 @@ def study_run(  # noqa: PLR0913, PLR0917 - an option each
         began_with = _as_it_began(StudyReader(store), config.name, data)
         digits = console.load(began_with or data, began_with and "those of the study")
         pool.load(digits)
-        with Claim(store, config, digits, me) as claim:
+        with Claim(store, config, digits, me, _command(data, digits)) as claim:
             result = _trained(claim, pool, quiet=quiet)
             _say(result, time.monotonic() - started_s)
             written = _shown(claim, folder)
@@ -108,6 +113,14 @@ def study_run(  # noqa: PLR0913, PLR0917 - an option each
     if json_to is not None:
         write_json(json_to, {"study": config.name, **asdict(result), "report": str(written)})
     return ExitStatus.NEGATIVE if result.failed else ExitStatus.OK
+
+
+def _command(data: str, digits: Digits) -> str:
+    """The command that resumes this study, with its images. It works when it is pasted in the same folder."""
+    words = [word for word in sys.argv[1:] if word != "--fresh"]
+    if not any(word.split("=")[0] == "--data" for word in words):
+        words += ["--data", console.CHOICES.get(digits.name, data)]
+    return masked(shlex.join(["harness", *words]))
 
 
 def _trained(claim: Claim, pool: Workers[TrainingResult] | Cluster, *, quiet: bool) -> StudyResult:
@@ -152,7 +165,7 @@ def _shown(claim: Claim, folder: Path) -> Path:
 
     study = claim.study
     record = StudyReader(claim.store).study(study.config.name)
-    with ModelRegistry(claim.store, record, study.digits).keeping() as lines:
+    with ModelRegistry(claim.store, record, study.digits, folder).keeping() as lines:
         written = report.write(record, folder)
         report.publish(claim.store, record, written, study.owner)
     for line in lines:

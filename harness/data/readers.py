@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gzip
+import struct
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +15,10 @@ from harness.errors import DataError
 
 _IMAGES_A_DIGIT = 500
 _MNIST_SIDE = 28
+_UNSIGNED_BYTES = 8
 _REMEDY = (
-    "Give auto, lab or optdigits; or an mnist.npz in Keras' format, a folder with X.npy and y.npy, or an ex3data1.mat."
+    "Give auto, lab or optdigits; or an mnist.npz in Keras' format, a folder with MNIST's IDX files or with X.npy and "
+    "y.npy, or an ex3data1.mat."
 )
 
 Arrays = tuple[NDArray[np.generic], NDArray[np.generic]]
@@ -31,16 +36,19 @@ def read(path: Path) -> Arrays:
     """
     try:
         if path.is_dir():
+            if (idx := _idx_files(path)) is not None:
+                return _lab_images(_idx(idx[0]), _idx(idx[1]), str(path))
             return _npy(path / "X.npy"), _npy(path / "y.npy")
         if not path.exists():
             raise DataError(f"{path}: no such file or folder", _REMEDY)
-        if path.suffix == ".npz":
+        kind = path.suffix.lower()
+        if kind == ".npz":
             return _mnist(path)
-        if path.suffix == ".mat":
+        if kind == ".mat":
             return _mat(path)
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror or error})", _REMEDY) from error
-    raise DataError(f"{path}: neither a folder nor a .npz or .mat file", _REMEDY)
+    raise DataError(f"{path}: neither a folder nor a .npz or .mat file", f"Convert it. {_REMEDY}")
 
 
 def unroll(images: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -67,15 +75,46 @@ def _mnist(path: Path) -> Arrays:
     content = _archive(path)
     if not {"x_train", "y_train"} <= content.keys():
         raise DataError(f"{path}: has no x_train and y_train, so it is not MNIST in Keras' format", _REMEDY)
-    images, labels = content["x_train"], content["y_train"]
+    return _lab_images(content["x_train"], content["y_train"], str(path))
+
+
+def _lab_images(images: NDArray[np.generic], labels: NDArray[np.generic], where: str) -> Arrays:
+    """The lab's 5000 images, resized from MNIST's training images."""
     if images.dtype != np.uint8 or images.shape[1:] != (_MNIST_SIDE, _MNIST_SIDE) or labels.shape != images.shape[:1]:
-        cause = f"{path}: x_train is {images.dtype} {images.shape} and y_train {labels.shape}, not MNIST's"
+        cause = f"{where}: the images are {images.dtype} {images.shape} and the labels {labels.shape}, not MNIST's"
         raise DataError(cause, _REMEDY)
     first = [np.flatnonzero(labels == digit)[:_IMAGES_A_DIGIT] for digit in range(10)]
     if any(len(indices) < _IMAGES_A_DIGIT for indices in first):
-        raise DataError(f"{path}: has fewer than {_IMAGES_A_DIGIT} training images of a digit", _REMEDY)
+        raise DataError(f"{where}: has fewer than {_IMAGES_A_DIGIT} training images of a digit", _REMEDY)
     chosen = np.concatenate(first)
     return unroll(imresize(images[chosen].astype(np.float64) / 255.0)), labels[chosen]
+
+
+def _idx_files(folder: Path) -> tuple[Path, Path] | None:
+    """The files of MNIST's training images and labels in the IDX format, plain or compressed, as torch keeps them."""
+    for raw in (folder, folder / "raw", folder / "MNIST" / "raw"):
+        images, labels = _idx_file(raw, "images", "idx3-ubyte"), _idx_file(raw, "labels", "idx1-ubyte")
+        if images is not None and labels is not None:
+            return images, labels
+    return None
+
+
+def _idx_file(folder: Path, name: str, kind: str) -> Path | None:
+    paths = (folder / f"train-{name}{dot}{kind}{end}" for dot in "-." for end in ("", ".gz"))
+    return next((path for path in paths if path.is_file()), None)
+
+
+def _idx(path: Path) -> NDArray[np.generic]:
+    """The array of a file in the IDX format: unsigned bytes behind a header that gives the number of each dimension."""
+    try:
+        content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+        zero, kind, n_dimensions = struct.unpack(">HBB", content[:4])
+        shape = struct.unpack(f">{n_dimensions}I", content[4 : 4 + 4 * n_dimensions])
+        if zero or kind != _UNSIGNED_BYTES:
+            raise DataError(f"{path}: not an IDX file of bytes", _REMEDY)
+        return np.frombuffer(content, np.uint8, offset=4 + 4 * n_dimensions).reshape(shape)
+    except (struct.error, EOFError, zlib.error, ValueError) as error:
+        raise DataError(f"{path}: truncated, or not an IDX file ({error})", _REMEDY) from error
 
 
 def _archive(path: Path) -> dict[str, NDArray[np.generic]]:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import logging
 import os
+import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
+
+from harness.errors import StoppedError
 
 _log = logging.getLogger(__name__)
 
@@ -31,6 +34,29 @@ def start(*, with_keras: bool = True) -> None:
     except RuntimeError:
         # Such as in a notebook that has used TensorFlow before: worth knowing, not worth stopping for.
         _log.warning("TensorFlow is already running with its own threads: the last digits may differ from other runs")
+
+
+_FLAGS = ("XLA_FLAGS", "TF_XLA_FLAGS")
+_COMPILE = "import tensorflow as tf; tf.function(lambda x: x + 1, jit_compile=True)(tf.constant(1.0))"
+
+
+def check_flags() -> None:
+    """Check in another process that TensorFlow accepts the flags of the environment, if there are any.
+
+    An unknown flag ends the process that loads TensorFlow.
+
+    Raises:
+        StoppedError: TensorFlow does not accept them.
+    """
+    flags = [f"{name}={os.environ[name]}" for name in _FLAGS if os.environ.get(name)]
+    if not flags:
+        return
+    done = subprocess.run([sys.executable, "-P", "-c", _COMPILE], capture_output=True, text=True, check=False)
+    if done.returncode:
+        lines = [line for line in done.stderr.splitlines() if "nknown flag" in line or "flags" in line.lower()]
+        reason = f": {lines[-1].strip()[:200]}" if lines else ""
+        cause = f"TensorFlow does not start with {' '.join(flags)}{reason}"
+        raise StoppedError(cause, f"Correct or unset {' and '.join(flag.partition('=')[0] for flag in flags)}.")
 
 
 @contextmanager

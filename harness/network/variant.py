@@ -22,6 +22,7 @@ SoftmaxPlace = Literal["logits", "output"]
 AdamKind = Literal["tensorflow", "keras"]
 
 _BELOW_1 = 1 - 2.0**-24  # the largest float32 below 1
+_LARGEST = float.fromhex("0x1.fffffep+127")  # float32's largest number
 _SMALLEST_NORMAL = 2.0**-126  # float32 flushes smaller numbers to zero
 
 
@@ -55,7 +56,7 @@ class Variant(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
     epochs: Annotated[int, Field(ge=1, le=1_000_000)] = 100
-    learning_rate: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 0.001
+    learning_rate: Annotated[float, Field(ge=_SMALLEST_NORMAL, le=_LARGEST, allow_inf_nan=False)] = 0.001
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 1234
     layers: tuple[Annotated[int, Field(ge=1, le=10_000)], ...] = (25, 15, N_CLASSES)
     batch_size: Annotated[int, Field(ge=1, le=N_IMAGES)] = 32

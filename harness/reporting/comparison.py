@@ -191,7 +191,21 @@ def compare(a: Side, b: Side) -> Comparison:
     )
     overall = errors_over_all, zeros_over_all
     verdict, reasons = _verdict(overall, findings, numbers, is_paired=is_paired)
+    reasons += _partly_shared(errors, is_paired=is_paired)
     return Comparison(a, b, verdict, reasons, *overall, findings, tuple(_rows(a, b, errors, zeros)), _environment(a, b))
+
+
+def _partly_shared(tables: Tables, *, is_paired: bool) -> tuple[str, ...]:
+    """What it costs that only some seeds are shared, as a sentence."""
+    first, second = tables
+    shared, n_a, n_b = len(aligned(tables, is_paired=True)[0]), len(first), len(second)
+    if not shared or shared == n_a == n_b:
+        return ()
+    have = f"{shared} of {plural(n_a, 'seed')} in A and of {n_b} in B are shared"
+    if is_paired:
+        return (f"{have}; only these are compared, in pairs",)
+    cost = f"run at least {_ENOUGH_PAIRS} seeds in both to compare pairs, which finds smaller differences"
+    return (f"{have}; the studies are compared as independent groups ({cost})",)
 
 
 def _measure(name: str, seeds: tuple[Floats, Floats], *, is_paired: bool, p: float | None = None) -> Measure:

@@ -32,6 +32,7 @@ class Facts:
         versions: Versions of the packages, on one line.
         began: Start time.
         took_s: Time from the first start to the end, in seconds; None if the study has not ended.
+        command: Command that resumes the study.
         times_run: Number of times the study was started or resumed.
         tracking_uri: Tracking URI without passwords.
     """
@@ -48,6 +49,7 @@ class Facts:
     versions: str
     began: datetime
     took_s: float | None
+    command: str
     times_run: int
     tracking_uri: str
 

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import wraps
 from io import BytesIO, StringIO
+from typing import ParamSpec, TypeVar
 
 import matplotlib as mpl
+from matplotlib import style
 from matplotlib.figure import Figure
 
 # What figures draw words, frames and lines of a grid in; in a page these follow its light or dark colours.
@@ -14,6 +18,21 @@ INK, FAINT, PAPER = "#222222", "#dddddd", "#ffffff"
 
 _DPI = 144
 _FONTS = "'DejaVu Sans', Verdana, system-ui, sans-serif"  # of nearly the same widths, so that nothing moves
+
+
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
+
+
+def in_default_style(function: Callable[_P, _T]) -> Callable[_P, _T]:
+    """The function with matplotlib's default settings, whatever ``matplotlibrc`` says."""
+
+    @wraps(function)
+    def styled(*arguments: _P.args, **named: _P.kwargs) -> _T:
+        with style.context("default"):
+            return function(*arguments, **named)
+
+    return styled
 
 
 @dataclass(frozen=True)

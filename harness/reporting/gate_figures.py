@@ -9,10 +9,12 @@ from harness.gate.reference import Reference
 from harness.gate.run import GateResult
 from harness.reporting import figure_files
 from harness.reporting.charts import gate as charts
+from harness.reporting.figure_files import in_default_style
 
 SURVIVAL, TRACE = "survival.png", "trace.png"
 
 
+@in_default_style
 def write(result: GateResult, reference: Reference | None, folder: Path) -> None:
     """Draw what the gate has seen; what it has not is not drawn, and what was drawn before goes.
 

@@ -16,12 +16,13 @@ from harness.files import write_bytes, write_text
 from harness.lab.results import EPOCHS, PUBLISHED_LOGITS, PUBLISHED_PROBABILITIES, VECTORS, Lab, NetworkState, Number
 from harness.network.softmax import my_softmax
 from harness.reporting import display
-from harness.reporting.figure_files import Picture, picture
+from harness.reporting.figure_files import Picture, in_default_style, picture
 from harness.reporting.templating import render
 
 PAGE = "lab.html"
 
 
+@in_default_style
 def write(lab: Lab, folder: Path) -> Path:
     """Write ``lab.html`` and ``figures/`` into ``folder``; return the page's path. The same run gives the same bytes.
 
@@ -36,6 +37,7 @@ def write(lab: Lab, folder: Path) -> Path:
     return page
 
 
+@in_default_style
 def grid(digits: Digits) -> Figure:
     """The lab's grid: 8 by 8 images drawn at random, each under its label."""
     figure, axes = _figure(5.2, 7.1)

@@ -17,7 +17,7 @@ from harness.reporting.charts import images as image_charts
 from harness.reporting.charts import search as search_charts
 from harness.reporting.charts import softmax as softmax_charts
 from harness.reporting.content import Facts, Findings, ReportContent, Rows
-from harness.reporting.figure_files import Picture, picture
+from harness.reporting.figure_files import Picture, in_default_style, picture
 from harness.reporting.templating import render
 from harness.tracking.run_record import StoredImages, StudyRecord
 from harness.tracking.tags import Tag
@@ -26,6 +26,7 @@ _HARDEST = 24
 _MOST_COLUMNS = 12
 
 
+@in_default_style
 def write(record: StudyRecord, folder: Path) -> Path:
     """Write ``report.html``, ``report.md``, ``runs.csv`` and ``figures/`` into ``folder``; return the page's path.
 
@@ -86,6 +87,7 @@ def _facts(record: StudyRecord) -> Facts:
         versions=tags[Tag.VERSIONS],
         began=datetime.fromtimestamp(parent.started_ms / 1000, UTC),
         took_s=None if parent.ended_ms is None else (parent.ended_ms - parent.started_ms) / 1000,
+        command=tags.get(Tag.COMMAND, f"harness study run {tags[Tag.STUDY]}"),
         times_run=int(tags.get(Tag.TIMES_RUN, "1")),
         tracking_uri=record.tracking_uri,
     )

@@ -72,7 +72,7 @@ def changed(config: StudyConfig, *, trials: int | None, name: str | None) -> Stu
 
 def _parse(content: bytes, name: str, where: str) -> StudyConfig:
     try:
-        table = tomllib.loads(content.decode())
+        table = tomllib.loads(content.decode("utf-8-sig"))
     except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise StudyFileError(f"{where}: not TOML: {error}", "Correct the file.") from error
     if not re.fullmatch(NAME_PATTERN, name):

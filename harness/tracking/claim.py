@@ -48,6 +48,7 @@ class Claim:
         config: Configuration of the study.
         digits: Images of the study.
         me: This process.
+        command: Command that resumes the study, if it is known.
 
     Attributes:
         store: Tracking store.
@@ -63,9 +64,9 @@ class Claim:
 
     study: StudyHandle
 
-    def __init__(self, store: Store, config: StudyConfig, digits: Digits, me: Owner) -> None:
+    def __init__(self, store: Store, config: StudyConfig, digits: Digits, me: Owner, command: str = "") -> None:
         self.store, self.reader = store, StudyReader(store)
-        self._config, self._digits, self._me = config, digits, me
+        self._config, self._digits, self._me, self._command = config, digits, me, command
         self.status = "KILLED"
         self.n_done: int | None = None
         self.n_failed = 0
@@ -233,9 +234,12 @@ class Claim:
             Tag.TIMES_RUN: str(study.times),
             Tag.TOTAL: str(config.n_trials),
             Tag.NOTE: descriptions.merged(
-                client.get_run(study.run_id).data.tags.get(Tag.NOTE, ""), descriptions.begun(config, study.digits.name)
+                client.get_run(study.run_id).data.tags.get(Tag.NOTE, ""),
+                descriptions.begun(config, study.digits.name, self._command),
             ),
         }
+        if self._command:
+            tags[Tag.COMMAND] = self._command
         if study.times == 1:
             client.set_experiment_tag(self.store.experiment_id, *views.of_study(config, study.key))
         self.store.client.log_batch(study.run_id, tags=[RunTag(name, value) for name, value in tags.items()])
@@ -250,7 +254,7 @@ class Claim:
             **common_tags(study, Role.STUDY),
             Tag.NAME: f"{config.name} on {digits.name}",
             Tag.DESCRIPTION: config.description.strip(),
-            Tag.NOTE: descriptions.merged("", descriptions.begun(config, digits.name)),
+            Tag.NOTE: descriptions.merged("", descriptions.begun(config, digits.name, self._command)),
         }
         client.create_run(self.store.experiment_id, tags=tags)
 

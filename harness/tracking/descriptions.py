@@ -65,7 +65,7 @@ def merged(note: str, text: str) -> str:
     return f"{note.rstrip()}\n\n{own}"
 
 
-def begun(config: StudyConfig, dataset: str) -> str:
+def begun(config: StudyConfig, dataset: str, command: str = "") -> str:
     """The note of a study that is running or was stopped."""
     space = [[name, brief(values)] for name, values in config.space.parameters().items()]
     if config.design.seeds:
@@ -73,7 +73,7 @@ def begun(config: StudyConfig, dataset: str) -> str:
     about = f"{_what(config.description)} {config.n_trials} trials, engine `{config.engine}`, images `{dataset}`"
     return (
         "**Results.** The study is running or was stopped. Its results are written here when it ends.\n\n"
-        f"**What.** {about}:\n\n{markdown_table(['varies', 'over'], space, n_left=2)}\n\n{_again(config.name)}"
+        f"**What.** {about}:\n\n{markdown_table(['varies', 'over'], space, n_left=2)}\n\n{_again(config.name, command)}"
     )
 
 
@@ -94,7 +94,7 @@ def ended(record: StudyRecord) -> str:
         f"**What.** {_what(tags.get(Tag.DESCRIPTION, ''))} {_means(tags)}:",
         f"| varies | over |\n|---|---|\n{space}",
         _look(address(record.experiment_id, tags[Tag.STUDY_KEY])),
-        _again(tags[Tag.STUDY]),
+        _again(tags[Tag.STUDY], tags.get(Tag.COMMAND, "")),
     ]
     return "\n\n".join(part for part in said if part)
 
@@ -165,10 +165,10 @@ def _look(view: str) -> str:
     )
 
 
-def _again(name: str) -> str:
+def _again(name: str, command: str) -> str:
     return (
-        f"**Commands.** `harness study run {name}` resumes it and trains nothing twice. `harness report {name}` "
-        "writes its report.\n\n"
+        f"**Commands.** `{command or f'harness study run {name}'}` resumes it and trains nothing twice. "
+        f"`harness report {name}` writes its report.\n\n"
         f"**Words.** Errors are training errors: images of the {N_IMAGES} that the network learned from and still gets "
         "wrong. `final_errors` counts them after the last epoch; `first_zero_epoch` is the first epoch after which "
         "there was none, absent if there was no such epoch. They are two numbers because errors come back."

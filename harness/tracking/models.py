@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -19,11 +19,12 @@ from mlflow.exceptions import MlflowException
 from numpy.typing import NDArray
 
 from harness.data.digits import Digits
+from harness.files import masked
 from harness.tracking import model_selection
 from harness.tracking.location import EXPERIMENT
 from harness.tracking.reader import StudyReader
 from harness.tracking.run_record import RunRecord, StudyRecord
-from harness.tracking.store import Store, failures
+from harness.tracking.store import Store, failures, reach
 from harness.tracking.tags import Tag
 
 MODEL = EXPERIMENT
@@ -60,9 +61,11 @@ class ModelRegistry:
         store: Tracking store that holds the study.
         record: Study whose models are registered.
         digits: Images of the study.
+        folder: Folder for temporary files. Files of a killed process are deleted from it.
     """
 
-    def __init__(self, store: Store, record: StudyRecord, digits: Digits) -> None:
+    def __init__(self, store: Store, record: StudyRecord, digits: Digits, folder: Path) -> None:
+        self._folder = folder / ".models"
         self._reader, self._record, self._digits = StudyReader(store), record, digits
         self._client: Any = store.client
 
@@ -80,22 +83,34 @@ class ModelRegistry:
             StoppedError: The store cannot be reached, read or written.
         """
         lines: list[str] = []
+        registry = os.environ.get("MLFLOW_REGISTRY_URI")
+        try:
+            if registry:
+                reach(registry, masked(f"the model registry {registry}"))
+        except OSError as error:
+            yield lines
+            lines.append(masked(f"no models: the model registry {registry} does not respond ({error})"))
+            return
         with failures():
             kept = self._kept(lines)
         new = [one for one in kept if not one.version]
-        with TemporaryDirectory(prefix="harness-models-") as folder:
+        shutil.rmtree(self._folder, ignore_errors=True)
+        self._folder.mkdir(parents=True)
+        try:
             with failures():
-                ids = {one.run.run_id: self._begin(one, Path(folder)) for one in new}
-            process = self._start(Path(folder)) if new else None
+                ids = {one.run.run_id: self._begin(one, self._folder) for one in new}
+            process = self._start(self._folder.absolute()) if new else None
             try:
                 yield lines
                 failure = "" if process is None else _ended(process)
                 with failures():
-                    lines += [self._end(one, ids.get(one.run.run_id, ""), Path(folder), failure) for one in kept]
+                    lines += [self._end(one, ids.get(one.run.run_id, ""), self._folder, failure) for one in kept]
             finally:
                 if process is not None and process.poll() is None:
                     process.kill()
                     process.wait()
+        finally:
+            shutil.rmtree(self._folder, ignore_errors=True)
 
     def _kept(self, lines: list[str]) -> list[_Kept]:
         """The runs whose models are kept. For each alias without a run or weights, append a message to `lines`."""
@@ -146,7 +161,7 @@ class ModelRegistry:
         with (folder / "log").open("wb") as log:
             environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1"}
             return subprocess.Popen(
-                [sys.executable, "-m", "harness.tracking.model_export", str(folder)],
+                [sys.executable, "-P", "-m", "harness.tracking.model_export", str(folder)],
                 env=environment,
                 stdin=subprocess.DEVNULL,
                 stdout=log,

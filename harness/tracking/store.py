@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import atexit
 import logging
+import socket
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
+from urllib.parse import SplitResult, urlsplit
+from urllib.request import getproxies, proxy_bypass
 from weakref import WeakSet
 
 import sqlalchemy
@@ -43,6 +46,8 @@ _TRAINS = {"mlflow.experimentKind": "custom_model_development"}
 _PAGE = 1000
 _BUSY_MS = 60_000  # the time to wait for another process that writes to the same SQLite database
 _log = logging.getLogger(__name__)
+_CONNECT_S = 3.0
+_PORTS = {"http": 80, "https": 443, "postgresql": 5432, "mysql": 3306, "mssql": 1433}
 _AWAY = (429, 500, 502, 503, 504)
 
 # The SQLAlchemy engines of MLflow and Optuna, which keep their database connections open.
@@ -90,8 +95,8 @@ def _may_pass(error: BaseException) -> bool:
     for cause in _causes(error):
         if isinstance(cause, OperationalError):
             return database_may_come_back(cause)
-        if isinstance(cause, NoConnectionError | Timeout) and not isinstance(cause, InvalidURL):
-            return True
+        if isinstance(cause, NoConnectionError | Timeout | ConnectionError | TimeoutError | socket.gaierror):
+            return not isinstance(cause, InvalidURL)
         response = getattr(cause, "response", None)
         if response is not None and getattr(response, "status_code", None) in _AWAY:
             return True
@@ -141,6 +146,7 @@ class Store:
                 self._use(self._found_experiment())
 
     def _open(self) -> None:
+        reach(self.uri, self._named())
         self.client: Any = RetryingProxy(self.with_retries(MlflowClient)(self.uri), self._named(), _may_pass)
 
     def _named(self) -> str:
@@ -226,6 +232,37 @@ class Store:
                 if found is None:
                     raise
         return _not_deleted(found)
+
+
+def reach(uri: str, name: str) -> None:
+    """Wait until the server of a store accepts connections.
+
+    MLflow retries for more than a minute before it reports anything. This function warns within seconds.
+
+    Args:
+        uri: URI of the store. Nothing is done for a local one, or if a proxy stands before the server.
+        name: Name of the store in messages.
+
+    Raises:
+        OSError: The server accepts no connection within :data:`harness.retry.RETRY_LIMIT_S`.
+    """
+    parts = urlsplit(uri)
+    port = _port(parts)
+    if parts.hostname is None or port is None or (parts.scheme in getproxies() and not proxy_bypass(parts.hostname)):
+        return
+    host = parts.hostname
+
+    def connect() -> None:
+        socket.create_connection((host, port), _CONNECT_S).close()
+
+    with_retries(connect, name, lambda error: isinstance(error, OSError))()
+
+
+def _port(parts: SplitResult) -> int | None:
+    try:
+        return parts.port or _PORTS.get(parts.scheme.partition("+")[0])
+    except ValueError:
+        return None
 
 
 def _not_deleted(experiment: Experiment) -> Experiment:

@@ -43,6 +43,7 @@ class Tag:
     DONE = "harness.trials_done"
     TIMES_RUN = "harness.times_run"
     LAST_RUN = "harness.last_run_ms"
+    COMMAND = "harness.command"  # the command that resumes the study
     OWNER = "harness.runner"
     HEARTBEAT = "harness.heartbeat_s"
     REQUEST = "harness.asking."  # a prefix; the rest is the id of a request for the ownership of the study

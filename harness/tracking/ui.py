@@ -112,7 +112,7 @@ def served(tracking_uri: str, port: int) -> Iterator[subprocess.Popen[bytes]]:
         "MLFLOW_DISABLE_TELEMETRY": "true",
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
     }
-    command = [sys.executable, "-m", "harness.tracking.pages", tracking_uri, str(port)]
+    command = [sys.executable, "-P", "-m", "harness.tracking.pages", tracking_uri, str(port)]
     # The server runs in its own session, so that Ctrl-C reaches only this process and the server is stopped only once.
     server = subprocess.Popen(command, env=environment, start_new_session=True)
     try:

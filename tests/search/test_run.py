@@ -230,7 +230,14 @@ def without_names_and_times(folder: Path) -> list[str]:
     for number, run in enumerate((study.parent, *study.trainings)):
         text = text.replace(run.run_id, str(number)).replace(run.run_id[:8], str(number))
     table = pd.read_csv(out / "runs.csv").drop(columns=["run_id", "duration_s"])
-    return [*(line for line in text.splitlines() if "UTC" not in line and "- duration: " not in line), table.to_csv()]
+    return [
+        *(
+            line
+            for line in text.splitlines()
+            if not any(part in line for part in ("UTC", "- duration: ", "- commands: "))
+        ),
+        table.to_csv(),
+    ]
 
 
 def test_a_study_needs_nothing_but_mlflow_to_resume(copied: Path, harness: Harness) -> None:
