@@ -37,6 +37,9 @@ def publish(store: Store, record: StudyRecord, written: Path, me: Owner | None =
     if parent.owner not in {None, me}:
         console.err.print(f"not uploaded to MLflow: the study is running: {parent.owner}", markup=False)
         return
+    if store.is_copy:
+        console.err.print("not uploaded to MLflow: the database was made by an older MLflow", markup=False)
+        return
     try:
         report_upload.describe(store, record)
         files = (written.with_name(name) for name in console.REPORT_FILES)

@@ -101,6 +101,7 @@ class ReportContent:
         n_finished: Number of finished runs.
         failed: Failed runs.
         half_written: Runs that a killed process left incomplete.
+        damaged: Sentences about damaged runs and files, which were left out.
         runs: All runs.
         varied: Names of the settings, besides learning rate, epochs and seed, that differ between runs.
         run_address: Address of a run in MLflow's UI, without the run id; empty if the store has no such address.
@@ -114,6 +115,7 @@ class ReportContent:
     n_finished: int
     failed: Rows
     half_written: Sequence[RunRecord]
+    damaged: Sequence[str]
     runs: Rows
     varied: Sequence[str]
     run_address: str

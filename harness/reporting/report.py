@@ -64,6 +64,7 @@ def _content(record: StudyRecord, frame: pd.DataFrame) -> ReportContent:
         n_finished=len(frame) - len(failed),
         failed=_rows(failed),
         half_written=frames.half_written(record),
+        damaged=record.damaged,
         runs=_rows(frame),
         varied=[] if frame.empty else frames.varied_settings(frame),
         run_address=_run_address(record),

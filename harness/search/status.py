@@ -15,7 +15,7 @@ from harness.search import records
 from harness.search.records import TrialState
 from harness.study import signature
 from harness.study.config import StudyConfig
-from harness.tracking.claim import changes
+from harness.tracking.claim import changes, new_key
 from harness.tracking.reader import StudyReader
 from harness.tracking.run_record import RunRecord
 from harness.tracking.tags import Role, Tag
@@ -125,14 +125,18 @@ def forecast(config: StudyConfig, digits: Digits, reader: StudyReader | None, wo
         storage: Optuna's, by its URL or as a journal.
         workers: how many would train.
     """
-    parent = None if reader is None else reader.newest_study(config.name)
-    if reader is None or parent is None:
+    if reader is None:
         left = _new_trainings(config, set(), config.n_trials)
         return _forecast(config, [], 0, 0, left, _step_s(reader, config.engine), workers)
-    refused = changes(parent, signature.of(config, digits))
-    if parent.owner is not None:
-        refused.append(f"it is running: {parent.owner}")
-    key = parent.tags[Tag.STUDY_KEY]
+    refused, now = [], signature.of(config, digits)
+    parent = reader.newest_study(config.name)
+    if parent is None:  # runs may be left of a study whose own run was deleted for ever
+        key = new_key(config.name, reader.studies(config.name), now)
+    else:
+        reader.check_children(parent)
+        refused, key = changes(parent, now), parent.tags[Tag.STUDY_KEY]
+        if parent.owner is not None:
+            refused.append(f"it is running: {parent.owner}")
     varied, goals, is_grid = config.space.parameters(), config.objectives, config.design.seeds is None
     found = records.read(reader, key, varied=varied, objectives=goals, is_grid=is_grid)
     states = Counter(trial.state for trial in found.trials)

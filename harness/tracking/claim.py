@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
 from itertools import count
@@ -85,9 +85,7 @@ class Claim:
             every = self.reader.studies(config.name)
             current = [run for run in every if Tag.ARCHIVED not in run.tags]
             if not current:
-                keys = {run.tags[Tag.STUDY_KEY] for run in every}
-                generations = (signature.key(config.name, number, current_signature) for number in count())
-                key = next(key for key in generations if key not in keys)
+                key = new_key(config.name, every, current_signature)
                 self._create_study(StudyHandle("", config, key, digits, self._me, 0), current_signature)
                 current = self._current()
             parent = current[0]
@@ -320,6 +318,12 @@ class Claim:
                     self.store.client.set_terminated(run.info.run_id, "KILLED")
                     closed += 1
             return closed
+
+
+def new_key(name: str, archived: Iterable[RunRecord], current_signature: Mapping[str, Any]) -> str:
+    """The key of a new study with this name: the first that no archived study has."""
+    keys = {run.tags[Tag.STUDY_KEY] for run in archived}
+    return next(key for number in count() if (key := signature.key(name, number, current_signature)) not in keys)
 
 
 def archive(store: Store, name: str, keep: Callable[[str], None]) -> bool:

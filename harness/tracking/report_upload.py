@@ -37,7 +37,7 @@ def log_files(store: Store, run_id: str, paths: Sequence[Path], folder: str | No
         StoppedError: The store fails.
     """
     with failures():
-        repository = get_artifact_repository(str(store.client.get_run(run_id).info.artifact_uri))
+        repository = get_artifact_repository(store.artifacts(str(store.client.get_run(run_id).info.artifact_uri)))
         for path in paths:
             if path.is_dir():
                 where = "/".join(part for part in (folder, path.name) if part)

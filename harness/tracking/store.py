@@ -115,6 +115,7 @@ class Store:
         experiment_id: Id of the project's experiment.
         uri: Tracking URI of the store.
         path: File of an SQLite store; None for other stores.
+        is_copy: Whether the client reads a migrated copy of a database of an older MLflow.
         moved_from: Recorded folder of the artifacts if it is outside the folder of an SQLite database; else None.
 
     Raises:
@@ -129,6 +130,7 @@ class Store:
         sqlalchemy.event.listen(sqlalchemy.Engine, "engine_connect", _note)
         self.uri = tracking_uri()
         self.path = database_path(self.uri)
+        self.is_copy = False
         if create:
             sqlalchemy.event.listen(sqlalchemy.Engine, "connect", _tune_sqlite)
             with failures(), self.alone():
@@ -142,6 +144,7 @@ class Store:
             with failures():
                 if self.path is not None:
                     self.uri = readable_uri(self.path, self.uri)
+                    self.is_copy = database_path(self.uri) != self.path
                 self._open()
                 self._use(self._found_experiment())
 

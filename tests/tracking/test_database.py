@@ -1,0 +1,227 @@
+"""SQLite databases of other ages, of other programs, and of folders that were moved."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+from contextlib import closing
+from pathlib import Path
+
+import optuna
+import pytest
+import sqlalchemy
+from alembic import command
+from mlflow.store.db import utils
+from mlflow.store.db.base_sql_model import Base
+from mlflow.store.tracking.dbmodels.initial_models import Base as InitialBase
+
+from harness.tracking import database
+from harness.tracking.location import sqlite_uri
+from tests.support import Harness, wait_until
+from tests.torture import NAME, Doomed
+
+pytestmark = pytest.mark.usefixtures("standin")
+
+DATA = ("--data", "optdigits")
+RUN = ("study", "run", f"{NAME}.toml", *DATA, "--workers", "1")
+# The revision before the last of MLflow 3.17.2.
+OLDER = "75868b020152"
+
+
+def make_older(database: Path) -> None:
+    """Give a database the schema of an earlier MLflow, with the same records."""
+    new = database.with_name("new.db")
+    database.rename(new)
+    engine = sqlalchemy.create_engine(f"sqlite:///{database}")
+    InitialBase.metadata.create_all(engine)
+    config = utils._get_alembic_config(str(engine.url))
+    with engine.begin() as migrated:
+        config.attributes["connection"] = migrated
+        command.upgrade(config, OLDER)
+    engine.dispose()
+    with closing(sqlite3.connect(database)) as connection, connection:
+        connection.execute("attach ? as new", (str(new),))
+        for table in Base.metadata.tables:
+            columns = [row[1] for row in connection.execute(f"pragma main.table_info({table})")]
+            known = {row[1] for row in connection.execute(f"pragma new.table_info({table})")}
+            names = ", ".join(f'"{name}"' for name in columns if name in known)
+            if names and columns and table != "alembic_version":
+                connection.execute(f"delete from main.{table}")  # noqa: S608 - MLflow's own names
+                connection.execute(f"insert into main.{table} ({names}) select {names} from new.{table}")  # noqa: S608
+    new.unlink()
+
+
+def revision(path: Path) -> str:
+    with closing(sqlite3.connect(path)) as connection:
+        return str(connection.execute("select version_num from alembic_version").fetchone()[0])
+
+
+def digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+@pytest.fixture
+def finished(whole_grid: Doomed, tmp_path: Path) -> Doomed:
+    """A study that was run to its end, moved to another folder."""
+    shutil.copytree(whole_grid.folder, tmp_path, dirs_exist_ok=True)
+    return Doomed(tmp_path, "grid", "standin")
+
+
+@pytest.fixture
+def older(finished: Doomed) -> Path:
+    path = finished.folder / "mlflow.db"
+    make_older(path)
+    return path
+
+
+def test_commands_that_read_leave_an_older_database_as_it_is(older: Path, harness: Harness, tmp_path: Path) -> None:
+    before = digest(older)
+    for arguments in (("study", "list"), ("study", "check", f"{NAME}.toml", *DATA), ("compare", NAME, NAME)):
+        done = harness(*arguments)
+        assert done.returncode == 0, done.stderr
+        assert "was made by an older MLflow. It stays as it is; a migrated copy is read" in done.stderr
+    assert (digest(older), revision(older)) == (before, OLDER)
+    assert not list(tmp_path.glob("mlflow.db.before*"))
+
+
+def test_a_command_that_writes_migrates_an_older_database_and_keeps_a_copy(older: Path, harness: Harness) -> None:
+    before = digest(older)
+    done = harness(*RUN)
+    assert done.returncode == 0, done.stderr
+    assert "nothing to train: all 20 trials are done" in done.stderr
+    assert "It is migrated to the installed one; mlflow.db.before-migration is a copy" in done.stderr
+    assert revision(older) == utils._get_latest_schema_revision()
+    kept = older.with_name("mlflow.db.before-migration")
+    assert revision(kept) == OLDER
+    assert before  # the copy has the same content, though not the same bytes
+    with closing(sqlite3.connect(kept)) as connection:
+        assert connection.execute("select count(*) from runs").fetchone() == (21,)
+
+
+def test_a_newer_database_is_named_as_such(finished: Doomed, harness: Harness) -> None:
+    path = finished.folder / "mlflow.db"
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("update alembic_version set version_num = 'ffffffffffff'")
+    before = digest(path)
+    for arguments in (("study", "list"), RUN, ("report",)):
+        done = harness(*arguments)
+        assert done.returncode == 5
+        assert "was made by a newer MLflow, which has the schema ffffffffffff" in done.stderr
+    assert digest(path) == before
+
+
+@pytest.mark.parametrize("whose", ["Optuna", "another program"])
+def test_a_database_of_another_program_is_left_alone(harness: Harness, tmp_path: Path, whose: str) -> None:
+    path = tmp_path / "mlflow.db"
+    if whose == "Optuna":
+        optuna.storages.RDBStorage(f"sqlite:///{path}").engine.dispose()
+    else:
+        with closing(sqlite3.connect(path)) as connection, connection:
+            connection.execute("create table customers (name text)")
+    before = digest(path)
+    Doomed(tmp_path, "grid", "standin")
+    for arguments in (("study", "list"), RUN):
+        done = harness(*arguments)
+        assert done.returncode == 5
+        assert f"is a database of {whose}, not of MLflow" in done.stderr
+    assert digest(path) == before
+
+
+@pytest.mark.parametrize("leftover", ["mlflow.db.making", ".mlflow.db.new"])
+def test_what_an_interrupted_creation_left_never_costs_a_database(
+    finished: Doomed, harness: Harness, leftover: str
+) -> None:
+    (finished.folder / leftover).write_bytes(b"anything")
+    done = harness(*RUN)
+    assert "nothing to train: all 20 trials are done" in done.stderr, done.stderr
+
+
+@pytest.mark.slow
+def test_a_database_is_created_whole_or_not_at_all(tmp_path: Path) -> None:
+    code = "from pathlib import Path; from harness.tracking import database; database.create(Path('x.db'))"
+    with subprocess.Popen([sys.executable, "-c", code], cwd=tmp_path) as started:
+        wait_until((tmp_path / ".x.db.new").exists)
+        started.send_signal(signal.SIGKILL)
+    assert not (tmp_path / "x.db").exists()
+    database.create(tmp_path / "x.db")
+    assert database.schema(tmp_path / "x.db") is database.Schema.CURRENT
+    assert [path.name for path in tmp_path.iterdir()] == ["x.db"]
+
+
+# Moved folders
+
+
+@pytest.fixture
+def moved(finished: Doomed, harness: Harness) -> tuple[Doomed, Path]:
+    """A study whose folder was moved after it ran, and its earlier folder."""
+    old, new = finished.folder / "old", finished.folder / "new"
+    old.mkdir()
+    for path in (
+        *finished.folder.glob("mlflow.db*"),
+        *finished.folder.glob("mlartifacts"),
+        finished.folder / f"{NAME}.toml",
+    ):
+        path.rename(old / path.name)
+    assert harness(*RUN, cwd=old).returncode == 0
+    old.rename(new)
+    return Doomed(new, "grid", "standin"), old
+
+
+def test_commands_that_read_use_the_artifacts_beside_a_moved_database(
+    moved: tuple[Doomed, Path], harness: Harness
+) -> None:
+    doomed, old = moved
+    before = digest(doomed.folder / "mlflow.db")
+    assert harness("study", "list", cwd=doomed.folder).returncode == 0
+    assert harness("compare", NAME, NAME, cwd=doomed.folder).returncode == 0
+    assert digest(doomed.folder / "mlflow.db") == before
+    done = harness("report", "--out", "again", cwd=doomed.folder)
+    assert done.returncode == 0, done.stderr
+    assert "left out" not in done.stderr
+    assert "20 finished" in (doomed.folder / "again" / "report.md").read_text()
+    assert not old.exists()
+
+
+def test_a_study_in_a_moved_folder_writes_its_artifacts_there(moved: tuple[Doomed, Path], harness: Harness) -> None:
+    doomed, old = moved
+    file = doomed.folder / f"{NAME}.toml"
+    file.write_text(file.read_text().replace("[1, 2, 3, 4, 5]", "[1, 2, 3, 4, 5, 6]"))
+    done = harness(*RUN, cwd=doomed.folder)
+    assert done.returncode == 0, done.stderr
+    assert f"it named artifacts in {old / 'mlartifacts'}" in done.stderr
+    assert "4 trials done" in done.stderr
+    assert not old.exists()
+    here = (doomed.folder / "mlartifacts").as_uri()
+    assert {uri.startswith(here) for (uri,) in doomed._rows("select artifact_uri from runs")} == {True}
+    assert (doomed.folder / "mlflow.db.before-relocation-2").is_file()
+    assert "was moved" not in harness(*RUN, cwd=doomed.folder).stderr
+
+
+def test_a_database_that_was_moved_without_its_artifacts_is_one_error_that_names_both_folders(
+    moved: tuple[Doomed, Path], harness: Harness
+) -> None:
+    doomed, old = moved
+    shutil.rmtree(doomed.folder / "mlartifacts")
+    done = harness(*RUN, cwd=doomed.folder)
+    assert done.returncode == 5
+    assert str(old / "mlartifacts") in done.stderr
+    assert f"put its artifacts into {doomed.folder / 'mlartifacts'}" in done.stderr
+    assert not old.exists()
+
+
+def test_artifacts_lie_beside_a_database_that_is_elsewhere(harness: Harness, tmp_path: Path) -> None:
+    work, stores = tmp_path / "work", tmp_path / "stores"
+    stores.mkdir()
+    doomed = Doomed(work, "grid", "standin")
+    uri = f"sqlite+pysqlite:///{stores}/x.db?timeout=60"
+    done = harness(*RUN, cwd=work, MLFLOW_TRACKING_URI=uri)
+    assert done.returncode == 0, done.stderr
+    assert (stores / "mlartifacts").is_dir()
+    assert not (doomed.folder / "mlartifacts").exists()
+    for arguments in (("study", "list"), ("report",)):
+        assert harness(*arguments, cwd=work, MLFLOW_TRACKING_URI=uri).returncode == 0
+    assert sqlite_uri(stores / "x.db") == f"sqlite:///{stores}/x.db"
