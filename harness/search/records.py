@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum
+from itertools import chain
 
 from harness.network.variant import BASELINE
 from harness.study.config import Point
@@ -99,8 +100,11 @@ def read(
             errors, epochs = run.metrics["final_errors"], int(run.params["epochs"])
             finished.setdefault(run.tags[Tag.VARIANT], RecordedTraining(run.run_id, _number(run), errors, epochs))
     found: dict[int, RecordedTrial] = {}
-    for run in [*trainings, *own]:  # a trial's own run replaces its trainings
-        trial = _of_training(run, names, goals, is_grid=is_grid) if run in trainings else _of_own_run(run, names, goals)
+    trials = chain(
+        (_of_training(run, names, goals, is_grid=is_grid) for run in trainings),
+        (_of_own_run(run, names, goals) for run in own),  # a trial's own run replaces its trainings
+    )
+    for trial in trials:
         known = found.get(trial.number)
         if known is None or known.state is not TrialState.COMPLETE:
             found[trial.number] = trial
