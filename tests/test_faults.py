@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import socket
 import sqlite3
 import subprocess
 import threading
@@ -19,8 +20,8 @@ import pytest
 import requests
 from mlflow.tracking import MlflowClient
 
-from tests import change
-from tests.support import COMMAND, Harness
+from tests import change, warm
+from tests.support import COMMAND, Harness, wait_until
 from tests.torture import NAME, Doomed
 from tests.warm import Command
 
@@ -260,3 +261,41 @@ def test_a_server_that_stays_away_is_one_error_and_the_study_goes_on_later(door:
     assert "Traceback" not in told
     door.closed_until_s = 0
     assert "20 of 20" in again(doomed)
+
+
+@pytest.mark.parametrize("scheme", ["http", "postgresql+psycopg"])
+def test_a_server_that_does_not_respond_is_named_within_seconds(scheme: str, tmp_path: Path) -> None:
+    Doomed(tmp_path, "grid", "standin")
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))  # bound, and nobody listens
+        uri = f"{scheme}://bob:secret@127.0.0.1:{taken.getsockname()[1]}/runs"
+        log = tmp_path / "printed"
+        with log.open("w") as stream:
+            started = subprocess.Popen(
+                [COMMAND, *RUN],
+                cwd=tmp_path,
+                env={**os.environ, "MLFLOW_TRACKING_URI": uri},
+                stderr=stream,
+                stdout=stream,
+            )
+        try:
+            wait_until(lambda: "does not respond" in log.read_text(), 20)
+        finally:
+            started.kill()
+            started.wait()
+    said = log.read_text()
+    assert "retrying for up to 120 s" in said
+    assert f"{scheme}://***@127.0.0.1" in said
+    assert "secret" not in said
+
+
+def test_a_model_registry_that_does_not_respond_is_named_and_the_report_is_written(
+    finished: Doomed, harness: Harness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_REGISTRY_URI", "http://127.0.0.1:9")
+    with monkeypatch.context():
+        done = warm.run(RUN, finished.folder, dict(os.environ), finished.folder, partial(change.shorten_retries, 1.0))
+    assert done.returncode == 0, done.stderr
+    assert "the model registry http://127.0.0.1:9 does not respond" in done.stderr
+    assert "report: " in done.stdout
+    assert harness("study", "list", cwd=finished.folder).returncode == 0

@@ -39,3 +39,16 @@ def test_the_commit_is_that_of_the_checkout() -> None:
     assert commit is not None
     head = subprocess.run(["git", "-C", str(root), "rev-parse", "HEAD"], capture_output=True, text=True, check=True)
     assert commit.revision == head.stdout.strip()
+
+
+def test_settings_that_change_the_arithmetic_are_found_and_secrets_of_others_are_not(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name in list(provenance.computing_settings()):
+        monkeypatch.delenv(name)
+    for name in ("TF_DETERMINISTIC_OPS", "XLA_FLAGS", "TF_ENABLE_ONEDNN_OPTS", "DNNL_MAX_CPU_ISA"):
+        monkeypatch.setenv(name, "1")
+    for name in ("TF_TOKEN_app", "TF_VAR_password", "TF_CPP_MIN_LOG_LEVEL", "ONEDNN_VERBOSE"):
+        monkeypatch.setenv(name, "secret")
+    expected = ["DNNL_MAX_CPU_ISA", "TF_DETERMINISTIC_OPS", "TF_ENABLE_ONEDNN_OPTS", "XLA_FLAGS"]
+    assert list(provenance.computing_settings()) == expected

@@ -30,6 +30,9 @@ PAUSE, EPOCH = "STANDIN_PAUSE_S", "STANDIN_EPOCH_S"
 # wait for this line.
 STARTED = "STANDIN_STARTED"
 
+# The environment variable with a setting and its value, such as ``seed=3``. Trainings with this setting fail.
+FAILS = "STANDIN_FAILS"
+
 
 class Standin:
     """An engine that trains nothing; see the module."""
@@ -47,6 +50,9 @@ class Standin:
         if path := os.environ.get(STARTED):
             with Path(path).open("a") as file:
                 file.write(f"{os.getpid()}\n")
+        name, _, value = os.environ.get(FAILS, "").partition("=")
+        if name and any(str(getattr(variant, name)) == value for variant in variants):
+            raise ValueError(f"a training with {name} {value} fails")
         n_epochs = sum(variant.epochs for variant in variants)
         time.sleep(float(os.environ.get(PAUSE, "0")) + n_epochs * float(os.environ.get(EPOCH, "0")))
         trained = [self._history(variant, snapshots) for variant in variants]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -85,9 +86,18 @@ def _status(reader: StudyReader, parent: RunRecord) -> StudyStatus:
         dataset=tags[Tag.DATASET],
         engine=tags[Tag.ENGINE],
         last_run_s=int(tags.get(Tag.LAST_RUN, "0")) / 1000,
-        owner=str(parent.owner or ""),
+        owner=_owner(parent),
         failures=dict(failures),
     )
+
+
+def _owner(parent: RunRecord) -> str:
+    """The owner of a study, in words. Of an owner on another machine only the last heartbeat is known."""
+    owner = parent.owner
+    if owner is None or owner.is_near():
+        return str(owner or "")
+    ago_s = time.time() - float(parent.tags.get(Tag.HEARTBEAT, "0"))
+    return f"{owner}, last heartbeat {ago_s:.0f} s ago by its clock"
 
 
 @dataclass(frozen=True)

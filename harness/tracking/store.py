@@ -43,7 +43,7 @@ RUN_ONE = "Run a study first (harness study run). Use the same folder or MLFLOW_
 # This tag tells MLflow's UI to show runs and models. Without it, the UI asks or guesses whether the experiment is about
 # language models.
 _TRAINS = {"mlflow.experimentKind": "custom_model_development"}
-_PAGE = 5000
+_PAGE = 1000
 _BUSY_MS = 60_000  # the time to wait for another process that writes to the same SQLite database
 _log = logging.getLogger(__name__)
 _CONNECT_S = 3.0

@@ -6,10 +6,14 @@ import json
 import os
 import re
 import subprocess
+import sys
 from pathlib import Path
 
+import click
 import pytest
 
+from harness.commands import main
+from harness.errors import ExitStatus
 from tests.support import COMMAND, SMALL_STUDY, STANDIN_PATH, Harness
 
 OPTDIGITS = ("--data", "optdigits")
@@ -205,3 +209,63 @@ def test_the_labs_log_is_met_by_the_command(engine: str, harness: Harness, mnist
     arguments = ("--engine", engine, "--epochs", "40", "--seed", "1234", "--learning-rate", "0.001")
     printed = re.findall(r"loss: (\S+)", harness("train", *arguments, "--data", str(mnist)).stdout)
     assert printed[:3] + printed[-3:] == ["1.7094", "0.7480", "0.4428", "0.0344", "0.0312", "0.0294"]
+
+
+@pytest.mark.parametrize("rate", ["1e-50", "1e-39", "1e39"])
+def test_a_learning_rate_that_float32_does_not_have_is_refused(harness: Harness, rate: str) -> None:
+    done = harness("train", "--learning-rate", rate, "--epochs", "1", *OPTDIGITS)
+    assert done.returncode == 2
+    assert "learning_rate" in done.stderr
+
+
+def test_a_bug_is_one_line_with_a_file_and_a_status_of_its_own(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    @click.command()
+    def broken() -> None:
+        raise KeyError("postgresql://bob:secret@host")
+
+    monkeypatch.setattr(sys, "argv", ["harness"])
+    with pytest.raises(SystemExit) as ended:
+        main.main(broken)
+    assert ended.value.code == ExitStatus.BUG
+    said = capsys.readouterr().err
+    assert said.startswith("error: this is a bug in the harness: KeyError: ")
+    path = Path(said.rpartition("Please report it with ")[2].strip())
+    assert "Traceback" in path.read_text()
+    assert "secret" not in said + path.read_text()
+    path.unlink()
+
+
+@pytest.mark.parametrize("folder", ["ü", "日本", "a b"])
+def test_names_that_the_locale_does_not_have_are_printed_all_the_same(tmp_path: Path, folder: str) -> None:
+    place = tmp_path / folder
+    place.mkdir()
+    locale = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    command = [COMMAND, "data", "--data", "optdigits", "--figure", f"{folder}/grid.png"]
+    done = subprocess.run(command, cwd=tmp_path, env={**os.environ, **locale}, capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert (place / "grid.png").is_file()
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        "text.usetex: True",
+        *(pytest.param(text, marks=pytest.mark.slow) for text in ("font.size: 40", "figure.dpi: 7\naxes.grid: True")),
+    ],
+)
+def test_figures_do_not_depend_on_matplotlibs_settings(tmp_path: Path, settings: str) -> None:
+    (tmp_path / "matplotlibrc").write_text(settings)
+    for name, environment in (("with", {"MATPLOTLIBRC": str(tmp_path / "matplotlibrc")}), ("without", {})):
+        command = [COMMAND, "data", *OPTDIGITS, "--figure", f"{name}.png"]
+        done = subprocess.run(
+            command,
+            cwd=tmp_path if name == "with" else tmp_path.parent,
+            env={**os.environ, **environment},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+    assert (tmp_path / "with.png").read_bytes() == (tmp_path.parent / "without.png").read_bytes()

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import gzip
 import logging
 import pickle
+import struct
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +14,7 @@ import pytest
 import scipy.io
 
 from harness.data import digits as digits_module
-from harness.data import imresize
+from harness.data import imresize, readers
 from harness.data.digits import Digits
 from harness.errors import DataError, ExitStatus
 
@@ -292,3 +294,39 @@ def test_an_archive_that_calls_itself_an_array_is_refused(tmp_path: Path) -> Non
         np.savez(stream, X=np.zeros((5000, 400)))
     with pytest.raises(DataError, match="an archive"):
         digits_module.load(str(folder))
+
+
+def idx(array: np.ndarray[Any, Any]) -> bytes:
+    return bytes([0, 0, 8, array.ndim]) + struct.pack(f">{array.ndim}I", *array.shape) + array.tobytes()
+
+
+@pytest.mark.parametrize(
+    ("folder", "dot", "end"), [("", "-", ""), ("raw", "-", ".gz"), ("MNIST/raw", "-", ""), ("", ".", ".gz")]
+)
+def test_idx_files_give_the_images_of_the_archive(tmp_path: Path, folder: str, dot: str, end: str) -> None:
+    rng = np.random.default_rng(0)
+    images, labels = rng.integers(0, 256, (5000, 28, 28), np.uint8), np.repeat(np.arange(10, dtype=np.uint8), 500)
+    np.savez(tmp_path / "MNIST.NPZ", x_train=images, y_train=labels)
+    (tmp_path / "MNIST.NPZ.npz").rename(tmp_path / "MNIST.NPZ")
+    place = tmp_path / "idx" / folder
+    place.mkdir(parents=True)
+    for name, kind, array in (("images", "idx3", images), ("labels", "idx1", labels)):
+        content = idx(array)
+        (place / f"train-{name}{dot}{kind}-ubyte{end}").write_bytes(gzip.compress(content) if end else content)
+    for one, other in zip(readers.read(tmp_path / "idx"), readers.read(tmp_path / "MNIST.NPZ"), strict=True):
+        assert np.array_equal(one, other)
+
+
+@pytest.mark.parametrize("content", [b"", b"\0\0\x08\x03\0\0", b"\0\0\x0d\x01\0\0\0\x01abcd", b"text"])
+def test_a_damaged_idx_file_is_refused(tmp_path: Path, content: bytes) -> None:
+    for name, kind in (("images", "idx3"), ("labels", "idx1")):
+        (tmp_path / f"train-{name}-{kind}-ubyte").write_bytes(content)
+    with pytest.raises(DataError, match="IDX file"):
+        readers.read(tmp_path)
+
+
+def test_other_kinds_of_files_are_refused_with_what_to_convert_them_to(tmp_path: Path) -> None:
+    (tmp_path / "images.csv").write_text("1,2,3")
+    with pytest.raises(DataError, match=r"neither a folder nor a \.npz or \.mat file") as refused:
+        readers.read(tmp_path / "images.csv")
+    assert "Convert it." in refused.value.remedy

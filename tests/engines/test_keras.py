@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -10,6 +13,7 @@ from harness.engines import registry
 from harness.engines.conformance import reference, same
 from harness.engines.contract import Engine, EpochReport
 from harness.network.variant import N_IMAGES, Variant
+from tests.support import Harness
 
 
 @pytest.fixture(scope="module")
@@ -62,3 +66,24 @@ def test_an_epoch_is_reported_before_the_next_one_is_trained(keras: Engine) -> N
     # The same network trains again from the start.
     [again], [other] = (keras.train([Variant(epochs=2, batch_size=1000)]) for _ in range(2))
     assert same(again, other)
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"KERAS_MAX_STEPS_PER_EPOCH": "10"},
+        pytest.param({"KERAS_MAX_EPOCHS": "1"}, marks=pytest.mark.slow),
+        {"KERAS_BACKEND": "torch", "floatx": "float16", "epsilon": "0.1", "image_data_format": "channels_first"},
+    ],
+    ids=str,
+)
+def test_settings_of_keras_change_no_number(changed: dict[str, str], harness: Harness, tmp_path: Path) -> None:
+    (tmp_path / "keras").mkdir()
+    of_file = {name: float(value) if name == "epsilon" else value for name, value in changed.items() if name.islower()}
+    (tmp_path / "keras" / "keras.json").write_text(json.dumps(of_file))
+    arguments = ("train", "--engine", "keras", "--epochs", "2", "--data", "optdigits", "--quiet", "--json", "-")
+    environment = {name: value for name, value in changed.items() if name.isupper()}
+    with_them = json.loads(harness(*arguments, KERAS_HOME=str(tmp_path / "keras"), **environment).stdout)
+    without = json.loads(harness(*arguments).stdout)
+    assert (with_them["losses"], with_them["errors"]) == (without["losses"], without["errors"])
+    assert len(with_them["losses"]) == 2

@@ -519,3 +519,22 @@ def test_a_file_without_a_run_is_refused(tmp_path: Path) -> None:
     path.write_text(path.read_text().splitlines()[0] + "\n")
     with pytest.raises(UsageError, match="no run has finished"):
         comparison_inputs.of_csv(path)
+
+
+def of_seeds(seeds: range) -> StudyRecord:
+    return study([run(place, 10 + seed, 60, seed=seed, epochs=100) for place, seed in enumerate(seeds)])
+
+
+@pytest.mark.parametrize(("seeds", "words"), [(range(4, 12), "as independent groups"), (range(8, 24), "in pairs")])
+def test_that_only_some_seeds_are_shared_is_said_with_its_cost(seeds: range, words: str) -> None:
+    a = of_seeds(range(16) if words == "in pairs" else range(8))
+    found = compared(a, of_seeds(seeds))
+    shared = len(set(seeds) & {int(run.params["seed"]) for run in a.trainings})
+    assert any(f"{shared} of " in reason and words in reason for reason in found.reasons)
+
+
+def test_nothing_is_said_of_seeds_that_are_all_shared_or_all_different() -> None:
+    same, others = of_seeds(range(8)), of_seeds(range(20, 28))
+    assert not any(
+        "are shared" in reason for reason in (*compared(same, same).reasons, *compared(same, others).reasons)
+    )

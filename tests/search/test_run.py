@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import sqlite3
 import subprocess
@@ -419,3 +420,78 @@ def test_a_store_that_is_no_store_is_one_error(tmp_path: Path, harness: Harness)
     assert "tracking store" in refused.stderr
     assert "Traceback" not in refused.stderr
     assert database.read_bytes() == content
+
+
+@pytest.mark.usefixtures("standin")
+@pytest.mark.parametrize("name", ["grid", "search"])
+def test_one_failing_training_fails_alone(tmp_path: Path, harness: Harness, name: str) -> None:
+    text = MADE_UP_STUDY.replace("[1234, 1]", "[1, 2, 3, 4]")
+    if name == "search":
+        text = MADE_UP_SEARCH.replace("learning_rate = { low = 0.0005, high = 0.02, log = true }", "")
+        text = text.replace("high = 3", "high = 12").replace("seeds = [1, 2]", "seeds = [1]")
+    write_study(tmp_path, text, name)
+    fails = "seed=3" if name == "grid" else "epochs=1"
+    done = harness("study", "run", f"{name}.toml", "--workers", "1", *DATA, STANDIN_FAILS=fails)
+    study = recorded(tmp_path, name)
+    failed = [run for run in study.trainings if run.status == "FAILED"]
+    for run in study.trainings:
+        is_bad = run.params["seed"] == "3" if name == "grid" else run.params["epochs"] == "1"
+        assert (run.status == "FAILED") == is_bad
+    assert done.returncode == int(bool(failed))
+    assert name == "search" or len(failed) == 4
+
+
+@pytest.mark.usefixtures("standin")
+def test_learning_rates_that_differ_in_the_last_digit_have_names_of_their_own(tmp_path: Path, harness: Harness) -> None:
+    rates = [0.001, 0.0010000001, 0.0010000000000000002]
+    write_study(tmp_path, MADE_UP_STUDY.replace("[0.001, 0.01]", str(rates)))
+    assert harness("study", "run", "small.toml", "--workers", "1", *DATA).returncode == 0
+    runs = recorded(tmp_path).trainings
+    assert len({run.name for run in runs}) == len(runs) == 12
+    report = (tmp_path / "out" / "small" / "report.md").read_text()
+    assert all(f"| {rate} |" in report for rate in rates)
+
+
+@pytest.mark.usefixtures("standin")
+def test_the_command_of_a_report_resumes_its_study(tmp_path: Path, harness: Harness) -> None:
+    write_study(tmp_path, MADE_UP_STUDY)
+    assert harness("study", "run", "small.toml", "--fresh", "--workers", "1", *DATA).returncode == 0
+    report = (tmp_path / "out" / "small" / "report.md").read_text()
+    [command] = re.findall(r"- commands: `harness ([^`]*)`", report)
+    assert command == "study run small.toml --workers 1 --data optdigits"
+    assert "nothing to train" in harness(*command.split()).stderr
+    without = harness("study", "run", "small.toml", HARNESS_DATA="optdigits")
+    assert without.returncode == 0
+    report = (tmp_path / "out" / "small" / "report.md").read_text()
+    assert "- commands: `harness study run small.toml --data optdigits`" in report
+
+
+@pytest.mark.usefixtures("standin")
+def test_modules_in_the_working_folder_are_not_imported(tmp_path: Path, harness: Harness) -> None:
+    for name in ("keras", "mlflow", "tensorflow", "optuna"):
+        (tmp_path / f"{name}.py").write_text("raise SystemExit('imported from the working folder')")
+    write_study(tmp_path, MADE_UP_STUDY)
+    done = harness("study", "run", "small.toml", "--workers", "1", *DATA)
+    assert done.returncode == 0, done.stderr
+    assert "working folder" not in done.stderr
+
+
+@pytest.mark.parametrize("variable", ["XLA_FLAGS", pytest.param("TF_XLA_FLAGS", marks=pytest.mark.slow)])
+def test_a_flag_that_tensorflow_does_not_know_is_one_error_before_anything_is_trained(
+    tmp_path: Path, harness: Harness, variable: str
+) -> None:
+    write_study(tmp_path)
+    done = harness("study", "run", "small.toml", *DATA, **{variable: "--xla_no_such_flag=1"})
+    assert done.returncode == 5
+    assert f"TensorFlow does not start with {variable}=--xla_no_such_flag=1" in done.stderr
+    assert not (tmp_path / "mlflow.db").exists()
+    trained = harness("train", "--epochs", "1", *DATA, **{variable: "--xla_no_such_flag=1"})
+    assert (trained.returncode, trained.stdout) == (5, "")
+
+
+def test_settings_that_change_the_arithmetic_are_part_of_a_study(copied: Path, harness: Harness) -> None:
+    write_study(copied, MADE_UP_STUDY.replace("[1234, 1]", "[1234, 1, 2]"))
+    refused = harness("study", "run", "small.toml", *DATA, TF_DETERMINISTIC_OPS="1")
+    assert refused.returncode == 2
+    assert "settings: none before, TF_DETERMINISTIC_OPS=1 now" in refused.stderr
+    assert harness("study", "run", "small.toml", *DATA, TF_CPP_MIN_LOG_LEVEL="0", TF_VAR_x="1").returncode == 0

@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 from pydantic import ValidationError
 
+from harness.study import files
 from harness.study.config import StudyConfig
+from tests.support import ROOT
 
 FACTORIAL: dict[str, Any] = {
     "name": "small",
@@ -122,3 +125,9 @@ def test_what_a_search_may_not_say_is_refused_by_its_place(changes: dict[str, An
     from harness.network.variant import describe
 
     assert message in describe(caught.value)
+
+
+def test_a_study_file_may_begin_with_a_byte_order_mark(tmp_path: Path) -> None:
+    path = tmp_path / "marked.toml"
+    path.write_bytes(b"\xef\xbb\xbf" + (ROOT / "studies" / "variants.toml").read_bytes())
+    assert files.load(str(path)).n_trials == 160

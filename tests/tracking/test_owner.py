@@ -1,11 +1,12 @@
 from __future__ import annotations
 
+import json
 import os
 import platform
 import subprocess
 import sys
 import time
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import pytest
 
@@ -64,3 +65,22 @@ def test_the_time_of_the_boot_stands_for_its_id_where_there_is_none(monkeypatch:
     monkeypatch.setattr("pathlib.Path.read_text", lambda _path: (_ for _ in ()).throw(FileNotFoundError()))
     assert abs(float(owner.boot_id()) - time.time()) < 10 * 365 * 86400
     owner.boot_id.cache_clear()
+
+
+def test_a_machine_with_the_same_host_name_and_another_id_is_another_machine() -> None:
+    elsewhere = replace(Owner.me(), machine_id="another", boot_id="another")
+    assert not elsewhere.is_near()
+    assert elsewhere.is_alive(time.time())
+
+
+def test_the_same_machine_after_a_restart_has_no_owner_alive_at_once() -> None:
+    before = replace(Owner.me(), boot_id="another")
+    assert before.is_near() == bool(before.machine_id)
+    if before.machine_id:
+        assert not before.is_alive(time.time())
+
+
+def test_without_an_id_of_the_machine_only_the_present_boot_is_near() -> None:
+    assert replace(Owner.me(), machine_id="").is_near()
+    assert not replace(Owner.me(), machine_id="", boot_id="another").is_near()
+    assert Owner.parse(json.dumps({k: v for k, v in asdict(Owner.me()).items() if k != "machine_id"})) is not None
