@@ -8,6 +8,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import zipfile
 from contextlib import closing
 from pathlib import Path
 
@@ -225,3 +226,28 @@ def test_artifacts_lie_beside_a_database_that_is_elsewhere(harness: Harness, tmp
     for arguments in (("study", "list"), ("report",)):
         assert harness(*arguments, cwd=work, MLFLOW_TRACKING_URI=uri).returncode == 0
     assert sqlite_uri(stores / "x.db") == f"sqlite:///{stores}/x.db"
+
+
+# Records of earlier versions of this project
+
+RECORDS = Path(__file__).with_name("records-510fbe6.zip")
+
+
+def test_records_of_an_early_version_are_read_resumed_and_grow(harness: Harness, tmp_path: Path) -> None:
+    """The studies ``old`` and ``found`` were run by the code of commit 510fbe6 with ``study run FILE``."""
+    with zipfile.ZipFile(RECORDS) as archive:
+        archive.extractall(tmp_path)
+    with closing(sqlite3.connect(tmp_path / "mlflow.db")) as connection:
+        connection.executescript((tmp_path / "mlflow.sql").read_text())
+    listed = harness("study", "list")
+    assert [line.split()[:5] for line in listed.stdout.splitlines()[1:]] == [
+        ["found", "complete", "2", "of", "2"],
+        ["old", "complete", "4", "of", "4"],
+    ]
+    assert harness("compare", "old", "old").returncode == 0
+    assert harness("report", "old").returncode == 0
+    assert "4 runs from 2 trainings, 4 finished" in (tmp_path / "out" / "old" / "report.md").read_text()
+    for name, found in (("old", "all 4 trials are done"), ("found", "all 2 trials are done")):
+        assert f"nothing to train: {found}" in harness("study", "run", f"{name}.toml", *DATA, "--workers", "1").stderr
+    grown = harness("study", "run", "found.toml", *DATA, "--workers", "1", "--trials", "4")
+    assert "2 trials done, 0 failed" in grown.stderr
