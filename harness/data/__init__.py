@@ -1,1 +1,1 @@
-"""The 5000 images: reading them, making them, and checking that they are the right ones."""
+"""The 5000 images: code that reads, generates and verifies them."""

@@ -47,12 +47,12 @@ class Digits:
     """The 5000 images and their labels, in the lab's layout.
 
     Attributes:
-        x: ``(5000, 400)``, ``float64``, Fortran order; ``x[i].reshape(20, 20).T`` is upright.
-        y: ``(5000, 1)``, ``uint8``, 0 to 9.
-        name: ``lab-5000`` or ``optdigits-5000`` where the hashes prove it, else ``file-`` and 12 digits of a hash.
-        source: where the arrays were taken from.
-        sha256_x: of the bytes that ``np.save`` writes for ``x``.
-        sha256_y: the same for ``y``.
+        x: Images, ``(5000, 400)``, ``float64``, Fortran order. ``x[i].reshape(20, 20).T`` is upright.
+        y: Labels, ``(5000, 1)``, ``uint8``, 0 to 9.
+        name: ``lab-5000`` or ``optdigits-5000`` if the hashes match, else ``file-`` and 12 hex digits of a hash.
+        source: Where the arrays come from.
+        sha256_x: SHA-256 of the bytes that ``np.save`` writes for ``x``.
+        sha256_y: SHA-256 of the bytes that ``np.save`` writes for ``y``.
     """
 
     x: NDArray[np.float64]
@@ -64,16 +64,16 @@ class Digits:
 
     @cached_property
     def features(self) -> NDArray[np.float32]:
-        """What the network is fed: ``(5000, 400)``, ``float32``, C order."""
+        """The input of the network, ``(5000, 400)``, ``float32``, C order."""
         return np.ascontiguousarray(self.x, dtype=np.float32)
 
     @cached_property
     def labels(self) -> NDArray[np.int64]:
-        """The digits, ``(5000,)``, ``int64``."""
+        """The digit of each image, ``(5000,)``, ``int64``."""
         return self.y[:, 0].astype(np.int64)
 
     def facts(self) -> dict[str, Any]:
-        """What is to know of the images, in plain values; ``counts`` has the images of each digit from 0 to 9."""
+        """Return facts about the images in plain values; ``counts`` is the number of images of each digit, 0 to 9."""
         return {
             "name": self.name,
             "source": self.source,
@@ -89,22 +89,22 @@ class Digits:
         }
 
     def image(self, index: int) -> NDArray[np.float64]:
-        """Image ``index`` (from 0) upright, ``(20, 20)``."""
+        """Return image ``index`` (from 0), upright, ``(20, 20)``."""
         upright: NDArray[np.float64] = self.x[index].reshape(20, 20).T
         return upright
 
 
 def load(choice: str = AUTO) -> Digits:
-    """Load the images that a person asked for.
+    """Load the images that the user chose.
 
     Args:
-        choice: ``auto`` (the cache, else Keras' MNIST, else the embedded default), ``lab`` (the lab's images or an
-            error), ``optdigits`` (the embedded default), or the path of an ``mnist.npz``, of a folder with
-            ``X.npy`` and ``y.npy``, or of an ``ex3data1.mat``.
+        choice: ``auto`` (the cache, else Keras' MNIST, else the embedded images), ``lab`` (the lab's images or an
+            error), ``optdigits`` (the embedded images), or the path of an ``mnist.npz``, of a folder with MNIST's IDX
+            files or with ``X.npy`` and ``y.npy``, or of an ``ex3data1.mat``.
 
     Raises:
-        DataError: the file or folder is missing, truncated, foreign, or not 5000 finite images with labels 0 to 9;
-            or the lab's images were asked for and cannot be had.
+        DataError: The file or folder is missing, truncated, of another format, or does not contain 5000 finite images
+            with labels 0 to 9. Or ``choice`` is ``lab`` and the lab's images are not available.
     """
     if choice == OPTDIGITS:
         return _embedded()
@@ -162,16 +162,16 @@ def _embedded() -> Digits:
 
 
 def canonical(x: NDArray[np.generic], y: NDArray[np.generic], *, source: str, where: str) -> Digits:
-    """Check shapes and values, bring both arrays to their canonical form, and name them by their hashes.
+    """Check shapes and values, convert both arrays to their canonical form, and name them by their hashes.
 
     Args:
-        x: ``(5000, 400)``, any kind of real number.
-        y: ``(5000, 1)`` or ``(5000,)``, digits in any kind of real number.
-        source: Where the images come from, as it is printed and recorded.
-        where: the same, as an error begins.
+        x: Images, ``(5000, 400)``, any real dtype.
+        y: Digits, ``(5000, 1)`` or ``(5000,)``, any real dtype.
+        source: Where the images come from, as printed and recorded.
+        where: Where the images come from, as the start of error messages.
 
     Raises:
-        DataError: a shape, a type or a value is wrong.
+        DataError: A shape, a dtype or a value is wrong.
     """
     remedy = "Give an mnist.npz, a folder with X.npy (5000, 400) and y.npy (5000, 1), or an ex3data1.mat."
     if x.shape != (N_IMAGES, N_FEATURES):
@@ -207,12 +207,12 @@ def _sha256(array: NDArray[np.generic]) -> str:
 
 
 def cache_folder() -> Path:
-    """Where derived arrays are remembered, a folder a dataset."""
+    """Return the folder of the cache, which has one subfolder for each dataset."""
     return platformdirs.user_cache_path("zero-errors", appauthor=False)
 
 
 def _recall(name: str) -> Digits | None:
-    """The remembered arrays, if they are there and their hashes still prove them."""
+    """Return the images from the cache; None if they are missing or their hashes do not match."""
     folder = cache_folder() / name
     if not folder.is_dir():
         return None
@@ -228,7 +228,7 @@ def _recall(name: str) -> Digits | None:
 
 
 def _remember(digits: Digits) -> None:
-    """Write the arrays to the cache, each whole or not at all; a cache that cannot be written is not needed."""
+    """Write each array to the cache atomically. An error is only logged, because the cache is optional."""
     folder = cache_folder() / digits.name
     try:
         for file, array in (("X.npy", digits.x), ("y.npy", digits.y)):

@@ -1,7 +1,7 @@
-"""MATLAB's bicubic, antialiased ``imresize`` of 2011, in ``float64``, equal to the last bit.
+"""The bicubic, antialiased ``imresize`` of MATLAB in 2011, in ``float64``, equal to the last bit.
 
-The lab's 20x20 images are MNIST's 28x28 images put through this function. Only additions, products and exact
-rational arithmetic are used, one rounding each, so the result is the same on every machine.
+This function converts MNIST's 28x28 images to the lab's 20x20 images. It uses only additions, products and exact
+rational arithmetic, with one rounding for each operation. So the result is the same on every machine.
 """
 
 from __future__ import annotations
@@ -12,18 +12,18 @@ from math import floor, inf, nextafter
 import numpy as np
 from numpy.typing import NDArray
 
-_TAPS = 8  # a cubic is 4 wide; shrinking to 20/28 widens it to 5.6, which touches at most 8 pixels
+_TAPS = 8  # the kernel is 4 wide; shrinking to 20/28 widens it to 5.6, which touches at most 8 pixels
 _LAB_SIZES = (28, 20)
-_LAB_ENTRY = (3, 1)  # the one (output row, tap), both from 0, whose cube MATLAB's pow() rounded one ulp upwards
+_LAB_ENTRY = (3, 1)  # the only (output row, tap), from 0, whose cube MATLAB's pow() rounded one ulp too high
 
 
 def _cube(x: float) -> float:
-    """The correctly rounded cube, the same on every machine (a libm's ``pow`` is not)."""
+    """Return the correctly rounded cube, the same on every machine (unlike ``pow`` of a libm)."""
     return float(Fraction(x) ** 3)
 
 
 def _cubic(x: float, x3: float) -> float:
-    """Keys' cubic convolution kernel with a = -0.5 at ``x`` >= 0, whose cube is ``x3``.
+    """Return Keys' cubic convolution kernel with a = -0.5 at ``x`` >= 0; ``x3`` is the cube of ``x``.
 
     Source: R. G. Keys, "Cubic convolution interpolation for digital image processing", IEEE Transactions on
     Acoustics, Speech, and Signal Processing 29 (1981).
@@ -37,7 +37,7 @@ def _cubic(x: float, x3: float) -> float:
 
 
 def _weights(size_in: int, size_out: int) -> tuple[NDArray[np.float64], NDArray[np.intp]]:
-    """Each output pixel's tap weights and the input pixels (from 0) that they weigh, both ``(size_out, taps)``."""
+    """Return the weights of each output pixel and their input pixels (from 0), both ``(size_out, taps)``."""
     scale = size_out / size_in
     weights = np.empty((size_out, _TAPS))
     positions = np.empty((size_out, _TAPS), dtype=np.intp)
@@ -60,12 +60,12 @@ def _weights(size_in: int, size_out: int) -> tuple[NDArray[np.float64], NDArray[
 def _shrink_first_axis(
     images: NDArray[np.float64], weights: NDArray[np.float64], positions: NDArray[np.intp]
 ) -> NDArray[np.float64]:
-    """Resize the first axis of ``(size_in, ...)``: products rounded one by one and added tap by tap."""
+    """Resize the first axis of ``(size_in, ...)``. Each product is rounded by itself and added tap by tap."""
     trailing = (1,) * (images.ndim - 1)
     out = np.zeros((len(weights), *images.shape[1:]))
     for tap in range(_TAPS):
         product = images[positions[:, tap]] * weights[:, tap].reshape(-1, *trailing)
-        out += product  # a second call, so that no compiler can fuse the product and the sum
+        out += product  # a separate call, so that no compiler can fuse the product and the sum
     return out
 
 
@@ -73,11 +73,12 @@ def imresize(images: NDArray[np.float64], size: int = 20) -> NDArray[np.float64]
     """Resize square images as MATLAB did.
 
     Args:
-        images: ``(n, side, side)``, ``float64``.
-        size: the new side in pixels.
+        images: Square images, ``(n, side, side)``, ``float64``.
+        size: New side in pixels.
 
     Returns:
-        ``(n, size, size)``, ``float64``; values may leave the input's range by the cubic's overshoot.
+        Resized images, ``(n, size, size)``, ``float64``. The cubic kernel overshoots, so values may lie outside the
+        range of the input.
     """
     weights, positions = _weights(images.shape[1], size)
     by_row = _shrink_first_axis(images.transpose(1, 2, 0), weights, positions)

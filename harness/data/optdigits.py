@@ -1,13 +1,13 @@
-"""Builds the embedded default: 5000 images of real handwriting that need no network.
+"""Builds the embedded images: 5000 images of real handwriting that need no network.
 
-scikit-learn carries 1797 digits of 8x8 pixels (E. Alpaydin and C. Kaynak, "Optical Recognition of Handwritten
-Digits", UCI Machine Learning Repository, 1998, doi 10.24432/C50P49, CC BY 4.0). Each digit's images are taken in
-order, and again with a small seeded affine jitter until there are 500 of it, drawn on 20x20 pixels by cubic
-convolution in the lab's layout.
+scikit-learn contains 1797 images of digits with 8x8 pixels (E. Alpaydin and C. Kaynak, "Optical Recognition of
+Handwritten Digits", UCI Machine Learning Repository, 1998, doi 10.24432/C50P49, CC BY 4.0). The images of each digit
+are taken in order. They are then repeated, with a small seeded affine jitter, until there are 500 images of the digit.
+Cubic convolution draws each image on 20x20 pixels.
 
-The bytes are the same on every machine and under every version of the libraries: one NumPy call an operation, so
-that nothing can be fused or reordered; only additions, products and floors; raw bits of PCG64 instead of its
-distributions.
+The bytes are the same on every machine and with every version of the libraries, for three reasons. Each operation is
+one NumPy call, so nothing can be fused or reordered. All operations are additions, products and floors. The random
+numbers are raw bits of PCG64, without NumPy's distributions.
 """
 
 from __future__ import annotations
@@ -20,21 +20,21 @@ IMAGES_A_DIGIT = 500
 
 _SOURCE_SIDE = 8
 _SEED = 400_25_15_10
-# The glyph's side on the 20x20 page, the largest change of the affine map's entries, and the largest shift in
-# pixels of the source: tuned once, so that the baseline finds these images as hard as the lab's, then frozen.
+# The glyph's side on the 20x20 page, the largest change of the affine map's entries, and the largest shift in pixels of
+# the source. They were tuned once, so that these images are as hard for the baseline as the lab's, and then frozen.
 _GLYPH_SIDE = 18.0
 _MAX_SKEW = 0.09
 _MAX_SHIFT = 0.45
 
 
 def _uniform(count: int) -> NDArray[np.float64]:
-    """``(count, 6)`` numbers in [-1, 1), each the upper 53 bits of a raw draw, exactly."""
+    """Return ``(count, 6)`` random numbers in [-1, 1), each exactly the upper 53 bits of a raw draw."""
     raw = np.random.PCG64(_SEED).random_raw(count * 6)
     return ((raw >> np.uint64(11)).astype(np.float64) * 2.0**-52 - 1.0).reshape(count, 6)
 
 
 def _cubic(x: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Keys' cubic convolution kernel with a = -0.5, every product and sum rounded by itself."""
+    """Return Keys' cubic convolution kernel with a = -0.5. Every product and sum is rounded by itself."""
     x = np.abs(x)
     x2 = x * x
     x3 = x2 * x
@@ -44,7 +44,7 @@ def _cubic(x: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _draw(sources: NDArray[np.float64], jitter: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Draw each source, ``(n, 8, 8)``, through its affine map, ``(n, 6)``, onto ``(n, 20, 20)``."""
+    """Draw each source, ``(n, 8, 8)``, with its affine map, ``(n, 6)``, on a page, ``(n, 20, 20)``."""
     skew, shift = jitter[:, :4] * _MAX_SKEW, jitter[:, 4:] * _MAX_SHIFT
     page = (np.arange(SIDE) - (SIDE - 1) / 2) * (_SOURCE_SIDE / _GLYPH_SIDE)
     rows, columns = page[None, :, None], page[None, None, :]
@@ -52,7 +52,7 @@ def _draw(sources: NDArray[np.float64], jitter: NDArray[np.float64]) -> NDArray[
     source_row = rows + a * rows + b * columns + down + (_SOURCE_SIDE - 1) / 2
     source_column = columns + c * rows + d * columns + right + (_SOURCE_SIDE - 1) / 2
     top, left = np.floor(source_row) - 1, np.floor(source_column) - 1
-    # A border of zeros wide enough for every tap: what lies outside a source is blank paper.
+    # Outside a source the page is blank: a border of zeros is wide enough for every tap.
     border = SIDE
     padded = np.pad(sources, ((0, 0), (border, border), (border, border)))
     image = np.arange(len(sources))[:, None, None]
@@ -68,7 +68,7 @@ def _draw(sources: NDArray[np.float64], jitter: NDArray[np.float64]) -> NDArray[
 
 
 def build() -> tuple[NDArray[np.float64], NDArray[np.uint8]]:
-    """Build the images, ``(5000, 20, 20)`` upright ``float64``, and their labels, ``(5000,)`` ``uint8``."""
+    """Build the upright images, ``(5000, 20, 20)``, ``float64``, and their labels, ``(5000,)``, ``uint8``."""
     from sklearn.datasets import load_digits
 
     bunch = load_digits()

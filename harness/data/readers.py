@@ -1,4 +1,4 @@
-"""Reads images and labels from files. Nothing in a file is ever unpickled."""
+"""Reads images and labels from files. It never unpickles the content of a file."""
 
 from __future__ import annotations
 
@@ -25,14 +25,18 @@ Arrays = tuple[NDArray[np.generic], NDArray[np.generic]]
 
 
 def read(path: Path) -> Arrays:
-    """Read ``X`` and ``y`` from a folder with ``X.npy`` and ``y.npy``, an ``mnist.npz`` or an ``ex3data1.mat``.
+    """Read ``X`` and ``y`` from a folder or a file.
+
+    Args:
+        path: Path of a folder with MNIST's IDX files or with ``X.npy`` and ``y.npy``, of an ``mnist.npz``, or of an
+            ``ex3data1.mat``.
 
     Returns:
-        the arrays as they stand in the files; MNIST is brought to the lab's ``(5000, 400)`` and ``(5000,)``, and
-        MATLAB's label 10 is the digit 0.
+        The arrays as they are in the files, with two exceptions. MNIST is converted to the lab's ``(5000, 400)`` and
+        ``(5000,)``. MATLAB's label 10 becomes the digit 0.
 
     Raises:
-        DataError: nothing is there, it cannot be read, or it is not one of these.
+        DataError: The path does not exist, cannot be read, or has another format.
     """
     try:
         if path.is_dir():
@@ -52,7 +56,7 @@ def read(path: Path) -> Arrays:
 
 
 def unroll(images: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Unroll upright images, ``(n, 20, 20)``, column by column into ``(n, 400)``, as the lab has them."""
+    """Unroll upright images, ``(n, 20, 20)``, column by column to the lab's layout, ``(n, 400)``."""
     return images.transpose(0, 2, 1).reshape(len(images), -1)
 
 
@@ -60,7 +64,7 @@ def _npy(path: Path) -> NDArray[np.generic]:
     if not path.is_file():
         raise DataError(f"{path}: no such file", _REMEDY)
     try:
-        # Mapped, not read: a header that promises more than the file holds is found before memory is asked for.
+        # The file is memory-mapped: if its header promises more than it contains, this fails before allocating memory.
         array = np.load(path, mmap_mode="r", allow_pickle=False)
     except OSError:
         raise
@@ -79,7 +83,7 @@ def _mnist(path: Path) -> Arrays:
 
 
 def _lab_images(images: NDArray[np.generic], labels: NDArray[np.generic], where: str) -> Arrays:
-    """The lab's 5000 images, resized from MNIST's training images."""
+    """Return the lab's 5000 images and labels, with images resized from MNIST's training images."""
     if images.dtype != np.uint8 or images.shape[1:] != (_MNIST_SIDE, _MNIST_SIDE) or labels.shape != images.shape[:1]:
         cause = f"{where}: the images are {images.dtype} {images.shape} and the labels {labels.shape}, not MNIST's"
         raise DataError(cause, _REMEDY)
@@ -91,7 +95,10 @@ def _lab_images(images: NDArray[np.generic], labels: NDArray[np.generic], where:
 
 
 def _idx_files(folder: Path) -> tuple[Path, Path] | None:
-    """The files of MNIST's training images and labels in the IDX format, plain or compressed, as torch keeps them."""
+    """Return the IDX files of MNIST's training images and labels; None if they are missing.
+
+    The files may be compressed, and may be in the subfolders that torch uses.
+    """
     for raw in (folder, folder / "raw", folder / "MNIST" / "raw"):
         images, labels = _idx_file(raw, "images", "idx3-ubyte"), _idx_file(raw, "labels", "idx1-ubyte")
         if images is not None and labels is not None:
@@ -105,7 +112,7 @@ def _idx_file(folder: Path, name: str, kind: str) -> Path | None:
 
 
 def _idx(path: Path) -> NDArray[np.generic]:
-    """The array of a file in the IDX format: unsigned bytes behind a header that gives the number of each dimension."""
+    """Read the array of an IDX file: a header with the length of each dimension, followed by unsigned bytes."""
     try:
         content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
         zero, kind, n_dimensions = struct.unpack(">HBB", content[:4])
@@ -118,7 +125,7 @@ def _idx(path: Path) -> NDArray[np.generic]:
 
 
 def _archive(path: Path) -> dict[str, NDArray[np.generic]]:
-    """The arrays of an .npz file that MNIST has, as far as they are there."""
+    """Read MNIST's training arrays from an .npz file; arrays that the file does not contain are left out."""
     with path.open("rb") as stream:
         try:
             archive = np.load(stream, allow_pickle=False)
@@ -139,5 +146,5 @@ def _mat(path: Path) -> Arrays:
     for name in ("X", "y"):
         if type(content[name]) is not np.ndarray or content[name].dtype.kind not in "fiu":
             raise DataError(f"{path}: {name} is not a table of numbers", _REMEDY)
-    x, y = content["X"], content["y"]  # MATLAB counts from 1, so the course wrote 10 for the digit 0
+    x, y = content["X"], content["y"]  # MATLAB counts from 1, so the course uses 10 for the digit 0
     return x, np.where(y == 10, 0, y)

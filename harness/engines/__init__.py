@@ -1,1 +1,1 @@
-"""Engines train variants: one contract and several implementations."""
+"""The engines that train variants: one contract and several implementations."""

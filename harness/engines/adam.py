@@ -1,4 +1,4 @@
-"""Adam's constants, which `graph` and `xla` share to the last bit. Keras has its own."""
+"""The constants of Adam for the engines `graph` and `xla`, equal to the last bit. Keras has its own."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from harness.network.variant import Variant
 
 
 class Adam(NamedTuple):
-    """What a step of Adam is computed with, ``float32``: numbers, arrays or tensors; ``rest`` is 1 less beta."""
+    """The ``float32`` constants of an Adam step: numbers, arrays or tensors. ``rest`` is 1 - beta."""
 
     learning_rate: Any
     beta_1: Any
@@ -20,11 +20,14 @@ class Adam(NamedTuple):
     epsilon: Any
 
 
-CLIP = 1e-7  # Keras' own distance of a probability from 0 and 1
+CLIP = 1e-7  # Keras clips probabilities to this distance from 0 and 1
 
 
 def adam(variant: Variant) -> Adam:
-    """The constants of a variant's Adam; see :class:`harness.network.variant.Variant` for the two kinds of ``rest``."""
+    """Return the Adam constants of a variant.
+
+    :class:`harness.network.variant.Variant` describes the two ways to compute ``rest``.
+    """
     beta_1, beta_2 = np.float32(variant.beta_1), np.float32(variant.beta_2)
     rest_1, rest_2 = np.float32(1) - beta_1, np.float32(1) - beta_2
     if variant.adam == "keras":

@@ -1,4 +1,7 @@
-"""The rules of the engine contract as tests. Each rule trains a little and reports a violation."""
+"""The rules of the engine contract, as checks.
+
+Each rule runs a short training and raises ``ContractError`` if the engine violates the rule.
+"""
 
 from __future__ import annotations
 
@@ -22,19 +25,19 @@ _CLIP = 1e-7
 
 
 class ContractError(Exception):
-    """An engine that does not do what the contract says."""
+    """An engine violates the contract."""
 
 
-def _must(holds: bool, otherwise: str) -> None:  # noqa: FBT001 - a sentence and its negation
+def _must(holds: bool, otherwise: str) -> None:  # noqa: FBT001 - a condition and what to say if it fails
     if not holds:
         raise ContractError(otherwise)
 
 
-# The same training in NumPy
+# The reference training in NumPy
 
 
 def forward(weights: Weights, x: NDArray[np.float64]) -> list[NDArray[np.float64]]:
-    """The activations of every layer, the input among them; the last are the logits, ``(n, 10)``."""
+    """Return the input and the activations of every layer; the last array is the logits, ``(n, 10)``."""
     activations = [x]
     for number, (kernel, bias) in enumerate(zip(weights[::2], weights[1::2], strict=True), start=1):
         z = activations[-1] @ kernel + bias
@@ -45,7 +48,7 @@ def forward(weights: Weights, x: NDArray[np.float64]) -> list[NDArray[np.float64
 def _derivative(
     logits: NDArray[np.float64], labels: NDArray[np.int64], place: SoftmaxPlace
 ) -> tuple[float, NDArray[np.float64]]:
-    """The loss of a batch, summed, and the derivative of its mean by the logits."""
+    """Return the summed loss of a batch, and the derivative of the mean loss with respect to the logits."""
     rows = np.arange(len(labels))
     probabilities = softmax(logits, axis=1)
     taken = np.log(np.clip(probabilities, _CLIP, 1 - _CLIP)) if place == "output" else logits
@@ -59,12 +62,12 @@ def _derivative(
     return loss, delta / len(labels)
 
 
-@cache  # every engine is compared with the same few trainings
+@cache  # every engine is compared with the same few reference trainings
 def reference(variant: Variant, digits: Digits, *, drop_remainder: bool = False) -> tuple[Weights, list[float]]:
-    """Train in NumPy's float64 from the engines' own weights and batches.
+    """Train a variant in NumPy with float64, from the same initial weights and batches as the engines.
 
     Returns:
-        the weights, and the loss of each epoch. They are kept for the next call: do not change them.
+        The final weights and the loss of each epoch. They are cached and shared between calls: do not modify them.
     """
     weights: Weights = [weight.astype(np.float64) for weight in initial_weights(variant)]
     means, squares = ([np.zeros_like(weight) for weight in weights] for _ in range(2))
@@ -95,7 +98,7 @@ def reference(variant: Variant, digits: Digits, *, drop_remainder: bool = False)
 
 
 def same(a: TrainingHistory, b: TrainingHistory) -> bool:
-    """Whether two training histories are equal to the last bit, times aside."""
+    """Return whether two training histories are equal to the last bit, apart from durations."""
     return (
         a.variant == b.variant
         and np.array_equal(a.losses, b.losses, equal_nan=True)
@@ -124,12 +127,13 @@ def first_steps(engine: Engine, digits: Digits) -> None:
     variant = Variant(epochs=3, batch_size=1000)
     [trained] = engine.train([variant])
     weights, losses = reference(variant, digits)
-    # Fifteen steps in float32: losses were seen to differ by up to 5e-6. A learning rate that is 1% off moves them by
-    # 2e-3, a beta of 0.998 for 0.999 by 3e-5.
+    # After fifteen steps in float32, the measured losses differ by up to 5e-6. A learning rate that is wrong by 1%
+    # changes the losses by 2e-3. A beta of 0.998 instead of 0.999 changes them by 3e-5.
     off = _off(trained, losses)
     _must(off < 2e-5, f"losses {trained.losses.tolist()} are {off:.1e} from {losses}")
-    # Adam divides a gradient by its own size, so where a gradient nearly cancels, float32 decides its sign, and one
-    # weight may be steps away. Nine of ten agree to 1e-5; the same two faults move those by more than 2e-4.
+    # Adam divides a gradient by its own size. Where the terms of a gradient nearly cancel, float32 rounding decides
+    # its sign, and a weight may differ by several steps. Nine of ten weights agree to 1e-5. The two faults named above
+    # change these nine by more than 2e-4.
     for number, (mine, theirs) in enumerate(zip(trained.final.weights, weights, strict=True)):
         most = float(np.quantile(np.abs(mine - theirs), 0.9))
         _must(most < 5e-5, f"one in ten of weights {number} is {most:.1e} and more away")
@@ -149,7 +153,7 @@ def optimizer(engine: Engine, digits: Digits) -> None:
 
 def softmax_in_output(engine: Engine, digits: Digits) -> None:
     """Where a variant has softmax in its output, probabilities are clipped as Keras does."""
-    # Large steps, so that probabilities come so near to 0 and 1 that they are clipped.
+    # The learning rate is large, so that probabilities come close enough to 0 and 1 to be clipped.
     plain = Variant(epochs=4, batch_size=1000, learning_rate=0.5)
     _, usual = reference(plain, digits)
     changed = [plain.model_copy(update={"adam": adam, "softmax": "output"}) for adam in _ADAMS]
@@ -157,11 +161,11 @@ def softmax_in_output(engine: Engine, digits: Digits) -> None:
 
 
 def _differ(engine: Engine, digits: Digits, variants: Sequence[Variant], usual: Sequence[float]) -> None:
-    """Each training does as its variant says, and that is not the usual."""
+    """Check that each training follows the reference of its variant, and that this reference is not the usual one."""
     for variant, trained in zip(variants, engine.train(variants), strict=True):
         _, losses = reference(variant, digits)
-        # Twenty steps in float32: losses were seen to differ by up to 4e-6, of ones of up to 16. What is changed moves
-        # them a hundred times further.
+        # After twenty steps in float32, the measured losses, up to 16, differ by up to 4e-6. The changed settings
+        # change the losses by a hundred times as much.
         off, from_usual = _off(trained, losses), float(np.abs(np.array(usual) - losses).max())
         is_right = off < 1e-5 and from_usual > 3e-4
         _must(is_right, f"losses {trained.losses.tolist()} are {off:.1e} from {losses}: {variant}")
@@ -182,7 +186,7 @@ def scores(engine: Engine, digits: Digits) -> None:
     [trained] = engine.train([Variant(epochs=1)])
     logits = forward([weight.astype(np.float64) for weight in trained.final.weights], digits.x)[-1]
     _must(trained.final.logits.shape == logits.shape, f"logits are of shape {trained.final.logits.shape}")
-    # Sums of 400 products of float32: seven digits of logits of size 10.
+    # A logit of size 10 is a sum of up to 400 float32 products, and float32 has seven digits.
     off = float(np.abs(trained.final.logits - logits).max())
     _must(off < 1e-4, f"logits are {off:.1e} from those of the returned weights")
     wrong = len(wrong_images(trained.final.logits, digits.labels))
@@ -223,8 +227,8 @@ def snapshots(engine: Engine, _digits: Digits) -> None:
 
 def divergence(engine: Engine, _digits: Digits) -> None:
     """NaN and infinity come back as data, and their images are wrong."""
-    # A learning rate of 1e30 sends the weights beyond float32 in the second step: what comes after is NaN or infinity,
-    # and NumPy warns of the same when it looks at it.
+    # With a learning rate of 1e30, the weights overflow float32 in the second step. All later values are NaN or
+    # infinity. NumPy warns when it computes with such values.
     with np.errstate(invalid="ignore", over="ignore"):
         [diverged] = engine.train([Variant(epochs=2, learning_rate=1e30)])
     _must(not np.isfinite(diverged.losses).all(), f"losses {diverged.losses.tolist()} at a learning rate of 1e30")
@@ -265,7 +269,12 @@ RULES: tuple[Rule, ...] = (
 
 
 def examine(engine: Engine, digits: Digits) -> dict[str, str]:
-    """Put an engine to every rule; by rule how it is broken, empty where it is not. Whatever is raised breaks it."""
+    """Check an engine against every rule.
+
+    Returns:
+        The violation of each rule, by the text of the rule; an empty string if the engine follows the rule. Any
+        exception is a violation.
+    """
     return {(rule.__doc__ or rule.__name__).rstrip("."): _broken(rule, engine, digits) for rule in RULES}
 
 
@@ -274,6 +283,6 @@ def _broken(rule: Rule, engine: Engine, digits: Digits) -> str:
         rule(engine, digits)
     except ContractError as error:
         return str(error)
-    except Exception as error:  # noqa: BLE001 - another's engine may raise anything
+    except Exception as error:  # noqa: BLE001 - an engine of another package may raise anything
         return f"{type(error).__name__}: {error}"
     return ""

@@ -12,7 +12,7 @@ from harness.network.variant import Variant
 
 @dataclass(frozen=True)
 class EpochReport:
-    """What an engine tells of an epoch as soon as it is over; the epoch counts from 1."""
+    """The result of one epoch, reported as soon as the epoch ends. ``epoch`` counts from 1."""
 
     variant: Variant
     epoch: int
@@ -25,7 +25,7 @@ OnEpoch = Callable[[EpochReport], None]
 
 
 class Engine(Protocol):
-    """Trains variants on the 5000 images that it was made with."""
+    """An engine trains variants on the 5000 images that it received when it was created."""
 
     name: str
 
@@ -34,21 +34,21 @@ class Engine(Protocol):
     ) -> list[TrainingHistory]:
         """Train every variant from its own seed.
 
-        A variant's training history does not depend on what else is in the list, and repeats bit for bit. NaN losses
-        and divergence come back as data.
+        A variant's training history does not depend on the other variants in the list. Repeated trainings give
+        the same history, bit for bit. NaN losses and divergence are returned as data, not raised.
 
         Args:
-            variants: what to train.
-            snapshots: epochs (from 1) after which weights and logits are kept; those past a variant's end are
-                passed over, and its last epoch is always kept.
-            on_epoch: called after each epoch of each variant.
+            variants: Variants to train.
+            snapshots: Epochs (from 1) after which the engine keeps weights and logits. Epochs after a variant's last
+                are ignored. The last epoch is always kept.
+            on_epoch: Callback after each epoch of each variant.
 
         Returns:
-            a training history for each variant, in order.
+            The training history of each variant, in order.
         """
         ...
 
 
 def wanted_epochs(variant: Variant, snapshots: Collection[int]) -> frozenset[int]:
-    """The epochs of this variant whose weights and logits are kept."""
+    """Return the epochs of this variant whose weights and logits the engine keeps."""
     return frozenset(epoch for epoch in snapshots if epoch < variant.epochs) | {variant.epochs}

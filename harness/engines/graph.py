@@ -1,4 +1,4 @@
-"""The reference engine: plain TensorFlow operations that print the lab's log to every digit."""
+"""The reference engine: plain TensorFlow operations that reproduce every digit of the lab's log."""
 
 from __future__ import annotations
 
@@ -12,11 +12,14 @@ from harness.engines.stepwise import Recorder, StepwiseEngine
 from harness.network.random_streams import batch_orders, initial_weights
 from harness.network.variant import N_FEATURES, N_IMAGES, Variant
 
-_Moments = tuple[tf.Variable, tf.Variable, tf.Variable]  # a weight, the mean of its gradients and of their squares
+_Moments = tuple[tf.Variable, tf.Variable, tf.Variable]  # a weight, and the means of its gradients and their squares
 
 
 class _Network:
-    """A network like a variant's with its Adam state, and an epoch of training traced for it."""
+    """A network with its Adam state, and the traced function of a training epoch.
+
+    Variants with the same layers, batch size, softmax and Adam share one network, which ``reset`` prepares for each.
+    """
 
     def __init__(self, variant: Variant, images: tf.Tensor, labels: tf.Tensor) -> None:
         self._batch_size, self._softmax, self._adam = variant.batch_size, variant.softmax, variant.adam
@@ -32,7 +35,7 @@ class _Network:
         self._constants = Adam(*(tf.Variable(value) for value in adam(variant)))
 
     def reset(self, variant: Variant) -> None:
-        """Forget all training and begin as the variant does."""
+        """Set the variant's initial weights and Adam constants, and clear the moments and the step count."""
         for variable, value in zip(self._weights, initial_weights(variant), strict=True):
             variable.assign(value)
         for moment in (*self._means, *self._squares):
@@ -51,7 +54,7 @@ class _Network:
     def weights(self) -> tuple[NDArray[np.float32], ...]:
         return tuple(weight.numpy().copy() for weight in self._weights)
 
-    # The loop is written as the operation it becomes: AutoGraph, which could write it, warns on newer Pythons.
+    # The loop is an explicit tf.while_loop. AutoGraph could generate it, but warns on newer versions of Python.
     @tf.function(autograph=False)
     def _train_epoch(self, order: tf.Tensor) -> tf.Tensor:
         size, n_full = self._batch_size, N_IMAGES // self._batch_size
@@ -75,7 +78,7 @@ class _Network:
         return tf.matmul(activations, self._weights[-2]) + self._weights[-1]
 
     def _train_batch(self, batch: tf.Tensor) -> tf.Tensor:
-        """Take one Adam step on the images of these indices, ``(b,) int32``; return the sum of their losses."""
+        """Take one Adam step on the images with these indices, ``(b,) int32``, and return the sum of their losses."""
         labels = tf.gather(self._labels, batch)
         with tf.GradientTape() as tape:
             logits = self._forward(tf.gather(self._images, batch))
@@ -93,7 +96,7 @@ class _Network:
         return tf.reduce_sum(losses)
 
     def _apply_tensorflow(self, state: _Moments, gradient: tf.Tensor, powers: tuple[tf.Tensor, tf.Tensor]) -> None:
-        """TensorFlow's own operation."""
+        """Update one weight with TensorFlow's own Adam operation."""
         weight, mean, square = state
         tf.raw_ops.ResourceApplyAdam(
             var=weight.handle,
@@ -109,7 +112,10 @@ class _Network:
         )
 
     def _apply_keras(self, state: _Moments, gradient: tf.Tensor, powers: tuple[tf.Tensor, tf.Tensor]) -> None:
-        """The same, with Keras' constants: the operation has no argument for what it takes 1 less beta to be."""
+        """Update one weight with Keras' constants.
+
+        TensorFlow's operation computes 1 - beta itself and has no argument for it.
+        """
         weight, mean, square = state
         rate = self._constants.learning_rate * tf.sqrt(1 - powers[1]) / (1 - powers[0])
         new_mean = mean.assign_add((gradient - mean) * self._constants.rest_1)
@@ -118,7 +124,7 @@ class _Network:
 
 
 class GraphEngine(StepwiseEngine):
-    """Trains with TensorFlow operations in a graph."""
+    """The engine that trains with TensorFlow operations in a graph."""
 
     name = "graph"
 

@@ -16,8 +16,8 @@ class Snapshot:
     """The network after one epoch.
 
     Attributes:
-        weights: kernel and bias of each layer in turn, ``(fan_in, units)`` and ``(units,)``, ``float32``.
-        logits: the last layer's output for every image, ``(5000, 10)``, ``float32``.
+        weights: Kernel and bias of each layer in turn, ``(fan_in, units)`` and ``(units,)``, ``float32``.
+        logits: Output of the last layer for every image, ``(5000, 10)``, ``float32``.
     """
 
     weights: tuple[NDArray[np.float32], ...]
@@ -26,15 +26,15 @@ class Snapshot:
 
 @dataclass(frozen=True, eq=False)
 class TrainingHistory:
-    """One training, epoch by epoch.
+    """The results of one training, epoch by epoch.
 
     Attributes:
-        variant: what was trained.
-        losses: ``(epochs,)``, ``float64``: the mean over the epoch's 5000 examples, each at the weights that it
-            was trained at. NaN and infinity are data.
-        errors: ``(epochs,)``, ``int64``: images whose argmax is not their label, scored after the epoch.
-        snapshots: by epoch (from 1); the last epoch is always among them.
-        duration_s: wall time of the training, seconds; its share where several trained together.
+        variant: Variant that was trained.
+        losses: Mean loss of each epoch's 5000 examples, ``(epochs,)``, ``float64``. The loss of an example is computed
+            with the weights at its own training step. NaN and infinity are valid values.
+        errors: Number of wrong images after each epoch, ``(epochs,)``, ``int64``; see :func:`wrong_images`.
+        snapshots: Snapshots by epoch (from 1). The last epoch always has one.
+        duration_s: Wall time of the training in seconds. If several variants trained together, its share of their time.
     """
 
     variant: Variant
@@ -45,7 +45,7 @@ class TrainingHistory:
 
     @property
     def first_zero_epoch(self) -> int | None:
-        """The first epoch (from 1) after which no image was wrong; None if there is none."""
+        """The first epoch (from 1) after which no image is wrong; None if there is none."""
         return first_zero(self.errors)
 
     @property
@@ -54,10 +54,16 @@ class TrainingHistory:
         return self.snapshots[self.variant.epochs]
 
     def prefix(self, epochs: int) -> TrainingHistory:
-        """The first epochs of this training: bit for bit what training only so long gives.
+        """Return the history of the first epochs.
+
+        The result equals the history of a training of only this number of epochs, bit for bit. Only ``duration_s``
+        is still that of the whole training.
+
+        Args:
+            epochs: Number of epochs to keep.
 
         Raises:
-            KeyError: no snapshot was taken after ``epochs`` epochs.
+            KeyError: There is no snapshot of epoch ``epochs``.
         """
         if epochs not in self.snapshots:
             raise KeyError(epochs)
@@ -72,17 +78,19 @@ class TrainingHistory:
 
 
 def first_zero(errors: NDArray[np.integer]) -> int | None:
-    """The first epoch (from 1) of ``(epochs,)`` error counts that is without error; None if there is none."""
+    """Return the first epoch (from 1) without errors from ``(epochs,)`` error counts; None if there is none."""
     zeros = np.flatnonzero(errors == 0)
     return int(zeros[0]) + 1 if len(zeros) else None
 
 
 def wrong_images(logits: NDArray[np.floating], labels: NDArray[np.integer]) -> NDArray[np.intp]:
-    """Indices (from 0) of the images that are wrong: argmax is not the label, or the logits are not all finite.
+    """Return the indices (from 0) of the wrong images.
+
+    An image is wrong if the argmax of its logits is not its label, or if one of its logits is not finite.
 
     Args:
-        logits: ``(n, 10)``, floating.
-        labels: ``(n,)``, the digits.
+        logits: Logits of each image, ``(n, 10)``, floating.
+        labels: Digit of each image, ``(n,)``.
     """
     right = (logits.argmax(axis=1) == labels) & np.isfinite(logits).all(axis=1)
     return np.flatnonzero(~right)

@@ -1,8 +1,8 @@
 """The Keras engine: ``compile`` and ``fit``, with the same weights and batches as the other engines.
 
-``fit`` runs once for all epochs. These settings make it five times as fast as one ``fit`` an epoch as Keras does it:
-a dataset that yields the batches in the seed's order, one execution an epoch (``steps_per_execution``), and no
-just-in-time compilation of a step, which costs such a small network more than it saves.
+``fit`` runs once for all epochs. It is five times as fast as one ``fit`` per epoch with Keras' defaults, for three
+reasons. A dataset yields the batches in the seed's order. Each epoch is one execution (``steps_per_execution``). Steps
+are not compiled just in time, because compilation costs such a small network more than it saves.
 """
 
 from __future__ import annotations
@@ -22,18 +22,22 @@ from harness.network.variant import BASELINE, N_IMAGES, Variant
 
 
 class _OnProbabilities(keras.losses.SparseCategoricalCrossentropy):  # type: ignore[misc] # Keras has no types
-    """Cross-entropy on the probabilities that the model gives out.
+    """Cross-entropy on the probabilities that the model returns.
 
-    Keras looks behind a softmax layer for its logits and would take these instead, so that where the softmax stands
-    would change nothing: behind a reshape, even to the shape that there is, it does not look.
+    Keras silently replaces a softmax layer plus loss by a loss on logits. The place of the softmax would then change
+    nothing. A reshape between the two prevents the replacement, even a reshape to the same shape.
     """
 
-    def call(self, y_true: Any, y_pred: Any) -> Any:  # noqa: ANN401 - Keras' own signature
+    def call(self, y_true: Any, y_pred: Any) -> Any:  # noqa: ANN401 - Keras defines the signature
         return super().call(y_true, keras.ops.reshape(y_pred, keras.ops.shape(y_pred)))
 
 
 def _optimizer(variant: Variant) -> keras.optimizers.Adam:
-    """Keras' Adam; betas that are rounded to ``float32`` beforehand give it TensorFlow's constants, exactly."""
+    """Return Keras' Adam for a variant.
+
+    For TensorFlow's kind of Adam, the betas are first rounded to ``float32``. Keras then computes exactly TensorFlow's
+    constants.
+    """
     betas = variant.beta_1, variant.beta_2
     if variant.adam == "tensorflow":
         betas = float(np.float32(betas[0])), float(np.float32(betas[1]))
@@ -41,7 +45,7 @@ def _optimizer(variant: Variant) -> keras.optimizers.Adam:
 
 
 class _Network:
-    """The lab's model, compiled once for all variants that differ in seed and learning rate alone."""
+    """The lab's model, compiled once for all variants that differ only in seed, learning rate and epochs."""
 
     def __init__(self, variant: Variant, features: tf.Tensor) -> None:
         self._features = features
@@ -73,20 +77,20 @@ class _Network:
 
 
 class _Record(keras.callbacks.Callback):  # type: ignore[misc] # Keras has no types
-    """Records each epoch of a ``fit``."""
+    """A Keras callback that records each epoch of a ``fit``."""
 
     def __init__(self, recorder: Recorder, network: _Network) -> None:
         super().__init__()
         self._recorder, self._network = recorder, network
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
-        """Record the epoch's mean loss and its errors; the signature is Keras' own."""
+        """Record the epoch's mean loss and its error count. Keras defines the signature."""
         del epoch
         self._recorder.add(float(logs["loss"]), self._network)
 
 
 class KerasEngine(StepwiseEngine):
-    """Trains with ``compile`` and ``fit``."""
+    """The engine that trains with Keras' ``compile`` and ``fit``."""
 
     name = "keras"
 
@@ -106,13 +110,13 @@ class KerasEngine(StepwiseEngine):
             self._batches(variant),
             epochs=variant.epochs,
             steps_per_epoch=variant.steps_per_epoch,
-            shuffle=False,  # the dataset has the seed's order
+            shuffle=False,  # the dataset is already in the seed's order
             verbose=0,
             callbacks=[_Record(recorder, network)],
         )
 
     def _batches(self, variant: Variant) -> tf.data.Dataset:
-        """The batches of all epochs, in order: images ``(b, 400) float32`` and labels ``(b,) int64``."""
+        """Return the batches of all epochs, in order: images ``(b, 400) float32`` and labels ``(b,) int64``."""
         size = variant.batch_size
         plain = tf.autograph.experimental.do_not_convert
 
@@ -123,7 +127,7 @@ class KerasEngine(StepwiseEngine):
 
             return tf.data.Dataset.range(0, N_IMAGES, size).map(plain(batch))
 
-        # A second thread would spend more on waking up than it saves: a batch is gathered in microseconds.
+        # One thread: a batch is gathered in microseconds, so waking a second thread would cost more than it saves.
         options = tf.data.Options()
         options.threading.private_threadpool_size = 1
         return order_dataset(variant).flat_map(plain(epoch)).with_options(options)

@@ -1,4 +1,4 @@
-"""The engines by name, the project's own and those of other packages."""
+"""The registry of engines: the project's own engines and the engines of other packages, by name."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from harness.engines.contract import Engine
 from harness.errors import UsageError
 from harness.network.variant import BASELINE, Shape, Variant
 
-# Every engine's name, with how many trainings it is given at a time: the width that was measured to be fastest for
-# `xla`; the others train one after another, so what is done reaches the records soonest one by one.
+# The project's engines by name, each with its width, the number of variants in a batch. The width of `xla` was measured
+# to be the fastest. The others train one variant after another, and batches of one record each result soonest.
 WIDTHS = {"xla": 8, "graph": 1, "keras": 1}
 NAMES = tuple(WIDTHS)
 
-# Under which other packages name theirs: a callable that takes the images and gives an engine. An attribute `width`
-# of it says how many trainings it is given at a time, 1 if it has none.
+# The entry point group in which other packages register their engines. Each entry point is a callable that takes the
+# images and returns an engine. Its optional attribute `width` is the number of variants in a batch, by default 1.
 GROUP = "harness.engines"
 
 
@@ -29,36 +29,36 @@ def _others() -> dict[str, Any]:
 
 @cache
 def _other(name: str) -> Callable[[Digits], Engine]:
-    """What makes another package's engine.
+    """Return the callable that creates an engine of another package.
 
     Raises:
-        UsageError: there is none of this name, or its package cannot be loaded.
+        UsageError: No engine has this name, or its package cannot be loaded.
     """
     if name not in _others():
         raise UsageError(f"no engine is called {name!r}", f"Engines: {', '.join((*NAMES, *_others()))}.")
     try:
         made: Callable[[Digits], Engine] = _others()[name].load()
-    except Exception as error:  # whatever another's module raises when it is loaded
+    except Exception as error:  # the module of another package may raise anything
         cause = f"engine {name} cannot be loaded: {type(error).__name__}: {error}"
         raise UsageError(cause, "Fix the package that provides it.") from error
     return made
 
 
 def check(name: str) -> None:
-    """Find out whether there is an engine of this name.
+    """Check that an engine of this name exists.
 
     Raises:
-        UsageError: there is none.
+        UsageError: No engine has this name, or its package cannot be loaded.
     """
     if name not in NAMES:
         _other(name)
 
 
 def width(name: str) -> int:
-    """How many trainings this engine is given at a time.
+    """Return the width of an engine, which is the number of variants in a batch.
 
     Raises:
-        UsageError: another package's engine says something that is no such number.
+        UsageError: No engine has this name, its package cannot be loaded, or its width is not a positive integer.
     """
     if name in WIDTHS:
         return WIDTHS[name]
@@ -69,22 +69,22 @@ def width(name: str) -> int:
 
 
 def batches(name: str, variants: Sequence[Variant]) -> list[Sequence[Variant]]:
-    """Variants as this engine is given them, as many at a time as it takes."""
+    """Split variants into batches of at most the engine's width."""
     at_a_time = width(name)
     return [variants[start : start + at_a_time] for start in range(0, len(variants), at_a_time)]
 
 
 def baseline(name: str) -> Variant:
-    """The baseline as an engine trains it when left alone: Keras has an Adam of its own."""
+    """Return the baseline with the engine's own Adam: Keras' for `keras`, TensorFlow's for all others."""
     return BASELINE.model_copy(update={"adam": "keras"}) if name == "keras" else BASELINE
 
 
 def start(name: str, shape: Shape | None = None) -> None:
-    """Load what this engine needs into this process: seconds of work for which no images are needed yet.
+    """Load the packages that an engine needs into this process. This takes seconds and needs no images.
 
     Args:
-        name: of the engine.
-        shape: of the variants that will be trained, if it is known: what can be compiled for it now, is.
+        name: Name of the engine.
+        shape: Shape of the variants that will be trained, if known. `xla` compiles its training for it now.
     """
     if name not in NAMES:
         _other(name)
@@ -99,10 +99,10 @@ def start(name: str, shape: Shape | None = None) -> None:
 
 
 def make(name: str, digits: Digits) -> Engine:
-    """Make the engine of this name for these images, in a process that has been started for it or will be now.
+    """Create an engine for these images, after loading the packages that it needs.
 
     Raises:
-        UsageError: there is no engine of this name.
+        UsageError: No engine has this name, or its package cannot be loaded.
     """
     check(name)
     start(name)

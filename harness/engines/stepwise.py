@@ -1,4 +1,4 @@
-"""The base of engines that train one variant at a time."""
+"""The base class of engines that train one variant at a time."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from harness.network.variant import Variant
 
 
 class Network(Protocol):
-    """A network in training."""
+    """A network in training, as the recorder reads it."""
 
     def logits(self) -> NDArray[np.float32]:
-        """The logits of every image at the present weights, ``(5000, 10)``."""
+        """Return the logits of every image with the current weights, ``(5000, 10)``."""
         ...
 
     def weights(self) -> tuple[NDArray[np.float32], ...]:
-        """A copy of kernel and bias of each layer in turn."""
+        """Return a copy of the kernel and bias of each layer in turn."""
         ...
 
 
@@ -43,7 +43,7 @@ class Recorder:
         self._started_s = self._epoch_started_s = time.perf_counter()
 
     def add(self, loss: float, network: Network) -> None:
-        """Record the epoch that has just ended: its mean loss, and the errors of the network as it is now."""
+        """Record the epoch that has just ended: its mean loss, and the error count of the current network."""
         self._losses.append(loss)
         epoch, logits = len(self._losses), network.logits()
         self._errors.append(len(wrong_images(logits, self._labels)))
@@ -56,7 +56,7 @@ class Recorder:
         self._epoch_started_s = now_s
 
     def history(self) -> TrainingHistory:
-        """The training so far."""
+        """Return the history of the epochs recorded so far."""
         duration_s = time.perf_counter() - self._started_s
         return TrainingHistory(
             self.variant, np.array(self._losses), np.array(self._errors), self._snapshots, duration_s
@@ -64,7 +64,7 @@ class Recorder:
 
 
 class StepwiseEngine(ABC):
-    """Trains variants one after another. A subclass implements :meth:`_train`."""
+    """An engine that trains variants one after another. A subclass implements :meth:`_train`."""
 
     name: str
 
@@ -73,7 +73,7 @@ class StepwiseEngine(ABC):
 
     @abstractmethod
     def _train(self, recorder: Recorder) -> None:
-        """Train the recorder's variant from its initial weights, and record each of its epochs."""
+        """Train the recorder's variant from its initial weights, and record each epoch."""
 
     def train(
         self, variants: Sequence[Variant], *, snapshots: Collection[int] = (), on_epoch: OnEpoch | None = None

@@ -1,4 +1,4 @@
-"""Starts TensorFlow in this process: one thread, no start-up messages."""
+"""Starts TensorFlow in this process, with one thread and without start-up messages."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ _log = logging.getLogger(__name__)
 
 
 def start(*, with_keras: bool = True) -> None:
-    """Load TensorFlow with one thread an operation, so that a variant's results do not depend on the cores.
+    """Load TensorFlow with one thread, so that results do not depend on the number of cores.
 
-    Variables of the environment that are already set are left as they are, but for Keras' backend.
+    Environment variables that are already set keep their values, except the one for Keras' backend.
 
     Args:
-        with_keras: let TensorFlow load Keras too, and what Keras loads: nearly half of the time.
+        with_keras: Whether TensorFlow also loads Keras and its dependencies. They take nearly half of the time.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    os.environ["KERAS_BACKEND"] = "tensorflow"  # a ~/.keras/keras.json may name another
+    os.environ["KERAS_BACKEND"] = "tensorflow"  # ~/.keras/keras.json may name another backend
     with _quiet_stderr(), nullcontext() if with_keras else _without_keras():
         import tensorflow as tf
 
@@ -32,7 +32,7 @@ def start(*, with_keras: bool = True) -> None:
         tf.config.threading.set_intra_op_parallelism_threads(1)
         tf.config.threading.set_inter_op_parallelism_threads(1)
     except RuntimeError:
-        # Such as in a notebook that has used TensorFlow before: worth knowing, not worth stopping for.
+        # For example in a notebook that has already used TensorFlow. This deserves a warning, not an error.
         _log.warning("TensorFlow is already running with its own threads: the last digits may differ from other runs")
 
 
@@ -41,12 +41,12 @@ _COMPILE = "import tensorflow as tf; tf.function(lambda x: x + 1, jit_compile=Tr
 
 
 def check_flags() -> None:
-    """Check in another process that TensorFlow accepts the flags of the environment, if there are any.
+    """Check that TensorFlow accepts the XLA flags of the environment, if any are set.
 
-    An unknown flag ends the process that loads TensorFlow.
+    The check runs in a subprocess, because an unknown flag ends the process that loads TensorFlow.
 
     Raises:
-        StoppedError: TensorFlow does not accept them.
+        StoppedError: TensorFlow does not start with these flags.
     """
     flags = [f"{name}={os.environ[name]}" for name in _FLAGS if os.environ.get(name)]
     if not flags:
@@ -61,7 +61,7 @@ def check_flags() -> None:
 
 @contextmanager
 def _without_keras() -> Iterator[None]:
-    """Have TensorFlow look for the old Keras, which is not installed, in place of the one that is."""
+    """Keep TensorFlow from loading Keras: it looks for the legacy Keras instead, which is not installed."""
     name = "TF_USE_LEGACY_KERAS"
     before = os.environ.get(name)
     os.environ[name] = "1"
@@ -76,7 +76,10 @@ def _without_keras() -> Iterator[None]:
 
 @contextmanager
 def _quiet_stderr() -> Iterator[None]:
-    """Hold back what C++ writes to standard error before it has read its log level; show it if this fails."""
+    """Hide the standard error output of the block; show it if the block raises.
+
+    C++ code writes messages before it has read its log level.
+    """
     sys.stderr.flush()
     kept = os.dup(2)
     with tempfile.TemporaryFile() as held:

@@ -1,4 +1,7 @@
-"""Trains variants: each configuration once, and shorter variants are read from the longest history."""
+"""Trains variants. One training serves all variants that differ only in their epochs.
+
+The results of the shorter variants are read from the history of the longest.
+"""
 
 from __future__ import annotations
 
@@ -23,25 +26,26 @@ LAB_IMAGE_OF_TWO = 1015
 
 @dataclass(frozen=True, eq=False)
 class TrainingResult:
-    """What is recorded of one trained variant.
+    """The recorded result of one trained variant.
 
     Attributes:
-        variant: what was trained.
-        engine: what trained it.
-        losses: ``(epochs,)``, mean loss of each epoch.
-        errors: ``(epochs,)``, images wrong after each epoch.
-        first_zero_epoch: the first epoch (from 1) with no error, or None.
-        softmax: how each way of ``my_softmax`` compares with TensorFlow's on the final logits.
-        softmax_by_size: the same by the size of the logits.
-        wrong: indices (from 0) of the images that are wrong after the last epoch.
-        answers: what they are taken for, the digit of the largest logit; -1 where the logits are not finite.
-        logits_1015: ``(10,)``, the final logits of the lab's image of a two.
-        started_s: when the training began, seconds since 1970; of trainings that shared their time, as if they had
-            gone one after another.
-        duration_s: wall time of the training that this was read off, its share where several trained together,
-            seconds; what is compiled for the first epoch of a shape counts.
-        shared_by: The number of results that were read from that training.
-        weights: kernel and bias of each layer after the last epoch, of what may be kept as a model; see :func:`run`.
+        variant: Variant that was trained.
+        engine: Name of the engine that trained it.
+        losses: Mean loss of each epoch, ``(epochs,)``.
+        errors: Number of wrong images after each epoch, ``(epochs,)``.
+        first_zero_epoch: First epoch (from 1) without errors, or None.
+        softmax: Comparison of each implementation of ``my_softmax`` with TensorFlow's softmax on the final logits.
+        softmax_by_size: The same comparison, grouped by the size of the logits.
+        wrong: Indices (from 0) of the images that are wrong after the last epoch.
+        answers: Predicted digit of each wrong image, the argmax of its logits; -1 if its logits are not finite.
+        logits_1015: Final logits of the lab's image of a two, ``(10,)``.
+        started_s: Start of the training in seconds since 1970. Trainings that shared their time are recorded as if
+            they had run one after another.
+        duration_s: Wall time, in seconds, of the training that this result was read from. If several variants trained
+            together, the training's share of their time. Includes compilation, in the first epoch of a shape.
+        shared_by: Number of results that were read from the same training.
+        weights: Kernel and bias of each layer after the last epoch; None if the result cannot become a model, see
+            :func:`run`.
     """
 
     variant: Variant
@@ -61,16 +65,16 @@ class TrainingResult:
 
     @property
     def final_errors(self) -> int:
-        """Images wrong after the last epoch."""
+        """The number of wrong images after the last epoch."""
         return int(self.errors[-1])
 
     @property
     def final_loss(self) -> float:
-        """Mean loss of the last epoch."""
+        """The mean loss of the last epoch."""
         return float(self.losses[-1])
 
     def as_json(self) -> dict[str, Any]:
-        """The result in plain values, as ``harness train --json`` writes it."""
+        """Return the result in plain values, as ``harness train --json`` writes it."""
         return {
             "variant": {**self.variant.model_dump(mode="json"), "key": self.variant.key},
             "engine": self.engine,
@@ -85,7 +89,7 @@ class TrainingResult:
 
 
 def by_training(variants: Sequence[Variant]) -> list[list[Variant]]:
-    """Group variants that one training serves: those that differ in nothing but their epochs, in order."""
+    """Group the variants that one training serves, in order. These are variants that differ only in their epochs."""
     groups: dict[frozenset[tuple[str, str]], list[Variant]] = {}
     for variant in variants:
         groups.setdefault(training_key(variant.settings()), []).append(variant)
@@ -95,11 +99,11 @@ def by_training(variants: Sequence[Variant]) -> list[list[Variant]]:
 def run(
     engine: Engine, digits: Digits, variants: Sequence[Variant], on_epoch: OnEpoch | None = None
 ) -> list[TrainingResult]:
-    """Train the variants, one training for all that differ in their epochs alone.
+    """Train variants, with one training for all variants that differ only in their epochs.
 
     Returns:
-        an outcome for each variant, in order. With weights are those that a study may want to keep as a model: the
-        baseline's and those without errors; see :mod:`harness.tracking.model_selection`.
+        The result of each variant, in order. Only results that a study may keep as a model have weights. These are the
+        results of the baseline and the results without errors; see :mod:`harness.tracking.model_selection`.
     """
     groups = by_training(variants)
     longest = [max(group, key=lambda variant: variant.epochs) for group in groups]
@@ -117,9 +121,10 @@ def run(
 
 
 def _kept(engine: str, results: Sequence[TrainingResult]) -> set[Variant]:
-    """The variants whose weights are kept: the baseline and those with zero errors, which may become models.
+    """Return the variants whose weights are kept: the baseline and the variants with zero errors.
 
-    Weights of an engine of another package are not kept, because the Keras model may not fit them.
+    They may become models. Weights from an engine of another package are not kept, because the Keras model may not
+    fit them.
     """
     finite = [result for result in results if math.isfinite(result.final_loss)]
     if engine not in registry.NAMES or not finite:

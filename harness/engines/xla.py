@@ -1,7 +1,8 @@
-"""The XLA engine: trains several variants in one compiled call, with a leading axis for the variants.
+"""The XLA engine, which trains several variants in one compiled call.
 
-The gradients are written by hand, units come before examples in every array, and a lane of the leading axis never
-sees the others: what a variant gives does not depend, to the last bit, on what else is in the call.
+Every array has a leading axis of lanes, and each lane trains one variant. No lane depends on another, so the results of
+a variant are the same, to the last bit, whatever else is in the call. In every array, units come before examples. The
+gradients are written by hand.
 """
 
 from __future__ import annotations
@@ -26,7 +27,10 @@ from harness.network.variant import N_CLASSES, N_FEATURES, N_IMAGES, Shape, Soft
 
 
 class _State(NamedTuple):
-    """The networks of a call; kernels ``(lanes, units, fan_in)``, biases ``(lanes, units)``, steps ``(lanes,)``."""
+    """The state of all networks in a call.
+
+    Kernels are ``(lanes, units, fan_in)``, biases ``(lanes, units)``, and steps ``(lanes,)``.
+    """
 
     weights: tuple[Any, ...]
     means: tuple[Any, ...]
@@ -36,7 +40,7 @@ class _State(NamedTuple):
 
 @dataclass
 class _Lane:
-    """A variant in training."""
+    """A variant in training, with its results so far. ``place`` is its index on the axis of lanes."""
 
     index: int
     variant: Variant
@@ -52,7 +56,7 @@ class _Lane:
         return len(self.losses) == self.variant.epochs
 
     def note(self, losses: NDArray[np.float32], errors: NDArray[np.int32], duration_s: float) -> EpochReport:
-        """Keep what this lane's part of an epoch came to."""
+        """Record this lane's results of an epoch, and return its report."""
         self.losses.append(float(losses[self.place]))
         self.errors.append(int(errors[self.place]))
         self.duration_s += duration_s
@@ -64,15 +68,15 @@ class _Lane:
 
 
 class XlaEngine:
-    """Trains several variants a call; see :class:`harness.engines.contract.Engine`.
+    """The engine that trains several variants in one call; see :class:`harness.engines.contract.Engine`.
 
-    A call takes variants of the same layers, batch size and place of softmax. One that ends makes room for the next
-    that waits. A training's duration is its share of the calls that it was in.
+    The variants in a call have the same layers, batch size and place of the softmax. When a variant ends, the next
+    waiting variant takes its lane. The duration of a training is its share of the duration of its calls.
 
     Args:
-        digits: the images.
-        width: the lanes of a call. Fewer variants leave lanes idle: XLA compiles another width to other operations,
-            whose last bits are others too.
+        digits: Images to train on.
+        width: Number of lanes in a call. With fewer variants, lanes are idle. The number is fixed because XLA compiles
+            another width to other operations, whose results differ in the last bits.
     """
 
     name = "xla"
@@ -96,7 +100,7 @@ class XlaEngine:
         return [lane.history() for lane in ended]
 
     def _train_alike(self, shape: Shape, lanes: list[_Lane], on_epoch: OnEpoch | None) -> None:
-        """Train variants of one shape: the longest first, so that few lanes are idle at the end."""
+        """Train variants of one shape, the longest first, so that few lanes are idle at the end."""
         train_epoch = _compiled(shape)
         waiting = deque(sorted(lanes, key=lambda lane: -lane.variant.epochs))
         state, constants = _empty(shape.layers, self._width), np.ones((len(Adam._fields), self._width), np.float32)
@@ -126,19 +130,19 @@ class XlaEngine:
 
 
 class _Orders:
-    """The batch orders of all lanes; those of lanes that came together are drawn together."""
+    """The batch orders of all lanes. Lanes that start together draw their orders together."""
 
     def __init__(self, width: int) -> None:
         self._orders = np.zeros((width, N_IMAGES), np.int32)
         self._streams: list[tuple[list[_Lane], Iterator[NDArray[np.int32]]]] = []
 
     def add(self, lanes: list[_Lane]) -> None:
-        """Take in lanes whose first epoch is the next one."""
+        """Add lanes that start with the next epoch."""
         if lanes:
             self._streams.append((lanes, batch_orders(*(lane.variant for lane in lanes))))
 
     def draw(self) -> NDArray[np.int32]:
-        """The next epoch's orders, ``(lanes, 5000)``; an idle lane has any."""
+        """Return the orders of the next epoch, ``(lanes, 5000)``. The order of an idle lane is arbitrary."""
         self._streams = [(lanes, stream) for lanes, stream in self._streams if not all(lane.is_done for lane in lanes)]
         for lanes, stream in self._streams:
             for lane, order in zip(lanes, next(stream), strict=True):
@@ -156,9 +160,9 @@ def _empty(layers: tuple[int, ...], width: int) -> _State:
 
 
 def _put(state: _State, place: int, weights: Sequence[NDArray[np.float32]]) -> _State:
-    """The state with another network, untrained, in this place."""
+    """Return the state with an untrained network, with these weights, in this place."""
 
-    def replaced(old: Any, new: NDArray[np.float32] | float) -> NDArray[np.float32]:  # noqa: ANN401 - array or tensor
+    def replaced(old: Any, new: NDArray[np.float32] | float) -> NDArray[np.float32]:  # noqa: ANN401 - an array or a tensor
         array = np.array(old)
         array[place] = new
         return array
@@ -177,7 +181,7 @@ def _snapshot(state: _State, logits: tf.Tensor, place: int) -> Snapshot:
 
 
 def warm(shape: Shape, width: int) -> None:
-    """Compile what trains variants of this shape, by an epoch on empty images: XLA compiles at the first call."""
+    """Compile the training of this shape: XLA compiles at the first call, here an epoch on blank images."""
     images, labels = np.zeros((N_IMAGES, N_FEATURES), np.float32), np.zeros(N_IMAGES, np.int32)
     constants = Adam(*np.ones((len(Adam._fields), width), np.float32))
     orders = np.zeros((width, N_IMAGES), np.int32)
@@ -186,7 +190,7 @@ def warm(shape: Shape, width: int) -> None:
 
 @cache
 def _compiled(shape: Shape) -> tf.types.experimental.PolymorphicFunction:
-    """An epoch for networks of this shape, compiled when it is first called."""
+    """Return the function that trains networks of this shape for one epoch. Its first call compiles it."""
     n_full, rest = divmod(N_IMAGES, shape.batch_size)
 
     def train_epoch(
@@ -211,7 +215,7 @@ def _compiled(shape: Shape) -> tf.types.experimental.PolymorphicFunction:
 
 
 def _errors(logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
-    """Images that are wrong, ``(lanes,)``; as :func:`harness.engines.history.wrong_images` counts them."""
+    """Return the number of wrong images, ``(lanes,)``, as in :func:`harness.engines.history.wrong_images`."""
     is_right = (tf.argmax(logits, axis=1, output_type=tf.int32) == labels) & tf.reduce_all(
         tf.math.is_finite(logits), axis=1
     )
@@ -219,9 +223,9 @@ def _errors(logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
 
 
 def _logits(weights: Sequence[tf.Tensor], images: tf.Tensor) -> tf.Tensor:
-    """The logits of every network for every image, ``(lanes, 10, 5000)``."""
+    """Return the logits of every network for every image, ``(lanes, 10, 5000)``."""
     units, fan_in = weights[0].shape[1:]
-    # One product for all lanes: in this order of its factors, images last, a row's sums do not depend on the others.
+    # One product serves all lanes. With the images as its last factor, the sums of a row do not depend on other rows.
     sums = tf.matmul(tf.reshape(weights[0], [-1, fan_in]), images, transpose_b=True)
     activations = tf.reshape(sums, [-1, units, N_IMAGES]) + weights[1][:, :, None]
     for kernel, bias in zip(weights[2::2], weights[3::2], strict=True):
@@ -230,20 +234,20 @@ def _logits(weights: Sequence[tf.Tensor], images: tf.Tensor) -> tf.Tensor:
 
 
 def _relu(values: tf.Tensor) -> tf.Tensor:
-    # Not tf.nn.relu: compiled for a CPU it makes a NaN zero, and a network that has diverged would look alive.
+    # Not tf.nn.relu: compiled for a CPU, it turns NaN into zero, and a network that has diverged would look finite.
     return tf.where(values <= 0, 0.0, values)
 
 
 def _gradients(
     shape: Shape, weights: Sequence[tf.Tensor], images: tf.Tensor, labels: tf.Tensor
 ) -> tuple[tf.Tensor, list[tf.Tensor]]:
-    """Losses of a batch, ``(lanes, b)``, and the gradients of their mean.
+    """Return the losses of a batch, ``(lanes, b)``, and the gradients of their mean.
 
     Args:
-        shape: of the networks.
-        weights: of the networks.
-        images: ``(lanes, b, 400)``.
-        labels: ``(lanes, b)``.
+        shape: Shape of the networks.
+        weights: Weights of the networks.
+        images: Images of the batch, ``(lanes, b, 400)``.
+        labels: Labels of the batch, ``(lanes, b)``.
     """
     kernels, biases = weights[::2], weights[1::2]
     sums = [tf.matmul(kernels[0], images, transpose_b=True) + biases[0][:, :, None]]
@@ -262,7 +266,10 @@ def _gradients(
 
 
 def _softmax_in_loss(logits: tf.Tensor, is_label: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """Cross-entropy of logits, ``(lanes, b)``, and its derivative by them; arguments ``(lanes, 10, b)``."""
+    """Return the cross-entropy of logits and its derivative with respect to the logits.
+
+    The arguments and the derivative are ``(lanes, 10, b)``, the cross-entropy is ``(lanes, b)``.
+    """
     shifted = logits - tf.reduce_max(logits, axis=1, keepdims=True)
     powers = tf.exp(shifted)
     total = tf.reduce_sum(powers, axis=1, keepdims=True)
@@ -271,7 +278,11 @@ def _softmax_in_loss(logits: tf.Tensor, is_label: tf.Tensor) -> tuple[tf.Tensor,
 
 
 def _softmax_in_output(logits: tf.Tensor, is_label: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """Cross-entropy of clipped probabilities as Keras computes it: their logarithms are taken for logits again."""
+    """Return the cross-entropy of clipped probabilities and its derivative with respect to the logits.
+
+    Like Keras, it uses the logarithms of the clipped probabilities as logits. The shapes are those of
+    :func:`_softmax_in_loss`.
+    """
     powers = tf.exp(logits - tf.reduce_max(logits, axis=1, keepdims=True))
     probabilities = powers / tf.reduce_sum(powers, axis=1, keepdims=True)
     clipped = tf.clip_by_value(probabilities, CLIP, 1 - CLIP)
@@ -289,7 +300,7 @@ _LOSSES: dict[SoftmaxPlace, Callable[[tf.Tensor, tf.Tensor], tuple[tf.Tensor, tf
 
 
 def _adam_step(state: _State, gradients: Sequence[tf.Tensor], constants: Adam) -> _State:
-    """One step in every lane, in the order of operations of ``ResourceApplyAdam``."""
+    """Take one Adam step in every lane, with the order of operations of ``ResourceApplyAdam``."""
     step = state.step + 1
     rate = (
         constants.learning_rate
@@ -298,7 +309,7 @@ def _adam_step(state: _State, gradients: Sequence[tf.Tensor], constants: Adam) -
     )  # fmt: skip
 
     def over(values: tf.Tensor, other: tf.Tensor) -> tf.Tensor:
-        """A value a lane, in the rank of another array."""
+        """Reshape one value per lane to the rank of another array."""
         return tf.reshape(values, [-1] + [1] * (len(other.shape) - 1))
 
     weights, means, squares = [], [], []

@@ -1,1 +1,1 @@
-"""The lab's numbers: computed here, and published in the lab."""
+"""The lab's numbers, as computed here and as published in the lab."""

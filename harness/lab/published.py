@@ -1,4 +1,4 @@
-"""The log and numbers that the lab published."""
+"""The log that the lab published."""
 
-# The losses that it prints, to four decimals, by epoch; of the lab's images, seed 1234, learning rate 0.001.
+# The losses that the lab prints, by epoch, to four decimals, for its images, seed 1234 and learning rate 0.001.
 LAB_LOG = {1: "1.7094", 2: "0.7480", 3: "0.4428", 38: "0.0344", 39: "0.0312", 40: "0.0294"}

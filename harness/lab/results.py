@@ -1,4 +1,4 @@
-"""Computes every number of the lab and compares it with the published one."""
+"""Computes every number of the lab and compares it with the published number."""
 
 from __future__ import annotations
 
@@ -20,24 +20,24 @@ from harness.lab.published import LAB_LOG
 from harness.network.softmax import WAYS, Floats, tensorflow_softmax
 from harness.network.variant import BASELINE
 
-EPOCHS = 40  # what the lab's log has
-LONGER = BASELINE.epochs  # what it advises: to train on, as far as the baseline does
+EPOCHS = 40  # the epochs of the lab's log
+LONGER = BASELINE.epochs  # the lab advises to train longer; these are the baseline's epochs
 
 _Values = Sequence[Any] | NDArray[np.floating]
 
-# What `my_softmax` is shown with: the lab's own vector, and one whose exponentials are infinite.
+# The vectors that demonstrate `my_softmax`: the lab's own, and one whose exponentials are infinite.
 VECTORS = {"the lab's": (1.0, 2.0, 3.0, 4.0), "large": (1000.0, 1001.0, 1002.0, 1003.0)}
 
 
 @dataclass(frozen=True, eq=False)
 class Softmaxes:
-    """One vector's softmax by every way of ``my_softmax`` and by TensorFlow, all in ``float64``.
+    """The softmax of one vector by every implementation of ``my_softmax`` and by TensorFlow, in ``float64``.
 
     Attributes:
-        name: of the vector.
-        z: ``(n,)``.
-        ways: ``(n,)`` by the name of the way; NaN where it overflows.
-        tensorflow: ``(n,)``.
+        name: Name of the vector.
+        z: Vector, ``(n,)``.
+        ways: Softmax by each implementation, ``(n,)``, by the implementation's name. NaN where it overflows.
+        tensorflow: Softmax by TensorFlow, ``(n,)``.
     """
 
     name: str
@@ -47,22 +47,22 @@ class Softmaxes:
 
     @property
     def distances(self) -> dict[str, float | None]:
-        """The largest difference of each way from TensorFlow's; None where it overflows."""
+        """The largest difference of each implementation from TensorFlow; None if the implementation overflows."""
         apart = {way: float(np.abs(values - self.tensorflow).max()) for way, values in self.ways.items()}
         return {way: distance if isfinite(distance) else None for way, distance in apart.items()}
 
 
 @dataclass(frozen=True, eq=False)
 class NetworkState:
-    """What the network says after some epochs.
+    """The predictions of the network after a number of epochs.
 
     Attributes:
-        epochs: how many it was trained for.
-        loss: mean loss of the last of them.
-        logits: ``(10,)``, ``float32``, of the lab's image of a two, ``X[1015]``.
-        probabilities: TensorFlow's softmax of these, ``(10,)``, ``float32``, as the lab takes them.
-        predicted: ``(5000,)``, the digit that each image is taken for; -1 where its logits are not finite.
-        wrong: indices (from 0) of the images that are wrong.
+        epochs: Number of epochs that the network was trained for.
+        loss: Mean loss of the last epoch.
+        logits: Logits of the lab's image of a two, ``X[1015]``, ``(10,)``, ``float32``.
+        probabilities: TensorFlow's softmax of these logits, as in the lab, ``(10,)``, ``float32``.
+        predicted: Predicted digit of each image, ``(5000,)``; -1 if its logits are not finite.
+        wrong: Indices (from 0) of the wrong images.
     """
 
     epochs: int
@@ -78,11 +78,12 @@ class Lab:
     """One run of the lab.
 
     Attributes:
-        digits: the images.
-        engine: the name of what trained.
-        history: the baseline's 100 epochs, with a snapshot after each.
-        states: the network after the lab's 40 epochs, and after 100.
-        softmaxes: ``my_softmax`` beside TensorFlow's: the lab's vector, a large one, the logits of ``X[1015]``.
+        digits: Images that the network was trained on.
+        engine: Name of the engine.
+        history: Training history of the baseline's 100 epochs, with a snapshot after each epoch.
+        states: Predictions after the lab's 40 epochs, and after 100 epochs.
+        softmaxes: ``my_softmax`` and TensorFlow's softmax of the lab's vector, a large vector, and the logits of
+            ``X[1015]``.
         summary: Keras' summary of the model.
     """
 
@@ -95,21 +96,21 @@ class Lab:
 
     @cached_property
     def parameters(self) -> list[int]:
-        """How many parameters each layer has, bias and all."""
+        """The number of parameters of each layer, including the bias."""
         weights = self.history.final.weights
         return [kernel.size + bias.size for kernel, bias in zip(weights[::2], weights[1::2], strict=True)]
 
     @cached_property
     def numbers(self) -> list[Number]:
-        """What the lab printed at each place, in its order, and what this run has there."""
+        """The numbers of this run at each place of the lab's page, in the page's order, with the published numbers."""
         known = self.digits.name == LAB_NAME
         return [place.beside(self, known=known) for place in PLACES]
 
     def nearest(self) -> tuple[int, float]:
-        """The epoch at which the logits of ``X[1015]`` are nearest to the published ones, and how near.
+        """Find the epoch at which the logits of ``X[1015]`` are nearest to the published logits.
 
         Returns:
-            the epoch (from 1), and the largest of the ten differences there.
+            The epoch (from 1), and the largest of its ten differences.
         """
         snapshots = self.history.snapshots
         published = np.array(PUBLISHED_LOGITS, float)
@@ -121,7 +122,7 @@ class Lab:
         return epoch, distances[epoch]
 
     def as_json(self) -> dict[str, Any]:
-        """The run in plain values, as ``harness lab --json`` writes it."""
+        """Return the run in plain values, as ``harness lab --json`` writes it."""
         dataset = {name: self.digits.facts()[name] for name in ("name", "sha256_x", "sha256_y")}
         return {
             "dataset": dataset,
@@ -145,14 +146,15 @@ class Lab:
 
 @dataclass(frozen=True)
 class Number:
-    """A number, or a row of them, of the lab's page.
+    """A number of the lab's page, or a row of numbers, computed by this run.
 
     Attributes:
-        part: of the lab.
-        name: what it is.
-        ours: as this run prints it, in the lab's digits.
-        published: as the lab's page prints it; None where other images were taken, of which it prints nothing.
-        difference: the largest difference of an entry from the published one; None where they are not numbers.
+        part: Part of the lab.
+        name: Name of the number.
+        ours: Number of this run, printed with as many digits as in the lab.
+        published: Number as the lab's page prints it; None if this run uses other images than the lab.
+        difference: Largest difference of an entry from the published entry; None if nothing was published or if the
+            entries are not numbers.
     """
 
     part: str
@@ -163,25 +165,25 @@ class Number:
 
     @property
     def same(self) -> bool | None:
-        """Whether every printed digit is the same; None where nothing was published."""
+        """Whether every printed digit equals the published digit; None if nothing was published."""
         return None if self.published is None else self.ours == self.published
 
     def as_json(self) -> dict[str, Any]:
-        """The number in plain values."""
+        """Return the number in plain values."""
         fields = {name: getattr(self, name) for name in ("part", "name", "ours", "published")}
         return {**fields, "same": self.same, "difference": self.difference}
 
 
 @dataclass(frozen=True)
 class Place:
-    """A place of the lab's page where a number, or a row of them, is printed.
+    """A place of the lab's page with a number or a row of numbers.
 
     Attributes:
-        part: of the lab.
-        name: what is printed there.
-        published: what the lab's page has there.
-        form: how numbers are printed there; the digits that this prints are what is compared.
-        read: takes the same from a run.
+        part: Part of the lab.
+        name: Name of the number.
+        published: Number as the lab's page prints it.
+        form: Format of the number; an empty string for text. Numbers are compared as printed in this format.
+        read: Function that reads the same number from a run.
     """
 
     part: str
@@ -191,14 +193,19 @@ class Place:
     read: Callable[[Lab], _Values]
 
     def beside(self, lab: Lab, *, known: bool) -> Number:
-        """What a run has at this place, with the published number beside it where the images are the lab's."""
+        """Return the number of a run at this place.
+
+        Args:
+            lab: Run of the lab.
+            known: Whether the images are the lab's. Only then is the published number included.
+        """
         values = self.read(lab)
         ours = tuple(format(value, self.form) for value in values)
         if not known:
             return Number(self.part, self.name, ours, None, None)
         difference = None
         if self.form:
-            # From our unrounded numbers where they print otherwise: no difference is shown where no digit differs.
+            # Zero if the printed digits are equal, else computed from the unrounded number of this run.
             pairs = zip(values, ours, self.published, strict=True)
             apart = [0.0 if mine == theirs else abs(float(value) - float(theirs)) for value, mine, theirs in pairs]
             difference = float(np.max(apart))
@@ -206,7 +213,7 @@ class Place:
 
 
 def run(engine: Engine, digits: Digits, on_epoch: OnEpoch | None = None) -> Lab:
-    """Run the lab: one training of the baseline, read off after its 40 epochs and after 100."""
+    """Run the lab: one training of the baseline, evaluated after the lab's 40 epochs and after 100 epochs."""
     from harness.network import keras_model
 
     every_epoch = range(1, LONGER + 1)
@@ -219,10 +226,10 @@ def run(engine: Engine, digits: Digits, on_epoch: OnEpoch | None = None) -> Lab:
 
 
 def state(digits: Digits, history: TrainingHistory, epochs: int) -> NetworkState:
-    """What the network of a training says after so many epochs.
+    """Return the predictions of a training's network after a number of epochs.
 
     Raises:
-        KeyError: no snapshot was taken then.
+        KeyError: The history has no snapshot of this epoch.
     """
     logits = history.snapshots[epochs].logits
     two = logits[LAB_IMAGE_OF_TWO]
@@ -232,14 +239,14 @@ def state(digits: Digits, history: TrainingHistory, epochs: int) -> NetworkState
 
 
 def softmax(name: str, z: Floats) -> Softmaxes:
-    """Every way of ``my_softmax``, and TensorFlow's, of one vector, ``(n,) float64``."""
-    with np.errstate(over="ignore", invalid="ignore"):  # one of the vectors overflows, which is why it is shown
+    """Compute the softmax of a vector, ``(n,) float64``, by every implementation and by TensorFlow."""
+    with np.errstate(over="ignore", invalid="ignore"):  # one of the vectors overflows on purpose
         ways = {way: function(z) for way, function in WAYS.items()}
     return Softmaxes(name, z, ways, tensorflow_softmax(z))
 
 
 def _pixels(first: int, *values: str) -> Place:
-    """Neighbouring elements of ``X[0]``."""
+    """Return the place of neighbouring elements of ``X[0]``."""
     end = first + len(values)
     name = f"X[0, {first}]" if len(values) == 1 else f"X[0, {first}:{end}]"
     return Place("images", name, values, ".2e", lambda lab: lab.digits.x[0, first:end])
@@ -270,7 +277,13 @@ PUBLISHED_PROBABILITIES = (
 
 
 def _after(number: int) -> list[Place]:
-    """What the lab prints of the trained network; of its two moments of training it does not say which it shows."""
+    """Return what the lab prints about the trained network, for one of the two states.
+
+    The lab does not say after how many epochs it printed these numbers, so they are compared with both states.
+
+    Args:
+        number: Index (from 0) of the state in ``Lab.states``.
+    """
     when = f"after {(EPOCHS, LONGER)[number]} epochs"
 
     def place(
@@ -288,8 +301,8 @@ def _after(number: int) -> list[Place]:
     ]
 
 
-# Everything that the lab's page prints of its images, its model and its training, in its order. `X[0]` is printed
-# whole there; these of its 400 elements are the first dark and bright ones, and two that a rounding error alone made.
+# Everything that the lab's page prints about its images, model and training, in the page's order. The page prints all
+# 400 elements of `X[0]`. Listed here are the first dark and bright ones, and two that are nothing but rounding errors.
 PLACES = (
     _pixels(67, "8.56e-06", "1.94e-06", "-7.37e-04", "-8.13e-03", "-1.86e-02", "-1.87e-02"),
     _pixels(126, "-2.69e-02", "1.01e-01", "6.42e-01", "1.03e+00", "8.51e-01", "5.43e-01"),

@@ -8,7 +8,7 @@ from harness.network.variant import BASELINE, N_FEATURES, SoftmaxPlace
 
 
 def _reset() -> None:
-    """Set Keras' settings to their defaults, whatever ``keras.json`` and ``KERAS_MAX_*`` variables say."""
+    """Reset Keras' settings to their defaults, which ``keras.json`` and ``KERAS_MAX_*`` variables may have changed."""
     keras.config.set_floatx("float32")
     keras.config.set_epsilon(1e-7)
     keras.config.set_image_data_format("channels_last")
@@ -21,15 +21,18 @@ _reset()
 
 
 def build(layers: tuple[int, ...] = BASELINE.layers, softmax: SoftmaxPlace = BASELINE.softmax) -> keras.Sequential:
-    """Build the lab's model: named dense layers with ReLU, a linear last one, and the softmax where it is wanted.
+    """Build the lab's model.
+
+    The model has named dense layers with ReLU, a linear last dense layer, and optionally a softmax layer.
 
     Args:
-        layers: units of each layer; 25, 15 and 10 make 10,575 parameters.
-        softmax: left to the loss, which takes ``logits``, or a layer of its own behind the last one, the ``output``.
+        layers: Number of units of each layer. 25, 15 and 10 units make 10,575 parameters.
+        softmax: Place of the softmax. With ``logits``, the model returns logits, and the loss applies the softmax. With
+            ``output``, a softmax layer follows the last dense layer.
 
     Returns:
-        the model, ``(batch, 400) float32`` to logits or probabilities, ``(batch, 10) float32``; its weights are
-        Keras' own draw.
+        The model, from ``(batch, 400) float32`` to logits or probabilities, ``(batch, 10) float32``. Keras initializes
+        its weights.
     """
     dense = [
         keras.layers.Dense(units, activation="linear" if number == len(layers) else "relu", name=f"L{number}")
@@ -40,7 +43,7 @@ def build(layers: tuple[int, ...] = BASELINE.layers, softmax: SoftmaxPlace = BAS
 
 
 def summary() -> str:
-    """Keras' summary of the lab's model, as text of 80 columns."""
+    """Return Keras' summary of the lab's model, as text of 80 columns."""
     lines: list[str] = []
     build().summary(line_length=80, print_fn=lambda line, **_: lines.append(line))
     return "\n".join(lines)

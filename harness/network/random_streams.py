@@ -1,4 +1,4 @@
-"""The initial weights and the batch order of a seed, exactly as TensorFlow drew them for the lab."""
+"""The initial weights and the batch orders of a seed, exactly as TensorFlow drew them for the lab."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from harness.network.variant import N_FEATURES, N_IMAGES, Variant
 
 
 def initial_weights(variant: Variant) -> tuple[NDArray[np.float32], ...]:
-    """The Glorot-uniform kernels of the variant's seed, and zero biases.
+    """Return the Glorot-uniform kernels of the variant's seed, and zero biases.
 
-    TensorFlow's global seed is set, which restarts its stream of eager operation seeds: the kernels are the first
-    three draws of that stream, in layer order.
+    The function sets TensorFlow's global seed, which restarts the stream of seeds for eager operations. The kernels are
+    the first draws of that stream, in layer order (three draws for the baseline).
 
     Returns:
-        kernel and bias of each layer in turn, ``(fan_in, units)`` and ``(units,)``, ``float32``.
+        Kernel and bias of each layer in turn, ``(fan_in, units)`` and ``(units,)``, ``float32``.
 
     Source: X. Glorot and Y. Bengio, "Understanding the difficulty of training deep feedforward neural networks",
     AISTATS 2010.
@@ -36,40 +36,42 @@ def initial_weights(variant: Variant) -> tuple[NDArray[np.float32], ...]:
 
 
 def batch_orders(*variants: Variant) -> Iterator[NDArray[np.int32]]:
-    """The order in which each epoch takes the images; batches are cut from it from the left.
+    """Return the order of the images in each epoch. The batches are consecutive slices of this order.
 
-    The first epochs do not depend on how many follow, nor on what other variants are asked for at the same time:
-    that is only cheaper than to ask for each.
+    The order of an epoch depends neither on the number of epochs nor on the other variants in the call. One call for
+    several variants is only cheaper than one call for each.
 
     Returns:
-        for each epoch of the longest variant in turn ``(variants, 5000)``, ``int32``, permutations of the image
-        indices.
+        An iterator with one array for each epoch of the longest variant, ``(variants, 5000)``, ``int32``. Each row is a
+        permutation of the image indices.
     """
     drawn: Iterator[NDArray[np.int32]] = order_dataset(*variants).as_numpy_iterator()
     return drawn
 
 
 def order_dataset(*variants: Variant) -> tf.data.Dataset:
-    """The orders of :func:`batch_orders` as a dataset. Each pass over it starts again at the first epoch."""
+    """Return the orders of :func:`batch_orders` as a dataset. Each pass over it starts again at the first epoch."""
     seeds = [variant.seed for variant in variants]
 
     def shuffled(_: tf.Tensor) -> tf.Tensor:
-        # The operation keeps its own state: each call continues the stream, so it is called once per epoch.
+        # The operation has a state, and each call continues its random stream. So it is called once per epoch.
         images = tf.range(N_IMAGES)
         return tf.stack([tf.raw_ops.RandomShuffle(value=images, **_operation_seeds(seed)) for seed in seeds])
 
     epochs = tf.data.Dataset.range(1).repeat(max(variant.epochs for variant in variants))
     orders = epochs.map(tf.autograph.experimental.do_not_convert(shuffled))
-    # There is nothing to tune, and an iterator that is let go of would wait seconds for the thread that does it.
+    # The dataset has nothing to tune, and deleting an iterator would wait seconds for the autotuning thread.
     options = tf.data.Options()
     options.autotune.enabled = False
     return orders.with_options(options)
 
 
 def _operation_seeds(seed: int) -> dict[str, int]:
-    """What ``tf.random.set_seed(seed)`` gives to the first random operation of a function.
+    """Return the seeds of a function's first random operation after ``tf.random.set_seed(seed)``.
 
-    Source: ``get_seed`` in ``tensorflow/python/framework/random_seed.py``: two zeros would mean a seed by chance.
+    Two zeros would mean a random seed, so zero has another ``seed2``.
+
+    Source: ``get_seed`` in ``tensorflow/python/framework/random_seed.py``.
     """
     seed %= 2**31 - 1
     return {"seed": seed, "seed2": 0 if seed else 2**31 - 1}

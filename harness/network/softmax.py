@@ -1,4 +1,4 @@
-"""Three forms of ``my_softmax``, and their differences from TensorFlow's softmax."""
+"""Three implementations of ``my_softmax``, and their differences from TensorFlow's softmax."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ _SMALLEST_NORMAL = np.float32(2.0**-126)  # TensorFlow flushes smaller numbers t
 
 
 def my_softmax_loop(z: Floats) -> Floats:
-    """Softmax by the lab's two loops; overflows where ``exp`` does.
+    """Compute the softmax with the lab's two loops. It overflows where ``exp`` overflows.
 
     Args:
-        z: ``(..., n)``, floating; the loops go over the last axis.
+        z: Logits, ``(..., n)``, floating. The loops run over the last axis.
 
     Returns:
-        probabilities, in the shape and dtype of ``z``.
+        Probabilities over the last axis, with the shape and dtype of ``z``.
     """
     probabilities = np.zeros(z.shape, np.result_type(z, np.float32))
     ez_sum = np.zeros_like(probabilities[..., 0])
@@ -32,13 +32,13 @@ def my_softmax_loop(z: Floats) -> Floats:
 
 
 def my_softmax(z: Floats) -> Floats:
-    """Softmax by the lab's vector form; overflows where ``exp`` does.
+    """Compute the softmax with the lab's vector form. It overflows where ``exp`` overflows.
 
     Args:
-        z: ``(..., n)``, floating.
+        z: Logits, ``(..., n)``, floating.
 
     Returns:
-        probabilities over the last axis, in the shape and dtype of ``z``.
+        Probabilities over the last axis, with the shape and dtype of ``z``.
     """
     ez = np.exp(z)
     probabilities: Floats = ez / ez.sum(axis=-1, keepdims=True)
@@ -46,13 +46,15 @@ def my_softmax(z: Floats) -> Floats:
 
 
 def my_softmax_stable(z: Floats) -> Floats:
-    """Softmax of ``z`` less its largest entry: the same function, which no finite logits overflow.
+    """Compute the softmax of ``z`` minus its largest entry, which never overflows for finite logits.
+
+    The subtraction does not change the function.
 
     Args:
-        z: ``(..., n)``, floating.
+        z: Logits, ``(..., n)``, floating.
 
     Returns:
-        probabilities over the last axis, in the shape and dtype of ``z``.
+        Probabilities over the last axis, with the shape and dtype of ``z``.
     """
     return my_softmax(z - z.max(axis=-1, keepdims=True))
 
@@ -65,13 +67,13 @@ WAYS: Mapping[str, Callable[[Floats], Floats]] = {
 
 
 def tensorflow_softmax(z: Floats) -> Floats:
-    """Softmax by TensorFlow.
+    """Compute the softmax with TensorFlow.
 
     Args:
-        z: ``(..., n)``, floating.
+        z: Logits, ``(..., n)``, floating.
 
     Returns:
-        probabilities over the last axis, in the shape and dtype of ``z``.
+        Probabilities over the last axis, with the shape and dtype of ``z``.
     """
     import tensorflow as tf
 
@@ -81,17 +83,18 @@ def tensorflow_softmax(z: Floats) -> Floats:
 
 @dataclass(frozen=True)
 class SoftmaxCheck:
-    """How one softmax compares with TensorFlow's on a set of logits.
+    """The comparison of one implementation with TensorFlow's softmax on a set of logits.
 
-    The differences are over the rows in which neither overflows, and None where there is no such row.
+    Every attribute but ``overflow_rows`` covers only the rows in which neither softmax overflows. Without such rows,
+    the differences are None, and ``argmax_differs`` is 0.
 
     Attributes:
-        max_abs_diff: the largest absolute difference of an entry.
-        max_ulp: the largest distance in ``float32`` representations, over entries in which both are normal numbers;
-            None where there is none.
-        argmax_differs: rows whose largest entries stand in different places.
-        row_sum_error: the largest deviation of a row's sum (in ``float64``) from 1.
-        overflow_rows: rows that hold NaN or infinity, or do not sum to a positive number.
+        max_abs_diff: Largest absolute difference of an entry.
+        max_ulp: Largest distance of an entry in ``float32`` representations. It covers the entries in which both values
+            are normal numbers, and is None if there are no such entries.
+        argmax_differs: Number of rows in which the argmax differs.
+        row_sum_error: Largest deviation of a row's sum (in ``float64``) from 1.
+        overflow_rows: Number of rows that contain NaN or infinity, or whose sum is not positive.
     """
 
     max_abs_diff: float | None
@@ -103,13 +106,13 @@ class SoftmaxCheck:
 
 @dataclass(frozen=True)
 class SizedCheck:
-    """How every way compares with TensorFlow's on logits of about one size.
+    """The comparison of every implementation with TensorFlow's softmax, on logits of about one size.
 
     Attributes:
-        below: a power of two; the largest of a row's absolute logits is below it and not below half of it. The rows
-            of the smallest size, :data:`SMALLEST`, may have smaller logits too.
-        rows: how many rows are of this size.
-        checks: a check for each way.
+        below: Size of the logits, a power of two. The largest absolute logit of each row is below it, and at least half
+            of it. Only for the smallest size, :data:`SMALLEST`, may it be less than half.
+        rows: Number of rows of this size.
+        checks: Check of each implementation, by its name in :data:`WAYS`.
     """
 
     below: float
@@ -121,32 +124,32 @@ SMALLEST = 4.0
 
 
 def consistency(logits: Floats) -> dict[str, SoftmaxCheck]:
-    """Check every way of ``my_softmax`` against ``tf.nn.softmax``.
+    """Compare every implementation of ``my_softmax`` with ``tf.nn.softmax``.
 
     Args:
-        logits: ``(n, 10)``, ``float32`` or ``float64``; both sides compute in this dtype.
+        logits: Logits, ``(n, 10)``, ``float32`` or ``float64``. Both sides compute in this dtype.
 
     Returns:
-        a check for each of ``loop``, ``vector`` and ``stable``.
+        A check for each of ``loop``, ``vector`` and ``stable``.
     """
     expected = tensorflow_softmax(logits)
     checks = {}
     for name, softmax in WAYS.items():
-        # Overflow, and what comes of it, is what this looks for: a finding, not a warning.
+        # Overflow and its consequences are findings of this check, so NumPy must not warn about them.
         with np.errstate(over="ignore", invalid="ignore", divide="ignore", under="ignore"):
             checks[name] = compare(softmax(logits), expected)
     return checks
 
 
 def consistency_by_size(logits: Floats) -> list[SizedCheck]:
-    """Check the same by the size of the logits, smallest first; a row that holds NaN or infinity has no size."""
+    """Do the same for each size of logits, smallest first. Rows that contain NaN or infinity are left out."""
     sizes = _sizes(logits)
     found = np.unique(sizes[np.isfinite(sizes)]).tolist()
     return [SizedCheck(below, int((sizes == below).sum()), consistency(logits[sizes == below])) for below in found]
 
 
 def _sizes(logits: Floats) -> NDArray[np.float64]:
-    """The power of two that each row's largest absolute logit is below; NaN for a row that is not finite."""
+    """Return the power of two above the largest absolute logit of each row; NaN for rows that are not finite."""
     largest = np.abs(logits).max(axis=-1).astype(np.float64)
     _, exponents = np.frexp(largest)  # largest = m * 2**exponent with 0.5 <= m < 1
     sizes: NDArray[np.float64] = np.maximum(SMALLEST, np.ldexp(1.0, exponents))
@@ -155,7 +158,7 @@ def _sizes(logits: Floats) -> NDArray[np.float64]:
 
 
 def compare(got: Floats, expected: Floats) -> SoftmaxCheck:
-    """Compare two sets of softmax rows, ``(n, 10)`` each; ``overflow_rows`` speaks of ``got``."""
+    """Compare two sets of softmax rows, each ``(n, 10)``. ``overflow_rows`` counts rows of ``got``."""
     bad = _overflows(got)
     usable = ~(bad | _overflows(expected))
     mine, theirs = got[usable], expected[usable]
@@ -184,7 +187,8 @@ def _max_ulp(a: Floats, b: Floats) -> int | None:
     normal = (single_a >= _SMALLEST_NORMAL) & (single_b >= _SMALLEST_NORMAL)
     if not normal.any():
         return None
-    # Positive floats are ordered as their bits are, so a difference of bits is a count of representations.
+    # The bits of positive floats, read as integers, have the same order as the floats. So the difference of the bits
+    # is the distance in representations.
     bits_a = single_a[normal].view(np.int32).astype(np.int64)
     bits_b = single_b[normal].view(np.int32).astype(np.int64)
     return int(np.abs(bits_a - bits_b).max())

@@ -15,19 +15,19 @@ N_FEATURES = 400
 N_CLASSES = 10
 N_IMAGES = 5000
 
-# Bumped only when what training computes changes, so that old and new records are never taken for the same.
+# Raise this only when training computes other results than before, so that old and new records are never mixed.
 TRACE_VERSION = 1
 
 SoftmaxPlace = Literal["logits", "output"]
 AdamKind = Literal["tensorflow", "keras"]
 
 _BELOW_1 = 1 - 2.0**-24  # the largest float32 below 1
-_LARGEST = float.fromhex("0x1.fffffep+127")  # float32's largest number
+_LARGEST = float.fromhex("0x1.fffffep+127")  # the largest float32
 _SMALLEST_NORMAL = 2.0**-126  # float32 flushes smaller numbers to zero
 
 
 class Shape(NamedTuple):
-    """The part of a variant that decides which arrays and operations training has; see :class:`Variant`."""
+    """The settings of a variant that determine the arrays and operations of its training; see :class:`Variant`."""
 
     layers: tuple[int, ...]
     batch_size: int
@@ -35,22 +35,23 @@ class Shape(NamedTuple):
 
 
 class Variant(BaseModel):
-    """One configuration of the 400-input network; its defaults are the baseline.
+    """One configuration of the network with 400 inputs. The defaults are the baseline.
 
     Attributes:
-        epochs: passes over the 5000 images, at least 1.
-        learning_rate: Adam's, above 0.
-        seed: of the initial weights and the batch order, 0 to 2**31 - 1.
-        layers: units of each layer; at most 10,000; all but the last have a ReLU, the last has one linear
-            unit a digit.
-        batch_size: examples a step, 1 to 5000; a smaller last batch is trained too.
-        softmax: where it is: in the loss, which is computed from ``logits``, or a layer of the ``output``, whose
-            probabilities are clipped to 1e-7 from 0 and 1 before the loss takes their logarithm, as Keras does.
-        adam: whose Adam: ``tensorflow`` rounds the betas to ``float32`` before it takes 1 less them, as
-            ``ResourceApplyAdam`` does (1 - 0.9 is 0.10000002 there); ``keras`` takes 1 less them first (0.1).
-        beta_1: decay of Adam's mean of the gradients, from 0 to below 1.
-        beta_2: decay of Adam's mean of their squares, from 0 to below 1.
-        epsilon: what Adam adds to a square root before it divides by it, above 0.
+        epochs: Number of passes over the 5000 images, at least 1.
+        learning_rate: Learning rate of Adam, above 0.
+        seed: Seed of the initial weights and the batch order, 0 to 2**31 - 1.
+        layers: Number of units of each layer, at most 10,000. The last layer has one linear unit per digit, and all
+            others have a ReLU.
+        batch_size: Number of examples in a step, 1 to 5000. A smaller last batch is trained too.
+        softmax: Place of the softmax. With ``logits``, the loss applies it to the logits. With ``output``, it is a
+            layer of the model, and its probabilities are clipped to 1e-7 from 0 and 1 before the loss takes their
+            logarithm, as in Keras.
+        adam: Kind of Adam. ``tensorflow`` rounds the betas to ``float32`` before it computes 1 - beta, as
+            ``ResourceApplyAdam`` does (1 - 0.9 is 0.10000002). ``keras`` computes 1 - beta before it rounds (0.1).
+        beta_1: Decay of Adam's mean of the gradients, from 0 to below 1.
+        beta_2: Decay of Adam's mean of the squared gradients, from 0 to below 1.
+        epsilon: Number that Adam adds to the square root in its divisor, above 0.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
@@ -75,11 +76,11 @@ class Variant(BaseModel):
         return layers
 
     @classmethod
-    def create(cls, **fields: Any) -> Self:  # noqa: ANN401 - any value is input; validation is the point
-        """Build a variant from what a person typed.
+    def create(cls, **fields: Any) -> Self:  # noqa: ANN401 - accepts any value, in order to validate it
+        """Create a variant from user input.
 
         Raises:
-            UsageError: a field is unknown or out of its range; the message names it.
+            UsageError: A field is unknown or its value is invalid. The message names the field.
         """
         try:
             return cls(**fields)
@@ -88,37 +89,39 @@ class Variant(BaseModel):
 
     @property
     def key(self) -> str:
-        """The first 16 hex digits of the SHA-256 of what differs from the baseline, the same wherever it is computed.
+        """The first 16 hex digits of the SHA-256 of the fields that differ from the baseline.
 
-        So a field that is added later, with the baseline's value, leaves the keys of what was recorded as they are.
+        The key is the same on every machine. A field that is added later does not change the keys of recorded variants,
+        because its default is the baseline's value.
         """
         text = json.dumps(self.model_dump(mode="json", exclude_defaults=True), sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     def with_epochs(self, epochs: int) -> Self:
-        """The same configuration, trained for another number of epochs."""
+        """Return the same configuration with another number of epochs."""
         return self.model_copy(update={"epochs": epochs})
 
     @property
     def shape(self) -> Shape:
-        """What must be equal for variants to be trained in one call."""
+        """The settings that must be equal for variants to be trained in one call."""
         return Shape(self.layers, self.batch_size, self.softmax)
 
     def settings(self) -> dict[str, int | float | str]:
-        """Every field by its name, the layers as text such as ``25-15-10``."""
+        """Return every field by its name, with the layers as text such as ``25-15-10``."""
         return {**self.model_dump(), "layers": "-".join(str(units) for units in self.layers)}
 
     @property
     def steps_per_epoch(self) -> int:
-        """Optimizer steps an epoch, the one of a smaller last batch among them."""
+        """The number of optimizer steps in an epoch, including the step of a smaller last batch."""
         return -(-N_IMAGES // self.batch_size)
 
 
 def describe(error: ValidationError) -> str:
-    """One line for each thing that a validation found: where it is, what is wrong, what was given."""
+    """Return one line that lists every error of a validation: its location, the message and the given value."""
     lines = []
     items = error.errors(include_url=False)
-    # Where a list or a range may stand, a wrong list is also said to be no range: that helps nobody.
+    # If a field accepts a list or a range, Pydantic also reports that a wrong list is not a range (`model_type`). This
+    # does not help the user.
     for item in [item for item in items if item["type"] != "model_type"] or items:
         where = ".".join(str(part) for part in item["loc"] if not _is_of_the_schema(part))
         message = item["msg"].removeprefix("Value error, ")
@@ -129,7 +132,7 @@ def describe(error: ValidationError) -> str:
 
 
 def _is_of_the_schema(part: int | str) -> bool:
-    """Whether a part of a place names a kind of value, such as ``list[int]``, and not a key that a person wrote."""
+    """Return whether a part of an error's location names a type, such as ``list[int]``, and not a key of the input."""
     return isinstance(part, str) and (part in {"IntRange", "FloatRange", "factorial", "sampled"} or "[" in part)
 
 
@@ -141,5 +144,5 @@ TRAINING_SETTINGS = tuple(name for name in BASELINE.settings() if name != "epoch
 
 
 def training_key(settings: Mapping[str, object]) -> frozenset[tuple[str, str]]:
-    """The identity of the training that serves a variant, from the variant's settings."""
+    """Return the identity of the training that serves a variant, from the variant's settings."""
     return frozenset((name, str(settings[name])) for name in TRAINING_SETTINGS)
