@@ -25,6 +25,7 @@ def start(*, with_keras: bool = True) -> None:
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ["KERAS_BACKEND"] = "tensorflow"  # ~/.keras/keras.json may name another backend
+    os.environ["KERAS_NNX_ENABLED"] = "0"  # it needs a package that is not installed
     with _quiet_stderr(), nullcontext() if with_keras else _without_keras():
         import tensorflow as tf
 

@@ -160,6 +160,7 @@ class ModelRegistry:
         np.savez(folder / "images.npz", features=self._digits.features, labels=self._digits.labels)
         with (folder / "log").open("wb") as log:
             environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1"}
+            environment |= {"KERAS_BACKEND": "tensorflow", "KERAS_NNX_ENABLED": "0"}
             return subprocess.Popen(
                 [sys.executable, "-P", "-m", "harness.tracking.model_export", str(folder)],
                 env=environment,
