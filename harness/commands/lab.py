@@ -42,4 +42,12 @@ def lab(engine: str, data: str, folder: Path | None, json_to: str | None, quiet:
         console.say(f"{sum(map(bool, logged))} of the {len(logged)} losses of the lab's log are the same", json_to)
     console.say(f"page: {written}", json_to)
     if json_to is not None:
-        write_json(json_to, {**found.as_json(), "versions": provenance.versions(), "page": str(written)})
+        write_json(
+            json_to,
+            {
+                **found.as_json(),
+                "versions": provenance.versions(),
+                "settings": provenance.computing_settings(),
+                "page": str(written),
+            },
+        )

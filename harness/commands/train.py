@@ -64,4 +64,12 @@ def train(engine: str, data: str, json_to: str | None, quiet: bool, **fields: An
     console.say(f"first zero epoch: {f'none within {variant.epochs} epochs' if first is None else first}", json_to)
     if json_to is not None:
         dataset = {name: digits.facts()[name] for name in ("name", "sha256_x", "sha256_y")}
-        write_json(json_to, {**result.as_json(), "dataset": dataset, "versions": provenance.versions()})
+        write_json(
+            json_to,
+            {
+                **result.as_json(),
+                "dataset": dataset,
+                "versions": provenance.versions(),
+                "settings": provenance.computing_settings(),
+            },
+        )

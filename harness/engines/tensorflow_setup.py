@@ -10,6 +10,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 
+from harness import provenance
 from harness.errors import StoppedError
 
 _log = logging.getLogger(__name__)
@@ -49,6 +50,8 @@ def check_flags() -> None:
     Raises:
         StoppedError: TensorFlow does not start with these flags.
     """
+    for name, value in provenance.computing_settings().items():
+        _log.warning("%s=%s may change how TensorFlow computes, so the last digits may differ", name, value)
     flags = [f"{name}={os.environ[name]}" for name in _FLAGS if os.environ.get(name)]
     if not flags:
         return
