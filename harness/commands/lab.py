@@ -9,7 +9,7 @@ import click
 
 from harness import provenance
 from harness.commands import console, options
-from harness.engines import registry, tensorflow_setup
+from harness.engines import registry
 from harness.files import check_destinations, write_json
 
 
@@ -26,7 +26,7 @@ def lab(engine: str, data: str, folder: Path | None, json_to: str | None, quiet:
     from harness.reporting import lab_page as page
 
     registry.check(engine)
-    tensorflow_setup.check_flags()
+    registry.check_environment(engine)
     folder = folder or console.OUT / "lab"
     check_destinations(folder / page.PAGE, json_to)
     digits = console.load(data)

@@ -18,7 +18,7 @@ from rich.table import Table
 
 from harness.commands import console, options, report
 from harness.data.digits import AUTO
-from harness.engines import tensorflow_setup
+from harness.engines import registry
 from harness.errors import ExitStatus, UsageError
 from harness.files import check_destinations, masked, write_json
 from harness.signals import Stop
@@ -90,7 +90,7 @@ def study_run(  # noqa: PLR0913, PLR0917 - an option each
     from harness.tracking.owner import Owner
 
     check_destinations(json_to)
-    tensorflow_setup.check_flags()
+    registry.check_environment(config.engine)
     me, folder = Owner.me(), console.OUT / config.name
     started_s = time.monotonic()
     with sole_owner(folder, me), _pool(config, workers, **cluster) as pool:

@@ -9,7 +9,7 @@ import click
 
 from harness import provenance
 from harness.commands import console, options
-from harness.engines import registry, tensorflow_setup
+from harness.engines import registry
 from harness.files import check_destinations, write_json
 from harness.network.variant import BASELINE, AdamKind, SoftmaxPlace, Variant
 
@@ -52,7 +52,7 @@ def train(engine: str, data: str, json_to: str | None, quiet: bool, **fields: An
     from harness.engines import training
 
     registry.check(engine)
-    tensorflow_setup.check_flags()
+    registry.check_environment(engine)
     fields["adam"] = fields["adam"] or registry.baseline(engine).adam
     variant = Variant.create(**fields)
     check_destinations(json_to)

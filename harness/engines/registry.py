@@ -79,6 +79,18 @@ def baseline(name: str) -> Variant:
     return BASELINE.model_copy(update={"adam": "keras"}) if name == "keras" else BASELINE
 
 
+def check_environment(name: str) -> None:
+    """Check that TensorFlow accepts the environment's flags, if one of the project's engines trains.
+
+    Raises:
+        StoppedError: TensorFlow does not accept them.
+    """
+    if name in NAMES:
+        from harness.engines import tensorflow_setup
+
+        tensorflow_setup.check_flags()
+
+
 def start(name: str, shape: Shape | None = None) -> None:
     """Load the packages that an engine needs into this process. This takes seconds and needs no images.
 
