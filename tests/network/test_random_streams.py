@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from harness.network.random_streams import batch_orders, initial_weights
 from harness.network.variant import Variant
+from tests.network import philox
 
 pytestmark = pytest.mark.usefixtures("tensorflow")
 
@@ -75,3 +76,12 @@ def test_kernels_are_glorot_uniform_and_biases_zero(layers: tuple[int, ...]) -> 
 def test_the_draws_of_the_labs_seed_are_those_that_its_log_rests_on() -> None:
     assert [f"{value:.6f}" for value in initial_weights(Variant())[0][0, :3]] == FIRST_KERNEL
     assert orders(Variant(epochs=2))[:, :5].tolist() == FIRST_ORDERS
+
+
+@pytest.mark.parametrize("seed", [1234, 1, 2, 3, 4, 5, 6, 7, 99, 2**31 - 2])
+def test_a_seed_means_what_its_streams_are_by_another_computation(seed: int) -> None:
+    variant = Variant(seed=seed, epochs=100)
+    for kernel, other in zip(initial_weights(variant)[::2], philox.kernels(seed, variant.layers), strict=True):
+        assert np.array_equal(kernel, other)
+    for order, by_hand in zip(orders(variant), philox.orders(seed, 100), strict=True):
+        assert np.array_equal(order, by_hand)
