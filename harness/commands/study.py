@@ -81,6 +81,7 @@ def study_run(  # noqa: PLR0913, PLR0917 - an option each
     Studies that come with the project: variants (the default) and search; or the path of a study file. The first
     Ctrl-C records what is being trained and stops, the second stops at once; the same command resumes.
     """
+    started_s = time.monotonic()
     config = _config(name, trials, new_name)
     if not quiet:
         console.err.print(f"study: {config.name}, {config.n_trials} trials, engine {config.engine}", markup=False)
@@ -92,7 +93,6 @@ def study_run(  # noqa: PLR0913, PLR0917 - an option each
     check_destinations(json_to)
     registry.check_environment(config.engine)
     me, folder = Owner.me(), console.OUT / config.name
-    started_s = time.monotonic()
     with sole_owner(folder, me), _pool(config, workers, **cluster) as pool:
         from harness.tracking.claim import Claim, archive
         from harness.tracking.reader import StudyReader
@@ -107,8 +107,8 @@ def study_run(  # noqa: PLR0913, PLR0917 - an option each
         pool.load(digits)
         with Claim(store, config, digits, me, _command(data, digits)) as claim:
             result = _trained(claim, pool, quiet=quiet)
-            _say(result, time.monotonic() - started_s)
             written = _shown(claim, folder)
+    _say(result, time.monotonic() - started_s)
     console.say(f"report: {written}", json_to)
     if json_to is not None:
         write_json(json_to, {"study": config.name, **asdict(result), "report": str(written)})
@@ -147,7 +147,7 @@ def _trained(claim: Claim, pool: Workers[TrainingResult] | Cluster, *, quiet: bo
 
 
 def _say(result: StudyResult, duration_s: float) -> None:
-    """Say how a study ended."""
+    """Print how a study ended, and the time from the command to here: training, report and models."""
     if result.trained or result.failed:
         console.err.print(
             f"{result.trained} trials done, {result.failed} failed, {duration_s:.0f} s; "

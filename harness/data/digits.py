@@ -116,12 +116,12 @@ def load(choice: str = AUTO) -> Digits:
         raise DataError(f"{choice}: {error}", "Give the absolute path of the file.") from None
     digits = canonical(*readers.read(path), source=str(path), where=str(path))
     if digits.name == LAB_NAME:
-        _remember(digits)
+        _write_cache(digits)
     return digits
 
 
 def _lab_or_default(*, required: bool) -> Digits:
-    cached = _recall(LAB_NAME)
+    cached = _read_cache(LAB_NAME)
     if cached is not None:
         return cached
     try:
@@ -139,7 +139,7 @@ def _lab_or_default(*, required: bool) -> Digits:
         )
         return _embedded()
     if digits.name == LAB_NAME:
-        _remember(digits)
+        _write_cache(digits)
     elif required:
         cause = f"Keras' MNIST does not give the lab's images (sha256 of X: {digits.sha256_x})"
         raise DataError(cause, _HOW_TO_GET_THE_LABS_IMAGES)
@@ -147,7 +147,7 @@ def _lab_or_default(*, required: bool) -> Digits:
 
 
 def _embedded() -> Digits:
-    cached = _recall(OPTDIGITS_NAME)
+    cached = _read_cache(OPTDIGITS_NAME)
     if cached is not None:
         return cached
     images, labels = optdigits.build()
@@ -157,7 +157,7 @@ def _embedded() -> Digits:
         expected = _PROOFS[OPTDIGITS_NAME][0]
         cause = f"the embedded digits have the wrong hash: expected sha256 {expected}, got {digits.sha256_x}"
         raise DataError(cause, "The data of scikit-learn's load_digits have changed. Reinstall scikit-learn.")
-    _remember(digits)
+    _write_cache(digits)
     return digits
 
 
@@ -211,7 +211,7 @@ def cache_folder() -> Path:
     return platformdirs.user_cache_path("zero-errors", appauthor=False)
 
 
-def _recall(name: str) -> Digits | None:
+def _read_cache(name: str) -> Digits | None:
     """Return the images from the cache; None if they are missing or their hashes do not match."""
     folder = cache_folder() / name
     if not folder.is_dir():
@@ -227,7 +227,7 @@ def _recall(name: str) -> Digits | None:
     return digits
 
 
-def _remember(digits: Digits) -> None:
+def _write_cache(digits: Digits) -> None:
     """Write each array to the cache atomically. An error is only logged, because the cache is optional."""
     folder = cache_folder() / digits.name
     try:
