@@ -126,14 +126,17 @@ class Forecast:
 
 
 def forecast(config: StudyConfig, digits: Digits, reader: StudyReader | None, workers: int) -> Forecast:
-    """Find out what a run of the study would do now, and about how long it would take.
+    """Determine what a run of the study would do now, and estimate its duration. Nothing is changed.
 
     Args:
-        config: the study.
-        digits: the images that it would be run with.
-        reader: what was recorded; None where nothing was.
-        storage: Optuna's, by its URL or as a journal.
-        workers: how many would train.
+        config: Configuration of the study.
+        digits: Images of the study.
+        reader: Reader of the tracking store; None if there is no store yet.
+        workers: Number of workers.
+
+    Raises:
+        DamagedRecordError: A run of the study is damaged.
+        StoppedError: The store cannot be read.
     """
     if reader is None:
         left = _new_trainings(config, set(), config.n_trials)
