@@ -21,11 +21,11 @@ class ExitStatus(IntEnum):
 
 
 class HarnessError(Exception):
-    """An error that a person can correct. The command shows it as one message, never as a traceback.
+    """An error that the user can correct. The command shows it as one message, never as a traceback.
 
     Args:
-        cause: what was wrong, and where.
-        remedy: what to do about it.
+        cause: What is wrong, and where.
+        remedy: What the user can do about it.
     """
 
     exit_status = ExitStatus.USAGE
@@ -40,21 +40,21 @@ class HarnessError(Exception):
 
 
 def first_line(error: BaseException | None) -> str:
-    """What an error says, without the lines of detail that some add; the name of its kind where it says nothing."""
+    """The first line of an error's message, or the name of its class if the message is empty."""
     lines = str(error).strip().splitlines()
     return lines[0] if lines else type(error).__name__
 
 
 class UsageError(HarnessError):
-    """A name, option or value that the command does not know."""
+    """A name, option or value that the command does not accept."""
 
 
 class DataError(HarnessError):
-    """Images or labels that cannot be had, read or trusted."""
+    """Images, labels or records that are missing, unreadable or invalid."""
 
 
 class StudyFileError(HarnessError):
-    """A study file that cannot be read, or that says something it may not say."""
+    """A study file that cannot be read or is not valid."""
 
 
 class StoppedError(HarnessError):

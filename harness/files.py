@@ -17,16 +17,16 @@ SCHEMA = 1
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """Write a file in one move: a reader sees the old content or the new, never a part.
+    """Write a file atomically: a reader sees the old content or the new one, never a part of it.
 
     Raises:
-        StoppedError: the folder cannot be made or written, or the disk is full.
+        StoppedError: The folder cannot be created or written, or the disk is full.
     """
     path = path.resolve()
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         if path.exists() and not path.is_file() and not path.is_dir():
-            path.write_bytes(content)  # a pipe or a device is written to, not replaced
+            path.write_bytes(content)  # a pipe or a device is written, not replaced
             return
         descriptor, part = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
         try:
@@ -43,14 +43,14 @@ def write_bytes(path: Path, content: bytes) -> None:
 
 
 def check_destinations(*destinations: str | Path | None) -> None:
-    """Find out before long work whether its results can be written, as far as that can be known.
+    """Check before long work that its results can be written, as far as this can be known.
 
     Args:
-        destinations: the files; None, and ``-`` for the standard output, are passed over.
+        destinations: Paths of the files. None and ``-`` (standard output) are ignored.
 
     Raises:
-        StoppedError: a folder cannot be made or written.
-        UsageError: a file is a folder.
+        StoppedError: A folder cannot be created or written.
+        UsageError: A path is that of a folder.
     """
     for destination in destinations:
         if destination not in {None, "-"}:
@@ -82,7 +82,7 @@ def write_text(path: Path, content: str) -> None:
 
 
 def write_json(destination: str, payload: dict[str, Any]) -> None:
-    """Write JSON to a file, or to the standard output where ``destination`` is ``-``.
+    """Write JSON to a file, or to standard output if ``destination`` is ``-``.
 
     ``schema`` is added, and NaN and infinities become ``null``.
     """

@@ -44,7 +44,7 @@ def computing_settings() -> dict[str, str]:
 
 @cache
 def processor() -> str:
-    """The processor's model name, as far as the system tells it."""
+    """The processor's model name, as far as the system reports it."""
     try:
         for line in Path("/proc/cpuinfo").read_text().splitlines():
             if line.startswith("model name"):
@@ -63,7 +63,7 @@ class Commit:
 
 
 def checkout() -> Path | None:
-    """The folder that holds this project's source; None where the package is installed from a wheel."""
+    """The folder of this project's checkout; None if the package is installed from a wheel."""
     root = Path(__file__).resolve().parent.parent
     metadata = root / "pyproject.toml"
     is_ours = metadata.is_file() and 'name = "zero-errors"' in metadata.read_text(encoding="utf-8")
@@ -72,7 +72,7 @@ def checkout() -> Path | None:
 
 @cache
 def commit() -> Commit | None:
-    """The commit of this project's git checkout; None where the code does not run from one."""
+    """The commit of this project's checkout; None if the code does not run from a git checkout."""
     root = checkout()
     if root is None or not (root / ".git").exists():
         return None
@@ -90,7 +90,7 @@ def _git(root: Path, *arguments: str) -> str:
 
 @cache
 def user() -> str | None:
-    """Who runs this, as far as the system knows: in a container there may be nobody of that number."""
+    """The name of the user; None if the system does not know it, as in some containers."""
     try:
         return getpass.getuser()
     except (OSError, KeyError, ImportError):

@@ -1,4 +1,4 @@
-"""Retries calls that fail for a passing reason: a server that restarts, a database that is locked."""
+"""Retries calls that fail for a temporary reason, such as a server that restarts or a locked database."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_de
 from harness.errors import first_line
 from harness.files import masked
 
-# So long is waited for a server; one that is restarted is back in less.
+# The time to wait for a server. A server that restarts is back sooner.
 RETRY_LIMIT_S = 120.0
 
-# What databases say where another holds them, or where their server is away or being started or stopped.
+# Words in the errors of databases that are locked, or whose server is unavailable, starting or stopping.
 _PASSING = ("locked", "connect", "server", "terminat", "starting", "shutting")
 
 _log = logging.getLogger(__name__)
@@ -25,21 +25,21 @@ _T = TypeVar("_T")
 
 
 def database_may_come_back(error: OperationalError) -> bool:
-    """Whether a database fails for a reason that may pass: not where its disk is full or its file is no database."""
+    """Whether the failure of a database may be temporary. A full disk, or a file that is not a database, is not."""
     said = str(error.orig).lower()
     return any(word in said for word in _PASSING)
 
 
 def with_retries(function: Callable[_P, _T], what: str, may_pass: Callable[[BaseException], bool]) -> Callable[_P, _T]:
-    """The function, tried again while it fails for a reason that may pass.
+    """The function, with retries while it fails for a temporary reason.
 
     Args:
         function: A function that may be called twice, even if its first call succeeded before it failed.
         what: The name of the server or database, for the warning.
-        may_pass: whether an error is one to wait after.
+        may_pass: Function that decides whether an error may be temporary.
     """
 
-    def tell(state: RetryCallState) -> None:
+    def warn(state: RetryCallState) -> None:
         if state.attempt_number == 1 and state.outcome is not None:
             reason = masked(first_line(state.outcome.exception()))
             _log.warning("%s does not respond (%s); retrying for up to %.0f s", what, reason, RETRY_LIMIT_S)
@@ -49,7 +49,7 @@ def with_retries(function: Callable[_P, _T], what: str, may_pass: Callable[[Base
             stop=stop_after_delay(RETRY_LIMIT_S),
             wait=wait_exponential(multiplier=0.5, max=5),
             retry=retry_if_exception(may_pass),
-            before_sleep=tell,
+            before_sleep=warn,
             reraise=True,
         )
         return retrying(function, *arguments, **named)

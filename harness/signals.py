@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: the first requests an orderly end, the second ends at once."""
+"""Handles Ctrl-C and SIGTERM: the first signal requests an orderly stop, the second one stops at once."""
 
 from __future__ import annotations
 
@@ -7,24 +7,24 @@ import time
 from types import FrameType, TracebackType
 from typing import NoReturn, Self
 
-# Who starts a command may pass on a signal that the command got anyway: two within this time are one.
+# A parent process may forward a signal that the command already received. Two signals within this time count as one.
 _SAME_S = 0.5
 
 
 class TerminatedError(BaseException):
-    """SIGTERM or SIGHUP: unwinds like Ctrl-C, so that everything is closed on the way out."""
+    """SIGTERM or SIGHUP was received. Like ``KeyboardInterrupt``, it unwinds the stack, so that everything is closed."""
 
 
 def terminate(_signal: int, _frame: FrameType | None) -> NoReturn:
-    """Handle a signal by :class:`TerminatedError`."""
+    """Signal handler that raises :class:`TerminatedError`."""
     raise TerminatedError
 
 
 class Stop:
-    """Notes that an orderly end was asked for; use it as a context, in the main thread.
+    """A request to stop. Use it as a context manager, in the main thread.
 
     Attributes:
-        asked: the error that stands for how it was asked for; None while it was not.
+        asked: Exception that the first signal would have raised; None before the first signal.
     """
 
     def __init__(self) -> None:

@@ -6,16 +6,16 @@ import gc
 
 
 def reduce_garbage_collection() -> None:
-    """Look for garbage seldom: the usual way, packages are looked through a hundred times while they load.
+    """Collect garbage less often. With Python's defaults, the collector runs a hundred times while packages load.
 
-    That takes a fifth of the time in which TensorFlow or MLflow are loaded; of memory the difference is a few MB.
+    This saves a fifth of the time to import TensorFlow or MLflow, and costs a few MB of memory.
     """
     gc.set_threshold(50_000, 20, 50)
 
 
 def end() -> None:
-    """Look for no more garbage: Python would look through everything several times before it ends, for a second.
+    """Exclude all objects from garbage collection. Python would collect several times before it ends, for a second.
 
-    What is to be closed is closed by those who opened it.
+    Files and connections are closed by the code that opened them.
     """
     gc.freeze()

@@ -91,12 +91,12 @@ class StudyProgress(_Shown):
         self._before = self._done = self._total = self._failed = 0
 
     def repaired(self, line: str) -> None:
-        """Something that an interrupted run left was put right."""
+        """Print what was repaired."""
         if not self._quiet:
             self._console.print(f"repaired: {line}", markup=False)
 
     def stopping(self, batches: int) -> None:
-        """No batch is started any more; this number is still training."""
+        """Print that no other batch starts, and the number of batches that are still training."""
         if self._quiet or not batches:
             return
         what = "1 batch" if batches == 1 else f"{batches} batches"
@@ -105,7 +105,7 @@ class StudyProgress(_Shown):
         )
 
     def begin(self, done: int, total: int) -> None:
-        """The study starts with this number of its trials done."""
+        """Start the progress with the number of complete trials."""
         self._before = self._done = done
         self._total = total
         self._started_s = self._told_s = time.monotonic()
@@ -115,13 +115,13 @@ class StudyProgress(_Shown):
             self._console.print(f"{done} of {total} trials are done; training {total - done}")
 
     def repeated(self) -> None:
-        """A trial repeats a complete trial and needs no training."""
+        """Count a trial that repeats a complete trial."""
         self._before += 1
         self._done += 1
         self._bar.update(self._task, completed=self._done)
 
     def trial(self, variants: Sequence[Variant], results: Sequence[TrainingResult] | None) -> None:
-        """A trial ended; without results, it failed."""
+        """Count a trial that ended. It failed if there are no results."""
         self._done += 1
         self._failed += results is None
         self._bar.update(self._task, completed=self._done, forecast=self._forecast())

@@ -17,34 +17,34 @@ class Progress(Protocol):
     """Receives the progress of a study."""
 
     def repaired(self, line: str) -> None:
-        """Something that an interrupted run left was put right."""
+        """Something that an interrupted run left was repaired."""
 
     def begin(self, done: int, total: int) -> None:
-        """The study starts with this number of its trials done."""
+        """The study starts with this number of complete trials."""
 
     def repeated(self) -> None:
         """A trial repeats a complete trial and needs no training."""
 
     def trial(self, variants: Sequence[Variant], results: Sequence[TrainingResult] | None) -> None:
-        """A trial ended; without results, it failed."""
+        """A trial ended. It failed if there are no results."""
 
     def stopping(self, batches: int) -> None:
-        """No batch is started any more; this number is still training."""
+        """No other batch starts. This number of batches is still training."""
 
 
 @dataclass(frozen=True)
 class StudyResult:
-    """How a study ended.
+    """The result of a run of a study.
 
     Attributes:
-        before: trials that were done before.
-        trained: trials that were trained now.
-        failed: trials that failed now.
-        total: trials that the study has when it is complete.
-        mlflow_s: seconds that recording them in MLflow took this process.
-        optuna_s: seconds that asking for them and telling of them took this process.
-        busy_share: of the workers' time from the first batch's start to the last one's end, the share in which they
-            trained; 0 where nothing was trained.
+        before: Number of trials that were complete before.
+        trained: Number of trials that were completed in this run.
+        failed: Number of trials that failed in this run.
+        total: Number of trials of the complete study.
+        mlflow_s: Time that this process spent in MLflow, in seconds.
+        optuna_s: Time that this process spent in Optuna, in seconds; 0 for a grid.
+        busy_share: Share of the workers' time, from the start of the first batch to the end of the last one, in which
+            they trained; 0 if nothing was trained.
     """
 
     before: int
@@ -57,7 +57,7 @@ class StudyResult:
 
 
 class Costs:
-    """Where the time of a study goes."""
+    """Measures where the time of a study goes."""
 
     def __init__(self) -> None:
         self.spent_s = {"mlflow": 0.0, "optuna": 0.0}
@@ -66,7 +66,7 @@ class Costs:
 
     @contextmanager
     def of(self, what: str) -> Iterator[None]:
-        """Count the time that is spent in this context."""
+        """Add the time that this context takes."""
         started_s = time.perf_counter()
         try:
             yield
@@ -74,7 +74,7 @@ class Costs:
             self.spent_s[what] += time.perf_counter() - started_s
 
     def trained(self, batch: Batch[TrainingResult]) -> None:
-        """Count a batch that a worker trained."""
+        """Add a batch that a worker trained."""
         self._trained_s += batch.ended_s - batch.began_s
         self._first_s, self._last_s = min(self._first_s, batch.began_s), max(self._last_s, batch.ended_s)
 

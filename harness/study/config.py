@@ -162,14 +162,14 @@ class StudyConfig(_Part):
     """The configuration of a study.
 
     Attributes:
-        name: what it is called; also its folder under ``out``.
-        description: what it asks, for people.
-        engine: what trains.
-        objectives: what is made small, in this order: the mean error count after the last epoch over a trial's
-            seeds, or its epochs.
-        space: what varies.
-        fixed: what does not.
-        design: which points of the space are trials.
+        name: Name of the study, and of its folder under ``out``.
+        description: Question that the study answers, for people.
+        engine: Name of the engine that trains.
+        objectives: Objectives to minimize, in order: ``errors``, the mean error count after the last epoch over the
+            seeds of a trial, or ``epochs``.
+        space: Values of the parameters that vary.
+        fixed: Settings that do not vary.
+        design: Rule that selects the points of the space that are trials.
     """
 
     name: Annotated[str, Field(pattern=f"^{NAME_PATTERN}$")]

@@ -35,10 +35,10 @@ def load(study: str) -> StudyConfig:
     """Read a study.
 
     Args:
-        study: the name of a study that comes with the project, or the path of a TOML file, whose stem is its name.
+        study: Name of a study that comes with the project, or path of a TOML file, whose stem is its name.
 
     Raises:
-        StudyFileError: there is none, it is not TOML, or it says something that a study may not say.
+        StudyFileError: The file does not exist, is not TOML, or is not a valid study.
     """
     if (file := _files().get(study)) is not None:
         return _parse(file.read_bytes(), study, f"studies/{study}.toml")
@@ -57,7 +57,7 @@ def changed(config: StudyConfig, *, trials: int | None, name: str | None) -> Stu
     """The study with another total number of trials or another name, if these are given.
 
     Raises:
-        UsageError: it has no such number, or that is no name.
+        UsageError: The study has a fixed number of trials, or the name is not valid.
     """
     if trials is not None and not isinstance(config.design, Sampled):
         cause = f"--trials: the number of trials of {config.name} is fixed by its grid: {config.n_trials}"

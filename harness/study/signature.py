@@ -19,7 +19,7 @@ _COMPUTING = ("tensorflow", "keras")
 def of(config: StudyConfig, digits: Digits) -> dict[str, Any]:
     """The signature of a study as it would run now, as plain values for JSON.
 
-    The values of the space are not in it, nor how many trials there are or what proposes them: a study may grow.
+    The signature does not include the values of the space, the number of trials or the sampler: a study may grow.
     """
     fixed = config.variant({}).model_dump(mode="json", exclude=set(config.varied))
     versions = provenance.versions()
@@ -48,7 +48,7 @@ def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     was, new = before.get("dataset", {}), now["dataset"]
     if was != new:
         found.append(_change("images", _images(was), _images(new)))
-    # A value that was fixed may begin to vary, and one that varied become fixed: each trial has its own all the same.
+    # A fixed setting may begin to vary, and a varied one may become fixed: each trial has its own value either way.
     for part in ("fixed", "scales"):
         was, new = before.get(part, {}), now[part]
         found += [_change(name, was[name], new[name]) for name in new if name in was and was[name] != new[name]]
@@ -59,9 +59,9 @@ def key(name: str, generation: int, meaning: Mapping[str, Any]) -> str:
     """The key of a study's records: 12 hex digits.
 
     Args:
-        name: of the study.
-        generation: a number that no other recorded study of this name has, from 0.
-        meaning: of its trials when it begins; what is found in one store alone is so found again.
+        name: Name of the study.
+        generation: Number, from 0, that no other recorded study with this name has.
+        meaning: Signature of the study when it is created.
     """
     content = json.dumps([name, generation, meaning], sort_keys=True)
     return hashlib.sha256(content.encode()).hexdigest()[:12]
