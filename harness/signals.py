@@ -12,7 +12,7 @@ _SAME_S = 0.5
 
 
 class TerminatedError(BaseException):
-    """SIGTERM or SIGHUP was received. Like ``KeyboardInterrupt``, it unwinds the stack, so that everything is closed."""
+    """SIGTERM or SIGHUP was received. Like ``KeyboardInterrupt``, it unwinds the stack and closes everything."""
 
 
 def terminate(_signal: int, _frame: FrameType | None) -> NoReturn:
