@@ -90,8 +90,8 @@ def wilson(successes: int, n: int, *, level: float = LEVEL) -> Estimate:
 def survival(epochs: ArrayLike, reached: ArrayLike, *, level: float = LEVEL) -> Survival:
     """The Kaplan-Meier curve of trainings that have not reached zero errors, with log-log bounds.
 
-    The bounds use Greenwood's variance. They are not defined where the curve is zero: there the lower bound is zero, and
-    the upper bound keeps its last value.
+    The bounds use Greenwood's variance. They are not defined where the curve is zero. There the lower bound is zero,
+    and the upper bound keeps its last value.
 
     Args:
         epochs: First zero epoch of each training, ``(n,)``. For a training that never reached zero, its last epoch.
@@ -156,8 +156,8 @@ def restricted_mean(epochs: ArrayLike, reached: ArrayLike, budget: float, *, lev
 def median_epoch(epochs: ArrayLike, reached: ArrayLike, *, level: float = LEVEL) -> Estimate:
     """The median first zero epoch; infinite if fewer than half of the trainings reached zero errors.
 
-    The interval is exact, from order statistics, if every training that never reached zero was observed at least as long
-    as the slowest that did. Otherwise it is the range in which the bounds of the survival curve enclose one half. With
+    The interval is exact, from order statistics, if every training that never reached zero was observed at least as
+    long as the slowest that did. Otherwise it is the range in which the bounds of the survival curve enclose one half. With
     too few trainings (fewer than 6 at 95%), the interval is from epoch 1 to infinity.
 
     Args:
@@ -217,8 +217,8 @@ def paired_test(a: ArrayLike, b: ArrayLike) -> float:
 
     The test assumes no distribution, so it suits counts with ties and many zeros. Pairs without a difference have no
     effect. All signs are enumerated for up to 14 pairs that differ, otherwise they are drawn with a fixed seed. The
-    smallest p-value of eight pairs is 2 / 256. SciPy's ``permutation_test`` gives the same p-value in 50 to 100 times the
-    time.
+    smallest p-value of eight pairs is 2 / 256. SciPy's ``permutation_test`` gives the same p-value and takes 50 to 100
+    times as long.
 
     Raises:
         ValueError: The two arrays differ in length.
@@ -240,8 +240,8 @@ def unpaired_test(a: ArrayLike, b: ArrayLike) -> float:
     """The two-sided p-value of a permutation test of the mean of b minus the mean of a.
 
     The test keeps its level for any number of seeds and any ties. The approximations of the Mann-Whitney and
-    Brunner-Munzel tests do not with eight values on each side. Up to 16,384 divisions are enumerated, otherwise they are
-    drawn with a fixed seed. SciPy's two-sided p-value is twice the smaller tail, which is another number for groups of
+    Brunner-Munzel tests do not with eight values on each side. Up to 16,384 divisions are enumerated, otherwise they
+    are drawn with a fixed seed. SciPy's two-sided p-value is twice the smaller tail, which is another number for groups of
     different sizes.
 
     Raises:
