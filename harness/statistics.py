@@ -157,8 +157,8 @@ def median_epoch(epochs: ArrayLike, reached: ArrayLike, *, level: float = LEVEL)
     """The median first zero epoch; infinite if fewer than half of the trainings reached zero errors.
 
     The interval is exact, from order statistics, if every training that never reached zero was observed at least as
-    long as the slowest that did. Otherwise it is the range in which the bounds of the survival curve enclose one half. With
-    too few trainings (fewer than 6 at 95%), the interval is from epoch 1 to infinity.
+    long as the slowest that did. Otherwise it is the range in which the bounds of the survival curve enclose one half.
+    With too few trainings (fewer than 6 at 95%), the interval is from epoch 1 to infinity.
 
     Args:
         epochs: First zero epoch of each training, ``(n,)``. For a training that never reached zero, its last epoch.
@@ -241,8 +241,8 @@ def unpaired_test(a: ArrayLike, b: ArrayLike) -> float:
 
     The test keeps its level for any number of seeds and any ties. The approximations of the Mann-Whitney and
     Brunner-Munzel tests do not with eight values on each side. Up to 16,384 divisions are enumerated, otherwise they
-    are drawn with a fixed seed. SciPy's two-sided p-value is twice the smaller tail, which is another number for groups of
-    different sizes.
+    are drawn with a fixed seed. SciPy's two-sided p-value is twice the smaller tail, which is another number for groups
+    of different sizes.
 
     Raises:
         ValueError: One of the two arrays is empty.
