@@ -217,7 +217,7 @@ def test_a_server_that_answers_500_for_a_while_is_waited_for(door: Doorman, tmp_
     assert started.wait(timeout=200) == 0, (tmp_path / "log").read_text()
     assert door.turned_away > 3
     told = (tmp_path / "log").read_text()
-    assert told.count(f"the tracking store {doomed.environment['MLFLOW_TRACKING_URI']} does not answer") == 1, told
+    assert told.count(f"the tracking store {doomed.environment['MLFLOW_TRACKING_URI']} does not respond") == 1, told
     assert "20 trials done, 0 failed" in told
     assert "nothing to train" in again(doomed)
 

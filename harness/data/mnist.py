@@ -9,7 +9,6 @@ import urllib.request
 from http.client import HTTPException
 from pathlib import Path
 
-import pooch  # type: ignore[import-untyped] # it ships no types
 from requests import RequestException
 
 from harness.errors import DataError, ExitStatus, first_line
@@ -47,6 +46,8 @@ def find(folder: Path) -> Path:
         return cached
     if not _origin_answers():
         raise NoNetworkError("MNIST is not on this machine and its server does not respond", _REMEDY)
+    import pooch  # type: ignore[import-untyped] # it ships no types, and prints a warning in notebooks when it is imported
+
     pooch.get_logger().setLevel("WARNING")
     downloader = pooch.HTTPDownloader(timeout=_READ_S)
     try:
