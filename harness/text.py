@@ -29,9 +29,9 @@ def markdown_table(head: Sequence[str], rows: Iterable[Sequence[str]], n_left: i
     """A table in Markdown that is aligned as plain text, too.
 
     Args:
-        head: the columns' titles.
-        rows: the cells, which may hold Markdown; line breaks and ``|`` are made safe.
-        n_left: the number of columns that are aligned to the left. The others are aligned to the right.
+        head: Titles of the columns.
+        rows: Cells, which may contain Markdown. Line breaks and ``|`` are escaped.
+        n_left: Number of columns that are aligned to the left. The others are aligned to the right.
     """
     lines = [[_cell(text) for text in line] for line in (head, *rows)]
     widths = [max(3, *map(len, column)) for column in zip(*lines, strict=True)]

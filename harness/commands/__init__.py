@@ -1,1 +1,1 @@
-"""What can be typed after ``harness``: a module a command, or a few that belong together."""
+"""The commands of ``harness``: one module for each command or group of related commands."""

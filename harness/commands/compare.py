@@ -40,7 +40,7 @@ def compare(a: str, b: str, out: Path | None, json_to: str | None) -> int:
 
 
 def _side(asked: str) -> Side:
-    """What was meant: a file where it is one or is called like one, else a study."""
+    """One side of the comparison: a CSV file if the name is that of a file or ends in ``.csv``, else a study."""
     from harness.reporting import comparison_inputs
 
     path = Path(asked)

@@ -1,4 +1,4 @@
-"""What commands share: printing messages, output folders and loading images."""
+"""Functions that commands share: printing messages, output folders and loading images."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ CHOICES = {digits.LAB_NAME: digits.LAB, digits.OPTDIGITS_NAME: digits.OPTDIGITS}
 
 err = Console(stderr=True, highlight=False, soft_wrap=True)
 
-# Flags that are not to be typed again: what they ask for is done.
+# Flags that the command to resume does not repeat, because their work is done.
 done: set[str] = set()
 
 
@@ -29,7 +29,7 @@ def cluster_packages() -> Iterator[None]:
     """Import modules that need the packages of the extra ``cluster``.
 
     Raises:
-        UsageError: they are not installed.
+        UsageError: The packages are not installed.
     """
     try:
         yield
@@ -39,7 +39,7 @@ def cluster_packages() -> Iterator[None]:
 
 
 def load(data: str, why: str | None = None) -> digits.Digits:
-    """Load the images that were asked for, and say which they are."""
+    """Load the chosen images, and print which they are."""
     asked = data or digits.AUTO
     found = digits.load(asked)
     err.print(f"data: {found.name} from {found.source} ({why or f'asked for: {asked}'})", markup=False)

@@ -128,7 +128,7 @@ def gate_run(  # noqa: PLR0913 - an argument an option
 
 @dataclass(frozen=True)
 class _ShownProgress:
-    """Tells a person how far the gate is."""
+    """Shows the progress of the gate."""
 
     progress: TrainingsProgress
     json_to: str | None
@@ -138,7 +138,7 @@ class _ShownProgress:
         self.progress.trained(done, total)
 
     def check(self, check: Check) -> None:
-        """A check is done."""
+        """Print the result of a check."""
         console.say(str(check), self.json_to)
 
 
@@ -149,10 +149,10 @@ def _load(path: Path | None, digits: Digits) -> Reference:
 
 
 def _seeds(reference: Reference, n: int | None, first: int | None, *, fresh: bool) -> tuple[int, ...]:
-    """The seeds that are trained.
+    """The seeds to train.
 
     Raises:
-        UsageError: the reference supports fewer, or has some of them itself.
+        UsageError: The reference allows fewer seeds, or contains some of them itself.
     """
     published = reference.gate_seeds
     n = len(published) if n is None else n
@@ -184,7 +184,7 @@ def _kept(otherwise: str, write: Callable[[], None]) -> bool:
 def _writers(
     result: GateResult, reference: Reference | None, folder: Path, *, strict: bool
 ) -> list[tuple[str, Callable[[], None]]]:
-    """What CI and people read, by name, and how it is written."""
+    """The files for CI and people, by name, with the functions that write them."""
     from harness.gate import results
     from harness.reporting import gate_figures as pictures
 
@@ -277,10 +277,10 @@ def gate_table(files: tuple[Path, ...]) -> None:
 
 
 def _gate_json(path: Path) -> dict[str, Any]:
-    """What a gate left.
+    """The content of a gate.json file.
 
     Raises:
-        UsageError: that is not what the file holds.
+        UsageError: The file is not the JSON of a gate.
     """
     try:
         content = json.loads(path.read_text())

@@ -22,15 +22,15 @@ from harness.signals import TerminatedError, terminate
 
 
 class _Lines(logging.Handler):
-    """Shows what is logged as one line each, above a bar where there is one."""
+    """Prints each log record as one line, above the progress bar if there is one."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Show it."""
+        """Print the record."""
         console.err.print(f"{record.levelname.lower()}: {self.format(record)}", markup=False)
 
 
 def main(command: click.Command | None = None) -> None:
-    """Run a command, by default ``harness``. Every way out has its exit status."""
+    """Run a command, by default ``harness``, and exit with its status."""
     startup.reduce_garbage_collection()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
@@ -77,7 +77,7 @@ def _report_bug(error: Exception) -> int:
 
 
 def _print_error(error: HarnessError | OSError | click.ClickException) -> int:
-    """Say what went wrong; return the status that it ends with."""
+    """Print an error, and return the exit status."""
     if isinstance(error, click.ClickException):
         error.show()
         return error.exit_code
@@ -90,12 +90,12 @@ def _print_error(error: HarnessError | OSError | click.ClickException) -> int:
 
 
 def _kept() -> str:
-    """What a person whose study stopped wants to know."""
+    """The sentence that tells how to resume a study; empty for other commands."""
     return f"Recorded results are kept. Resume with: {_again()}" if sys.argv[1:3] == ["study", "run"] else ""
 
 
 def _again() -> str:
-    """The command that resumes the study: the one that was typed."""
+    """The command that resumes the study, which is the command of this process."""
     typed = [word for word in sys.argv[1:] if word not in console.done]
     if os.environ.get("NOX_CURRENT_SESSION") == "study":
         return masked(shlex.join(["nox", "-s", "study", *(["--", *typed[2:]] if typed[2:] else [])]))

@@ -1,4 +1,4 @@
-"""Progress of long work: a bar on a terminal, plain lines in a log, nothing with ``--quiet``."""
+"""Shows progress: a bar on a terminal, plain lines in a log, nothing with ``--quiet``."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class EpochLines:
         self._stream = stream
 
     def __call__(self, report: EpochReport) -> None:
-        """Print an epoch that is over."""
+        """Print a finished epoch."""
         steps = report.variant.steps_per_epoch
         a_step_ms = report.duration_s / steps * 1000
         bar = "=" * 30
@@ -38,11 +38,11 @@ class EpochLines:
 
 
 class _Shown:
-    """A bar on a terminal, else lines some seconds apart; use it as a context.
+    """A progress bar on a terminal, and lines elsewhere. Use it as a context manager.
 
     Args:
-        console: where it is shown; a bar on a terminal, else a line every ten seconds.
-        quiet: show nothing.
+        console: Console that receives the bar, or a line every ten seconds if it is not a terminal.
+        quiet: Whether to show nothing.
     """
 
     what: ClassVar[str]  # is counted
@@ -74,7 +74,7 @@ class _Shown:
         self._bar.stop()
 
     def _line(self, text: str, *, now: bool = False) -> None:
-        """Print a line where there is no bar, if the last one was long enough ago, or at once."""
+        """Print a line if there is no bar, at most one every ten seconds unless `now` is true."""
         now_s = time.monotonic()
         if not self._live and not self._quiet and (now or now_s - self._told_s >= _LINE_EVERY_S):
             self._told_s = now_s
@@ -82,7 +82,7 @@ class _Shown:
 
 
 class StudyProgress(_Shown):
-    """Shows how many of a study's trials are done, how fast, and until when."""
+    """Shows the number of complete trials of a study, their rate and the expected end."""
 
     what, begun = "trials", False
 
@@ -139,7 +139,7 @@ class StudyProgress(_Shown):
 
 
 class TrainingsProgress(_Shown):
-    """Shows how many trainings are done, and until when all are at the latest."""
+    """Shows the number of finished trainings and the latest expected end."""
 
     what, begun = "trainings", True
 

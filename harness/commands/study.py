@@ -176,7 +176,7 @@ def _shown(claim: Claim, folder: Path) -> Path:
 def _pool(
     config: StudyConfig, workers: int | None, cluster: str | None, **tls: Path | None
 ) -> Workers[TrainingResult] | Cluster:
-    """What trains a study: processes of this machine, or those of a cluster."""
+    """The pool that trains a study: processes of this machine, or the workers of a cluster."""
     if cluster is None:
         from harness.engines import training
         from harness.workers.local import Workers, default_count
@@ -207,7 +207,7 @@ def _tls(tls_ca: Path | None, tls_cert: Path | None, tls_key: Path | None) -> Tl
 
 
 def _as_it_began(reader: StudyReader, name: str, data: str) -> str | None:
-    """Where it is left open which images to take, those that the study of this name was last run with."""
+    """The images of the recorded study with this name, if the user did not choose others; None if there is no study."""
     last = reader.newest_study(name) if data in {"", AUTO} else None
     if last is None:
         return None

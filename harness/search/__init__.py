@@ -1,1 +1,1 @@
-"""Running a study: Optuna proposes trials, workers train them, MLflow records them."""
+"""Runs studies: a grid or Optuna provides trials, workers train them, MLflow records them."""

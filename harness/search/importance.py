@@ -8,7 +8,7 @@ import optuna
 from optuna.distributions import BaseDistribution, FloatDistribution, IntDistribution
 from optuna.importance import FanovaImportanceEvaluator, get_param_importances
 
-# Trees that explain fewer trials than this say nothing.
+# The smallest number of trials for which the importance is computed.
 FEWEST = 8
 
 
@@ -21,13 +21,13 @@ def importances(
     as Optuna computes it; its random forest has a fixed seed.
 
     Args:
-        points: of each trial, all with the same parameters.
-        values: of each trial, finite.
-        logarithmic: the parameters that were searched on a logarithmic scale.
+        points: Point of each trial. All points have the same parameters.
+        values: Value of each trial, finite.
+        logarithmic: Parameters with a logarithmic scale.
 
     Returns:
-        by parameter, summing to 1, the largest first; empty for fewer than :data:`FEWEST` trials, or values or points
-        that are all the same.
+        The shares by parameter, largest first. They add up to 1. Empty for fewer than :data:`FEWEST` trials, and if all
+        values or all points are equal.
     """
     if len(points) < FEWEST or len(set(values)) < 2:
         return {}

@@ -21,26 +21,26 @@ from harness.tracking.reader import StudyReader
 from harness.tracking.run_record import RunRecord
 from harness.tracking.tags import Role, Tag
 
-# Where nothing was recorded to tell by: seconds an optimizer step, as the README's table has them.
+# Used if nothing is recorded: seconds per optimizer step, from the README's table.
 _README = "the README's machine"
 _STEP_S = {"xla": 25e-6, "graph": 77e-6, "keras": 167e-6}
 
 
 @dataclass(frozen=True)
 class StudyStatus:
-    """How a recorded study stands.
+    """The status of a recorded study.
 
     Attributes:
-        name: of the study.
+        name: Name of the study.
         state: ``running``, ``complete``, ``stopped`` or ``archived``.
-        finished: trials that were done when its runner last said so: every half minute, and at its end.
-        failed: runs of trainings that failed.
-        total: trials that it has when it is complete.
-        dataset: the name of the images.
-        engine: what trains.
-        last_run_s: when it was last run, seconds since 1970.
-        owner: who is running it, in words; empty where nobody is.
-        failures: the reasons of failures, with how often each was met.
+        finished: Number of complete trials. The owner records it every half minute and at the end.
+        failed: Number of failed trainings.
+        total: Number of trials of the complete study.
+        dataset: Name of the images.
+        engine: Name of the engine.
+        last_run_s: Time of the last start, in seconds since 1970.
+        owner: Owner of the study, in words; empty if the study is not running.
+        failures: Reasons of failures, with the number of trainings for each.
     """
 
     name: str
@@ -56,12 +56,12 @@ class StudyStatus:
 
     @property
     def last_run(self) -> str:
-        """When it was last run, for people."""
+        """The time of the last start, for people."""
         return f"{datetime.fromtimestamp(self.last_run_s, UTC).astimezone():%Y-%m-%d %H:%M}"
 
 
 def statuses(reader: StudyReader, name: str | None = None) -> list[StudyStatus]:
-    """How the recorded studies stand, or those of one name, the one that was run last first."""
+    """The status of all recorded studies, or of those with this name, the last started first."""
     found = [_status(reader, run) for run in reader.studies(name)]
     return sorted(found, key=lambda standing: -standing.last_run_s)
 
@@ -105,14 +105,14 @@ class Forecast:
     """What a run of a study would do now.
 
     Attributes:
-        refused: why it would be refused, in words; empty where it would not.
+        refused: Reasons why it would be refused; empty if it would run.
         resumed: Number of unfinished trials that it would resume.
-        done: trials that are done.
-        total: trials that it has when it is complete.
-        trainings: that it would train.
-        epochs: of these trainings together.
-        duration_s: how long that would take about, seconds, with as many workers as were asked for.
-        estimated_from: What the duration is estimated from.
+        done: Number of complete trials.
+        total: Number of trials of the complete study.
+        trainings: Number of trainings that it would run.
+        epochs: Number of epochs of these trainings together.
+        duration_s: Estimated duration with the requested number of workers, in seconds.
+        estimated_from: Source of the estimate.
     """
 
     refused: list[str]
@@ -161,7 +161,7 @@ def forecast(config: StudyConfig, digits: Digits, reader: StudyReader | None, wo
 
 
 def _new_trainings(config: StudyConfig, known: set[str], n_trials: int) -> list[Variant]:
-    """The longest variant of each training that is missing; of a sampled design, as many as its largest are."""
+    """The longest variant of each missing training. For a sampled design, the largest variant for each of them."""
     if config.design.seeds:
         largest = config.variant(config.corners()[-1])
         return [largest] * (max(0, n_trials) * len(config.design.seeds))
@@ -197,7 +197,7 @@ def _step_s(reader: StudyReader | None, engine: str) -> tuple[float, str]:
 
 
 def _recorded_steps_s(reader: StudyReader, parent: RunRecord) -> list[float]:
-    """Seconds a step of each training of a study; of runs that were read off one, the longest says how long it took."""
+    """The seconds per step of each training of a study. The longest run of a training has its duration."""
     longest: dict[frozenset[tuple[str, str]], RunRecord] = {}
     for run in reader.runs(parent.tags[Tag.STUDY_KEY], Role.TRAINING):
         if run.status == "FINISHED":
