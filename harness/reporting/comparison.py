@@ -37,7 +37,7 @@ ERRORS, FIRST_ZERO = "errors at the last epoch", "first zero epoch"
 
 
 class ComparisonVerdict(StrEnum):
-    """What a comparison comes to."""
+    """The verdict of a comparison."""
 
     NO_DIFFERENCE = "no difference"
     WORSE = "B is worse"
@@ -47,7 +47,7 @@ class ComparisonVerdict(StrEnum):
 
     @property
     def exit_status(self) -> ExitStatus:
-        """Whether B is worse, as a command ends with it; where nothing can be said, the input was not enough."""
+        """The exit status of a command with this verdict. Too few seeds count as wrong input."""
         if self is ComparisonVerdict.CANNOT_TELL:
             return ExitStatus.USAGE
         return ExitStatus.NEGATIVE if self in {ComparisonVerdict.WORSE, ComparisonVerdict.MIXED} else ExitStatus.OK
@@ -55,17 +55,17 @@ class ComparisonVerdict(StrEnum):
 
 @dataclass(frozen=True)
 class Measure:
-    """One of the two numbers of a comparison, over all variants that both have or over one.
+    """One of the two measures of a comparison, over all common variants or over one.
 
     Attributes:
-        name: of the number.
-        is_paired: whether it compares pairs of one seed.
-        n_a: seeds of A; where paired, of both.
-        n_b: seeds of B.
-        mean_a: mean of A's seeds, over the runs compared.
-        mean_b: mean of B's.
-        difference: of the means, B less A, with its 95% interval.
-        p: of the test over seeds.
+        name: Name of the measure.
+        is_paired: Whether runs with the same seed are compared in pairs.
+        n_a: Number of seeds of A; if paired, of both.
+        n_b: Number of seeds of B.
+        mean_a: Mean over the seeds of A.
+        mean_b: Mean over the seeds of B.
+        difference: Difference of the means, B minus A, with its 95% interval.
+        p: p-value of the test over seeds.
     """
 
     name: str
@@ -80,13 +80,13 @@ class Measure:
 
 @dataclass(frozen=True)
 class ImageDifferences:
-    """Which images are wrong in one alone, over runs of one variant and seed; description, no verdict.
+    """The images that are wrong in only one of two runs with the same variant and seed. They decide nothing.
 
     Attributes:
-        n: pairs of runs.
-        only_a: images wrong only in A, added up over the pairs.
-        only_b: images wrong only in B.
-        below_5: pairs whose McNemar p is below 5%.
+        n: Number of pairs of runs.
+        only_a: Number of images that are wrong only in A, summed over the pairs.
+        only_b: Number of images that are wrong only in B.
+        below_5: Number of pairs with a p-value of McNemar's test below 5%.
     """
 
     n: int
@@ -97,15 +97,16 @@ class ImageDifferences:
 
 @dataclass(frozen=True)
 class Row:
-    """One variant that both studies have.
+    """A variant that both studies have.
 
     Attributes:
-        variant: its settings but the seed.
-        label: what of them varies, in words.
-        errors: at the last epoch.
-        first_zero: the first zero epoch with misses as the last epoch; None where a longer variant has it too.
-        reached: how many of A's and of B's trainings have a first zero epoch, likewise.
-        images: None where the records do not tell.
+        variant: Settings of the variant without the seed.
+        label: Settings that vary, in words.
+        errors: Errors at the last epoch.
+        first_zero: First zero epoch, where a training that never reached zero has its last epoch; None if a longer
+            variant of the same trainings has it.
+        reached: Number of trainings of A and of B that reached zero; None as for `first_zero`.
+        images: Images that are wrong in only one study; None if they were not recorded.
     """
 
     variant: dict[str, Any]
@@ -118,18 +119,18 @@ class Row:
 
 @dataclass(frozen=True, eq=False)
 class Comparison:
-    """Two studies compared; see the module.
+    """The comparison of two studies; see the module.
 
     Attributes:
-        a: the first.
-        b: the second.
-        verdict: what it comes to.
-        reasons: why, a sentence each.
-        errors: over all variants that both have.
-        first_zero: likewise, of the longest of each training.
-        findings: of the tests of these two, in this order.
-        rows: one a variant.
-        environment: what the two were made with: name, A's, B's.
+        a: First study.
+        b: Second study.
+        verdict: Verdict.
+        reasons: Reasons for the verdict, one sentence each.
+        errors: Errors over all common variants.
+        first_zero: First zero epochs over the longest common variant of each training.
+        findings: Findings of the tests of `errors` and `first_zero`, in this order.
+        rows: Common variants.
+        environment: Name, value in A and value in B of each part of the environment.
     """
 
     a: Side
@@ -144,13 +145,13 @@ class Comparison:
 
     @property
     def n_variants(self) -> tuple[int, int]:
-        """How many variants A and B have, in common or not."""
+        """The number of variants of A and of B."""
         first, second = (len(side.frame[VARIANT].drop_duplicates()) for side in (self.a, self.b))
         return first, second
 
     @property
     def shared_seeds(self) -> int:
-        """How many seeds are in both."""
+        """The number of shared seeds."""
         return len(set(self.a.frame["seed"]) & set(self.b.frame["seed"]))
 
     def as_json(self) -> dict[str, Any]:
@@ -175,7 +176,7 @@ def compare(a: Side, b: Side) -> Comparison:
     """Compare two studies.
 
     Raises:
-        UsageError: they are of different images, or have no variant in common.
+        UsageError: The studies have different images, or no variant in common.
     """
     if a.dataset != b.dataset:
         cause = f"{a.name} is of {a.dataset} and {b.name} of {b.dataset}: different images are never compared"
@@ -209,7 +210,7 @@ def _partly_shared(tables: Tables, *, is_paired: bool) -> tuple[str, ...]:
 
 
 def _measure(name: str, seeds: tuple[Floats, Floats], *, is_paired: bool, p: float | None = None) -> Measure:
-    """A number of A's and B's seeds compared; by its own test, where no other p is given."""
+    """A measure of the seeds of A and B, with the p-value of its own test if none is given."""
     a, b = seeds
     if p is None:
         p = statistics.paired_test(a, b) if is_paired else statistics.unpaired_test(a, b)
@@ -242,13 +243,13 @@ def _rows(a: Side, b: Side, errors: Tables, zeros: Tables) -> Iterator[Row]:
 
 
 def _run_ids(side: Side) -> dict[Any, dict[int, str]]:
-    """By variant and seed the runs of a study."""
+    """The run ids of a study, by variant and seed."""
     groups = side.frame.groupby(VARIANT)
     return {variant: dict(zip(group["seed"], group["run_id"], strict=True)) for variant, group in groups}
 
 
 def _column(name: str, tables: Tables, *, is_paired: bool) -> Measure:
-    """A number of one variant."""
+    """A measure of one variant."""
     a, b = arrays(tables)
     return _measure(name, (a[:, 0], b[:, 0]), is_paired=is_paired)
 
@@ -261,7 +262,7 @@ def _setting(name: str, value: object) -> str:
 
 
 def _images(a: Side, b: Side, first: dict[int, str], second: dict[int, str]) -> ImageDifferences | None:
-    """Of one variant, whose runs are given by their seeds."""
+    """The image differences of one variant, whose run ids are given by seed."""
     if a.wrong is None or b.wrong is None:
         return None
     counts = []

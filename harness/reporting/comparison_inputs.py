@@ -30,16 +30,16 @@ _REMEDY = "Give an unchanged runs.csv of `harness report`."
 
 @dataclass(frozen=True, eq=False)
 class Side:
-    """One of two studies that are compared.
+    """One of the two studies of a comparison.
 
     Attributes:
-        name: what it is called in words.
-        frame: its finished runs, one a variant and seed.
-        dataset: the images.
-        engine: what trained.
-        facts: where it was made, name by name.
-        left_out: runs that are not finished.
-        wrong: by run id the indices of the images that the run had wrong; None where that is not known.
+        name: Name of the study, for display.
+        frame: Finished runs, one per variant and seed.
+        dataset: Name of the images.
+        engine: Name of the engine.
+        facts: Environment of the study, by name.
+        left_out: Number of runs that are not finished.
+        wrong: Indices of the wrong images by run id; None if they are unknown.
     """
 
     name: str
@@ -52,10 +52,10 @@ class Side:
 
 
 def of_record(record: StudyRecord) -> Side:
-    """A study that was recorded.
+    """A recorded study as one side of a comparison.
 
     Raises:
-        UsageError: none of its runs has finished.
+        UsageError: No run has finished.
     """
     parent, tags = record.parent, record.parent.tags
     name = f"study {tags[Tag.STUDY]} (run {parent.run_id[:8]})"
@@ -75,10 +75,10 @@ def of_record(record: StudyRecord) -> Side:
 
 
 def of_csv(path: Path) -> Side:
-    """A study as a report wrote it.
+    """The ``runs.csv`` of a report as one side of a comparison.
 
     Raises:
-        UsageError: the file cannot be read, is not such a file, or none of its runs has finished.
+        UsageError: The file cannot be read, is not such a file, or has no finished run.
     """
     name = str(path)
     try:
@@ -95,7 +95,7 @@ def of_csv(path: Path) -> Side:
 
 
 def fact(side: Side, name: str) -> str:
-    """What a side says of where it was made."""
+    """A part of the environment of a side."""
     return side.facts.get(name, "not installed" if side.facts else _NOT_IN_CSV)
 
 
@@ -123,10 +123,10 @@ def _side(
 
 
 def _checked(frame: pd.DataFrame, name: str) -> pd.DataFrame:
-    """The finished runs of a file with numbers where numbers belong.
+    """The finished runs of a file, with their numbers converted.
 
     Raises:
-        UsageError: a run says what no run can.
+        UsageError: A run has an impossible value.
     """
     frame = frame.copy()
     for column in (*_NUMBERS, "trial", "final_errors", "first_zero_epoch"):
@@ -149,7 +149,7 @@ def _checked(frame: pd.DataFrame, name: str) -> pd.DataFrame:
 
 
 def _number(text: object) -> float:
-    """The number that a text means, to the last bit; NaN where it means none."""
+    """The number in a text, to the last bit; NaN if the text is not a number."""
     try:
         return float(str(text))
     except ValueError:

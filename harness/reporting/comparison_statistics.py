@@ -15,7 +15,7 @@ FAMILY_LEVEL = 0.02
 
 @dataclass(frozen=True)
 class Finding:
-    """What a test over seeds found: its p, the p with which the family would find it, and whether B has more."""
+    """The result of a test over seeds: its p-value, the p-value for the family of tests, and whether B has more."""
 
     p: float
     p_family: float
@@ -23,22 +23,22 @@ class Finding:
 
     @property
     def is_found(self) -> bool:
-        """Whether it is found at the family's level."""
+        """Whether the test is significant at the level of the family."""
         return self.p_family <= FAMILY_LEVEL
 
 
 def judge(errors: tuple[Floats, Floats], zeros: tuple[Floats, Floats], *, is_paired: bool) -> tuple[Finding, Finding]:
     """Test errors and first zero epochs of two studies over seeds, each pooled over all variants.
 
-    In each variant a run scores the share of the other runs of both studies that have less, minus the share that
-    have more; a seed's score is the mean over its variants. So no variant outweighs the others because its numbers
-    are large, trainings that never reach zero are simply last, and runs that share a training or a seed are one
-    observation. Scores are compared by a sign-flip or permutation test over seeds, both tests by Holm's rule.
+    In each variant, the score of a run is the share of all other runs with less, minus the share with more. The score
+    of a seed is the mean over its variants. So no variant outweighs the others because its numbers are large, trainings
+    that never reach zero rank last, and runs that share a training or a seed are one observation. A sign-flip or
+    permutation test over seeds compares the scores. Holm's method corrects for the two tests.
 
     Args:
-        errors: A's and B's, ``(seeds, variants)``, NaN where a seed lacks a variant.
-        zeros: first zero epochs likewise, infinite where there is none.
-        is_paired: whether the rows of both are the same seeds.
+        errors: Errors of A and B, ``(seeds, variants)`` each; NaN if a seed lacks a variant.
+        zeros: First zero epochs of A and B, in the same form; infinite if a training never reached zero.
+        is_paired: Whether the rows of both are the same seeds.
 
     Source of the pooling: P. C. O'Brien, "Procedures for comparing samples with multiple endpoints", Biometrics 40
     (1984); of counting misses as last: E. A. Gehan, "A generalized Wilcoxon test for comparing arbitrarily
@@ -58,7 +58,7 @@ def judge(errors: tuple[Floats, Floats], zeros: tuple[Floats, Floats], *, is_pai
 
 
 def _scores(values: Floats) -> Floats:
-    """In each column the share of the others that are less, minus the share that are more; NaN stays."""
+    """The share of the other values in a column that are less, minus the share that are more. NaN stays."""
     scores = np.full(values.shape, np.nan)
     for column, result in zip(values.T, scores.T, strict=True):
         is_there = ~np.isnan(column)
@@ -69,15 +69,15 @@ def _scores(values: Floats) -> Floats:
 
 
 def _seed_means(values: Floats) -> Floats:
-    """Each row's mean over what it has."""
+    """The mean of each row over its values that are not NaN."""
     is_there = ~np.isnan(values)
     return np.asarray(np.where(is_there, values, 0).sum(axis=1) / is_there.sum(axis=1), np.float64)
 
 
 def level_seed_means(a: Floats, b: Floats) -> tuple[Floats, Floats]:
-    """The means of both sides' seeds over their variants, as if every seed had them all.
+    """The means of the seeds over their variants, corrected for missing variants.
 
-    Else a seed that lacks a variant with many errors would seem better for it.
+    Without the correction, a seed that lacks a variant with many errors would seem better.
     """
     of_variants = np.nanmean(np.concatenate([a, b]), axis=0)
     level = of_variants.mean()

@@ -21,10 +21,10 @@ Tables = tuple[pd.DataFrame, pd.DataFrame]  # A's and B's numbers, seeds by vari
 
 
 def common(a: Side, b: Side, number: str) -> Tables:
-    """A number of both studies by seed and variant, of the variants that both have; a missing run is NaN.
+    """A number of both studies by seed and variant, for the common variants. A missing run is NaN.
 
     Raises:
-        UsageError: there is no such variant.
+        UsageError: The studies have no variant in common.
     """
     first, second = (
         # Of a finished run nothing but a first zero epoch can be missing.
@@ -40,7 +40,7 @@ def common(a: Side, b: Side, number: str) -> Tables:
 
 
 def _apart(a: Side, b: Side) -> str:
-    """Which settings keep two studies apart, in words."""
+    """The settings in which two studies differ, in words."""
     found = []
     for name in VARIANT:
         ours, theirs = set(a.frame[name]), set(b.frame[name])
@@ -55,13 +55,13 @@ def _listed(values: Iterable[Any]) -> str:
 
 
 def can_pair(tables: Tables) -> bool:
-    """Whether to compare pairs of one seed: where enough seeds have a variant in both, or neither side has others."""
+    """Whether to compare pairs of runs with the same seed: if enough seeds are shared, or all are."""
     pairs = len(aligned(tables, is_paired=True)[0])
     return pairs >= _ENOUGH_PAIRS or pairs == len(tables[0]) == len(tables[1])
 
 
 def aligned(tables: Tables, *, is_paired: bool) -> Tables:
-    """Where paired, the same seeds in the rows of both, and values only where both have one."""
+    """The tables. If paired, both have the same seeds as rows, and values only where both studies have one."""
     first, second = tables
     if not is_paired:
         return tables
@@ -73,7 +73,7 @@ def aligned(tables: Tables, *, is_paired: bool) -> Tables:
 
 
 def longest(tables: Tables) -> Tables:
-    """Of variants that are read off one training the longest: all that is known of its first zero epoch."""
+    """The longest variant of each training, which holds its first zero epoch."""
     columns = tables[0].columns.to_frame(index=False).sort_values("epochs")
     kept = columns.drop_duplicates(CONFIGURATION, keep="last").sort_index().index
     first, second = (table.iloc[:, kept].dropna(how="all") for table in tables)
@@ -81,7 +81,7 @@ def longest(tables: Tables) -> Tables:
 
 
 def restricted(zeros: Tables) -> Tables:
-    """First zero epochs. A training that never reaches zero counts with its last epoch."""
+    """First zero epochs, where a training that never reached zero has its last epoch."""
     first, second = (table.clip(upper=table.columns.get_level_values("epochs"), axis=1) for table in zeros)
     return first, second
 
@@ -93,5 +93,5 @@ def arrays(tables: Tables) -> tuple[Floats, Floats]:
 
 
 def of_variant(tables: Tables, place: int) -> Tables:
-    """Both tables with the column of one variant alone."""
+    """Both tables with only the column of one variant."""
     return tables[0].iloc[:, [place]].dropna(), tables[1].iloc[:, [place]].dropna()

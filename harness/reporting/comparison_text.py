@@ -12,7 +12,7 @@ from harness.text import markdown_table, plural
 
 
 def markdown(comparison: Comparison) -> str:
-    """The comparison to be read: verdict first, then the numbers, then what the two were made with."""
+    """The comparison as text: the verdict, then the numbers, then the environments."""
     rows = comparison.rows
     head = ["", "seeds", "mean in A", "mean in B", "difference", "95% interval", "p"]
     overall = (comparison.errors, comparison.first_zero)
@@ -51,7 +51,7 @@ def _cells(measure: Measure) -> list[str]:
 
 
 def _images_table(rows: Iterable[Row]) -> str:
-    """The images of pairs of runs; nothing where none are known."""
+    """The table of image differences; empty if they are unknown."""
     head = ["", "pairs of runs", "wrong only in A", "wrong only in B", "pairs with McNemar's p below 5%"]
     found = [(row.label, row.images) for row in rows if row.images is not None and row.images.n]
     lines = [[label, *(str(count) for count in (i.n, i.only_a, i.only_b, i.below_5))] for label, i in found]

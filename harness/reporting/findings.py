@@ -19,19 +19,19 @@ N_DIGITS = 10
 
 @dataclass(frozen=True)
 class Reach:
-    """How surely and how soon the trainings of one group reach zero errors.
+    """How often and when the trainings of a group reach zero errors.
 
     Attributes:
-        rate: what the group is shown under.
-        n: how many trainings it has.
-        epochs: that the shortest and the longest of them had.
-        reached: how many had an epoch with no error.
-        share: of these, over seeds; None where the trainings differ in more than their seeds, and nothing is inferred.
-        median: of the first zero epoch, likewise; infinite where fewer than half reached it.
-        mean: of the first zero epoch within the budget, a miss counted as the budget; likewise, and None where
-            budgets differ.
-        at_zero: how many had no error after their last epoch.
-        came_back: in how many errors came back after an epoch with none.
+        rate: Label of the group.
+        n: Number of trainings.
+        epochs: Number of epochs of the shortest and of the longest training.
+        reached: Number of trainings that reached zero errors.
+        share: Share of trainings that reached zero; None if the trainings differ in more than their seeds.
+        median: Median first zero epoch, infinite if fewer than half reached zero; None as for `share`.
+        mean: Mean first zero epoch, where a training that never reached zero counts as the budget; None as for `share`,
+            and if the budgets differ.
+        at_zero: Number of trainings with zero errors after the last epoch.
+        came_back: Number of trainings in which errors returned after the first zero epoch.
     """
 
     rate: str
@@ -46,11 +46,11 @@ class Reach:
 
 
 def reach(trainings: pd.DataFrame, curves: pd.DataFrame) -> list[Reach]:
-    """How surely and how soon each group's trainings reach zero errors.
+    """How often and when the trainings of each group reach zero errors.
 
     Args:
-        trainings: as :func:`harness.reporting.frames.trainings` gives them.
-        curves: as :func:`harness.reporting.frames.curves` gives them.
+        trainings: Trainings from :func:`harness.reporting.frames.trainings`.
+        curves: Curves from :func:`harness.reporting.frames.curves`.
     """
     back = came_back(curves)
     found = []
@@ -76,14 +76,14 @@ def reach(trainings: pd.DataFrame, curves: pd.DataFrame) -> list[Reach]:
 
 
 def observed(trainings: pd.DataFrame) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    """First zero epochs as survival takes them: the epoch of each, or where it was not reached the last one."""
+    """The first zero epochs for survival statistics. A training that never reached zero has its last epoch."""
     reached = trainings["first_zero_epoch"].notna().to_numpy(bool)
     epochs = trainings["first_zero_epoch"].fillna(trainings["epochs"]).to_numpy(float)
     return epochs, reached
 
 
 def came_back(curves: pd.DataFrame) -> pd.Series[int]:
-    """By run: how many epochs after the first with no error had errors again."""
+    """The number of epochs with errors after the first zero epoch, by run."""
     if curves.empty:
         return pd.Series(dtype=int)
     zero_so_far = (curves["errors"] == 0).groupby(curves["run_id"]).cummax()
@@ -92,7 +92,7 @@ def came_back(curves: pd.DataFrame) -> pd.Series[int]:
 
 @dataclass(frozen=True)
 class Difference:
-    """Errors at the last epoch less the baseline's after as many epochs, paired by seed."""
+    """The difference in errors from the baseline after the same number of epochs, paired by seed."""
 
     rate: str
     group: int  # its place among the study's groups
@@ -101,9 +101,9 @@ class Difference:
 
 
 def against_baseline(frame: pd.DataFrame) -> list[Difference]:
-    """The differences of each group and number of epochs from the baseline's group, whose seeds may be any.
+    """The difference of each group and number of epochs from the baseline's group.
 
-    Nothing where that is not among the groups, or where groups hold several learning rates.
+    Empty if the study does not have the baseline's group, or if a group has several learning rates.
     """
     done = frames.once(frame)
     rates = done.groupby("rate", observed=True)["learning_rate"]
@@ -153,12 +153,12 @@ def cheapest(frame: pd.DataFrame, most: int = 5) -> list[Cheap]:
 
 @dataclass(frozen=True)
 class HardImages:
-    """How hard each image is.
+    """The number of trainings in which each image was wrong.
 
     Attributes:
-        times: ``(5000,)``, in how many trainings it was wrong after any of the epochs that were recorded of them.
-        answers: ``(5000, 11)``, how many of these took it for each digit when last wrong; the last for no digit.
-        n: how many trainings there are.
+        times: Number of trainings in which the image was wrong at the end of a run, ``(5000,)``.
+        answers: Number of these trainings by their last wrong answer, ``(5000, 11)``. The last column is no digit.
+        n: Number of trainings.
     """
 
     times: NDArray[np.int64]
@@ -166,18 +166,18 @@ class HardImages:
     n: int
 
     def hardest(self, most: int) -> list[int]:
-        """The images that were wrong most often, up to a number, without those that were never wrong."""
+        """The images that were wrong most often, at most `most`. Images that were never wrong are left out."""
         order = np.argsort(-self.times, kind="stable")[:most]
         return [int(index) for index in order if self.times[index]]
 
     def usual_answer(self, index: int) -> int:
-        """What an image that was wrong is mostly taken for; -1 for no digit."""
+        """The most frequent wrong answer for an image; -1 for no digit."""
         answer = int(self.answers[index].argmax())
         return -1 if answer == N_DIGITS else answer
 
 
 def hard_images(record: StudyRecord, frame: pd.DataFrame) -> HardImages | None:
-    """How hard each image is over all trainings; None where no answers were recorded or there is no training."""
+    """The hard images of all trainings; None if no answers were recorded or there is no training."""
     groups: dict[frozenset[tuple[str, str]], list[RunRecord]] = {}
     scored = set(frames.finished(frame)["run_id"])
     for run in record.trainings:
@@ -199,14 +199,14 @@ def hard_images(record: StudyRecord, frame: pd.DataFrame) -> HardImages | None:
 
 
 def confusion(hard: HardImages, labels: NDArray[np.int64]) -> NDArray[np.int64]:
-    """``(10, 10)``: of the trainings' wrong images, how many with each label were taken for each digit."""
+    """The number of wrong images by label and answer, ``(10, 10)``."""
     counts = np.zeros((N_DIGITS, N_DIGITS), np.int64)
     np.add.at(counts, labels, hard.answers[:, :N_DIGITS])
     return counts
 
 
 def softmax_by_size(record: StudyRecord) -> pd.DataFrame:
-    """The worst ULPs and the rows that overflow of each way of ``my_softmax``, by the size of the logits."""
+    """The largest ULPs and the overflowing rows of each implementation of ``my_softmax``, by size of the logits."""
     rows = [
         {
             "below": float(sized["below"]),

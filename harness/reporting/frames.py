@@ -12,7 +12,7 @@ from harness.network.variant import BASELINE, TRAINING_SETTINGS
 from harness.tracking.run_record import RunRecord, StudyRecord
 from harness.tracking.tags import Tag
 
-# A study of many learning rates, such as a search, is shown in this many groups of neighbouring ones.
+# A study with many learning rates, such as a search, is shown in groups of neighbouring rates.
 _MOST_RATES = 6
 _RATE_GROUPS = 4
 _SETTINGS = [name for name in TRAINING_SETTINGS if name not in {"learning_rate", "seed"}]
@@ -22,9 +22,9 @@ _SOFTMAX_FIGURES = ("max_abs_diff", "max_ulp", "argmax_differs", "row_sum_error"
 
 
 def runs(record: StudyRecord) -> pd.DataFrame:
-    """One row a recorded training run, failed ones too, in the order of their trials.
+    """The recorded training runs, one row per run, in the order of their trials. Failed runs are included.
 
-    Numbers that a run does not have (a failed run has no score, not every training reaches zero) are NaN.
+    Missing numbers are NaN: a failed run has no score, and not every training reaches zero errors.
     """
     frame = pd.DataFrame([_row(run) for run in record.trainings if run.status in _ENDED])
     if frame.empty:
@@ -34,12 +34,12 @@ def runs(record: StudyRecord) -> pd.DataFrame:
 
 
 def half_written(record: StudyRecord) -> list[RunRecord]:
-    """The runs that a process which was killed left half recorded."""
+    """The runs that a killed process left incomplete."""
     return [run for run in record.trainings if run.status not in _ENDED]
 
 
 def one_configuration(frame: pd.DataFrame) -> bool:
-    """Whether runs differ in nothing but their seeds and epochs, so that over seeds there is something to infer."""
+    """Whether the runs differ only in their seeds and epochs, so that intervals over seeds make sense."""
     return not varied_settings(frame) and bool(frame["learning_rate"].min() == frame["learning_rate"].max())
 
 
@@ -49,7 +49,7 @@ def varied_settings(frame: pd.DataFrame) -> list[str]:
 
 
 def _group_labels(frame: pd.DataFrame) -> pd.Series[str]:
-    """What each run is shown under: its learning rate, and whatever else varies but epochs and seed."""
+    """The label of each run's group: its learning rate and the other settings that vary, except epochs and seed."""
     labels = _rate_labels(frame["learning_rate"])
     varying = varied_settings(frame)
     if not varying:
@@ -83,7 +83,7 @@ def _row(run: RunRecord) -> dict[str, object]:
 
 
 def _rate_labels(rates: pd.Series[float]) -> pd.Series[str]:
-    """What each learning rate is shown under: itself, or where there are many, a group of neighbours."""
+    """The label of each learning rate: the rate itself or, if there are many rates, a range of neighbouring rates."""
     distinct = np.sort(rates.unique())
     if len(distinct) <= _MOST_RATES:
         order = [str(rate) for rate in distinct.tolist()]
@@ -98,17 +98,17 @@ def _rate_labels(rates: pd.Series[float]) -> pd.Series[str]:
 
 
 def finished(frame: pd.DataFrame) -> pd.DataFrame:
-    """The runs that have a score."""
+    """The runs with a score."""
     return frame[frame["status"] == "FINISHED"]
 
 
 def once(frame: pd.DataFrame) -> pd.DataFrame:
-    """The runs that have a score, each variant and seed once: a search may propose what it has proposed before."""
+    """The runs with a score, each variant and seed once."""
     return finished(frame).drop_duplicates(["epochs", *TRAINING_SETTINGS])
 
 
 def by_configuration(frame: pd.DataFrame) -> Iterator[pd.DataFrame]:
-    """The runs of each configuration and number of epochs, one a seed, the smallest learning rates first.
+    """The runs of each configuration and number of epochs, one per seed, the smallest learning rates first.
 
     A seed whose training failed has a row without a score, unless it was trained again.
     """
@@ -119,7 +119,7 @@ def by_configuration(frame: pd.DataFrame) -> Iterator[pd.DataFrame]:
 
 
 def label(frame: pd.DataFrame, seeds: pd.DataFrame) -> str:
-    """What one configuration of a study is shown under: its group, or where that has several, its learning rate."""
+    """The label of a configuration: that of its group, or its learning rate if the group has several."""
     group = frame[frame["rate"] == seeds["rate"].iloc[0]]
     if group["learning_rate"].min() == group["learning_rate"].max():
         return str(seeds["rate"].iloc[0])
@@ -128,14 +128,14 @@ def label(frame: pd.DataFrame, seeds: pd.DataFrame) -> str:
 
 
 def trainings(frame: pd.DataFrame) -> pd.DataFrame:
-    """One row a training: the longest of the runs that were read off it, which is all that was observed of it."""
+    """The trainings, one row per training: the longest run that was read from it."""
     same = list(TRAINING_SETTINGS)
     longest = finished(frame).sort_values(["epochs", "trial"]).drop_duplicates(same, keep="last")
     return longest.sort_values(["learning_rate", "seed", *_SETTINGS])
 
 
 def by_epochs_and_rate(frame: pd.DataFrame) -> pd.DataFrame:
-    """Final error counts by epochs and learning rate: mean, min, max and share at zero over the runs of a cell."""
+    """Final error counts by epochs and learning rate: mean, minimum, maximum and number of runs at zero."""
     rows = []
     for (rate, epochs), cell in once(frame).groupby(["rate", "epochs"], observed=True):
         errors = cell["final_errors"]
@@ -155,7 +155,7 @@ def by_epochs_and_rate(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def curves(record: StudyRecord, frame: pd.DataFrame) -> pd.DataFrame:
-    """Loss and errors of every training, one row an epoch."""
+    """Loss and errors of every training, one row per epoch."""
     histories = {run.run_id: run for run in record.trainings}
     parts = []
     for training in trainings(frame).to_dict("records"):
@@ -169,20 +169,20 @@ def curves(record: StudyRecord, frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def is_like_baseline(frame: pd.DataFrame) -> pd.Series[bool]:
-    """Which runs have the baseline's learning rate and settings, whatever their seed and epochs."""
+    """Whether each run has the baseline's learning rate and settings, for any seed and number of epochs."""
     settings = registry.baseline(frame["engine"].iloc[0]).settings()
     names = ["learning_rate", *_SETTINGS]
     return (frame[names] == [settings[name] for name in names]).all(axis=1)
 
 
 def baseline(frame: pd.DataFrame) -> pd.DataFrame:
-    """The runs of the baseline, one for each of its numbers of epochs."""
+    """The runs of the baseline, one for each number of epochs."""
     own = is_like_baseline(frame) & (frame["seed"] == BASELINE.seed)
     return finished(frame[own]).sort_values(["epochs", "trial"])
 
 
 def softmax(record: StudyRecord) -> pd.DataFrame:
-    """The worst figure of each way of ``my_softmax`` over all runs, and the run that it comes from."""
+    """The largest difference of each implementation of ``my_softmax`` over all runs, with its run."""
     rows = []
     for run in record.trainings:
         rows += [{"way": way, "run_id": run.run_id, **check} for way, check in run.softmax.items()]

@@ -22,13 +22,13 @@ def is_search(record: StudyRecord) -> bool:
 
 
 def recorded_signature(record: StudyRecord) -> Mapping[str, Any]:
-    """What the study's trials mean, as it was recorded; empty of one from before that was."""
+    """The recorded signature of a study; empty if an earlier version did not record it."""
     found: Mapping[str, Any] = json.loads(record.parent.tags.get(Tag.SIGNATURE, "{}"))
     return found
 
 
 def trials(record: StudyRecord, frame: pd.DataFrame) -> pd.DataFrame:
-    """One row a trial that is complete, in the order of their numbers: its point and the objectives over its seeds."""
+    """The complete trials, one row per trial, in the order of their numbers: point and objectives over the seeds."""
     done = frames.finished(frame)
     if done.empty:
         return done
@@ -45,7 +45,7 @@ def trials(record: StudyRecord, frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def objectives(record: StudyRecord) -> list[str]:
-    """What the search made small."""
+    """The objectives of a search."""
     return list(recorded_signature(record).get("objectives", ["errors"]))
 
 
@@ -55,12 +55,12 @@ def varied(found: pd.DataFrame) -> list[str]:
 
 
 def scale(record: StudyRecord, name: str) -> str:
-    """On which scale the search saw a parameter: ``log`` or ``linear``."""
+    """The scale of a parameter in the search: ``log`` or ``linear``."""
     return "log" if recorded_signature(record).get("scales", {}).get(name) == "logarithmic" else "linear"
 
 
 def front(found: pd.DataFrame, goals: list[str]) -> pd.Series[bool]:
-    """Which trials no other beats: none is as good in every objective and better in one."""
+    """Whether each trial is Pareto-optimal: no other is as good in every objective and better in one."""
     values = found[goals].to_numpy(float)
     beaten = [bool(((values <= own).all(axis=1) & (values < own).any(axis=1)).any()) for own in values]
     return pd.Series([not is_beaten for is_beaten in beaten], index=found.index)
