@@ -16,6 +16,7 @@ from harness.engines.contract import Engine
 from harness.engines.history import TrainingHistory, first_zero, wrong_images
 from harness.network.softmax import WAYS, SoftmaxCheck, consistency, tensorflow_softmax
 from harness.network.variant import BASELINE, N_CLASSES, N_IMAGES, Variant
+from harness.text import plural
 
 # What the lab feeds its softmax, and rows that are harder: equal, far apart, and as large as float32 can stand.
 VECTORS = np.array(
@@ -89,16 +90,21 @@ class InvalidResultError(Exception):
 
 
 def train(engine: Engine, digits: Digits, variants: Sequence[Variant]) -> list[Training]:
-    """Train a batch; in which the baseline's own seed is, of that every epoch's weights are kept.
+    """Train a batch. The weights of every epoch are kept only for the baseline's own seed, in a call of its own.
 
     Raises:
         InvalidResultError: The engine did not return a training history for each variant in order, or its error
             counts are not those of its logits.
     """
-    own = [variant.epochs for variant in variants if variant.seed == BASELINE.seed]
-    trained = engine.train(variants, snapshots=range(1, max(own, default=0) + 1))
-    _check(trained, variants, digits)
-    return [_training(history) for history in trained]
+    found: dict[Variant, Training] = {}
+    for is_own in (True, False):
+        part = [variant for variant in variants if (variant.seed == BASELINE.seed) == is_own]
+        if part:
+            epochs = max(variant.epochs for variant in part) if is_own else 0
+            trained = engine.train(part, snapshots=range(1, epochs + 1))
+            _check(trained, part, digits)
+            found |= {history.variant: _training(history) for history in trained}
+    return [found[variant] for variant in variants]
 
 
 def train_with_noise(engine: Engine, digits: Digits, variants: Sequence[Variant]) -> list[Training]:
@@ -140,7 +146,7 @@ def with_noise(digits: Digits, seed: int) -> Digits:
 
 def _check(trained: object, variants: Sequence[Variant], digits: Digits) -> None:
     if not isinstance(trained, list) or len(trained) != len(variants):
-        raise InvalidResultError(f"the engine received {len(variants)} variants and returned {_shown(trained)}")
+        raise InvalidResultError(f"the engine received {plural(len(variants), 'variant')} and returned {_shown(trained)}")
     for variant, history in zip(variants, trained, strict=True):
         if not isinstance(history, TrainingHistory) or history.variant != variant:
             raise InvalidResultError(f"the engine received seed {variant.seed} and returned {_shown(history)}")
