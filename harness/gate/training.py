@@ -146,7 +146,8 @@ def with_noise(digits: Digits, seed: int) -> Digits:
 
 def _check(trained: object, variants: Sequence[Variant], digits: Digits) -> None:
     if not isinstance(trained, list) or len(trained) != len(variants):
-        raise InvalidResultError(f"the engine received {plural(len(variants), 'variant')} and returned {_shown(trained)}")
+        received = plural(len(variants), "variant")
+        raise InvalidResultError(f"the engine received {received} and returned {_shown(trained)}")
     for variant, history in zip(variants, trained, strict=True):
         if not isinstance(history, TrainingHistory) or history.variant != variant:
             raise InvalidResultError(f"the engine received seed {variant.seed} and returned {_shown(history)}")
