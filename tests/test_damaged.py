@@ -72,7 +72,7 @@ def is_clear(done: subprocess.CompletedProcess[str], *named: str) -> None:
         ("harness.trials", "many"),
         SLOWLY("harness.trials", None),
         SLOWLY("harness.trials_done", "-1"),
-        ("harness.meaning", "{"),
+        SLOWLY("harness.meaning", "{"),
         SLOWLY("harness.meaning", "[1]"),
         SLOWLY("harness.heartbeat_s", "soon"),
         SLOWLY("harness.study_key", ""),

@@ -289,6 +289,7 @@ def test_a_server_that_does_not_respond_is_named_within_seconds(scheme: str, tmp
     assert "secret" not in said
 
 
+@pytest.mark.slow
 def test_a_model_registry_that_does_not_respond_is_named_and_the_report_is_written(
     finished: Doomed, harness: Harness, monkeypatch: pytest.MonkeyPatch
 ) -> None:

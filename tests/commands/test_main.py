@@ -248,11 +248,13 @@ def test_names_that_the_locale_does_not_have_are_printed_all_the_same(tmp_path: 
     assert (place / "grid.png").is_file()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "settings",
     [
         "text.usetex: True",
-        *(pytest.param(text, marks=pytest.mark.slow) for text in ("font.size: 40", "figure.dpi: 7\naxes.grid: True")),
+        "font.size: 40",
+        "figure.dpi: 7\naxes.grid: True",
     ],
 )
 def test_figures_do_not_depend_on_matplotlibs_settings(tmp_path: Path, settings: str) -> None:

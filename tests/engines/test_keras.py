@@ -73,7 +73,10 @@ def test_an_epoch_is_reported_before_the_next_one_is_trained(keras: Engine) -> N
     [
         {"KERAS_MAX_STEPS_PER_EPOCH": "10"},
         pytest.param({"KERAS_MAX_EPOCHS": "1"}, marks=pytest.mark.slow),
-        {"KERAS_BACKEND": "torch", "floatx": "float16", "epsilon": "0.1", "image_data_format": "channels_first"},
+        pytest.param(
+            {"KERAS_BACKEND": "torch", "floatx": "float16", "epsilon": "0.1", "image_data_format": "channels_first"},
+            marks=pytest.mark.slow,
+        ),
     ],
     ids=str,
 )

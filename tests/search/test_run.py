@@ -476,7 +476,8 @@ def test_modules_in_the_working_folder_are_not_imported(tmp_path: Path, harness:
     assert "working folder" not in done.stderr
 
 
-@pytest.mark.parametrize("variable", ["XLA_FLAGS", pytest.param("TF_XLA_FLAGS", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("variable", ["XLA_FLAGS", "TF_XLA_FLAGS"])
 def test_a_flag_that_tensorflow_does_not_know_is_one_error_before_anything_is_trained(
     tmp_path: Path, harness: Harness, variable: str
 ) -> None:

@@ -39,6 +39,7 @@ def test_best_is_the_reports_cheapest_variant_and_stays_where_nothing_is_at_zero
     assert not (tmp_path / "out" / "zero" / ".models").exists()
 
 
+@pytest.mark.slow
 def test_files_of_a_killed_process_are_removed_by_the_next_run(tmp_path: Path, harness: Harness) -> None:
     write_study(tmp_path, SMALL_STUDY)
     left = tmp_path / "out" / "small" / ".models" / "abc" / "weights.npz"
