@@ -214,6 +214,21 @@ def test_the_end_of_a_claim_releases_the_study(claim: Callable[..., Claim], read
     assert Tag.OWNER not in parent.tags
 
 
+def test_an_ended_study_keeps_its_owner_until_its_report_is_written(
+    claim: Callable[..., Claim], reader: StudyReader, elsewhere: Owner
+) -> None:
+    mine = claim()
+    mine.status, mine.n_done = "FINISHED", 0
+    mine.end()
+    [parent] = reader.studies()
+    assert (parent.status, parent.owner) == ("FINISHED", mine.study.owner)
+    with pytest.raises(StoppedError, match="is already running"):
+        claim(elsewhere)
+    mine.__exit__(None, None, None)
+    assert reader.studies()[0].owner is None
+    assert claim(elsewhere).study.times == 2
+
+
 def test_an_error_in_a_claim_leaves_the_study_killed_and_released(
     opened: Store, config: StudyConfig, optdigits: Digits, reader: StudyReader
 ) -> None:
