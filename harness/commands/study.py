@@ -291,14 +291,16 @@ def study_check(
 ) -> int:
     """Show what `study run` would do now and how long it would take. Nothing is trained."""
     from harness.search import status
-    from harness.tracking.location import database_path, tracking_uri
     from harness.tracking.reader import StudyReader
     from harness.tracking.store import Store
     from harness.workers.local import default_count
 
     config = _config(name, trials, new_name)
-    path = database_path(tracking_uri())
-    reader = StudyReader(Store(create=False)) if path is None or path.is_file() else None
+    reader: StudyReader | None
+    try:
+        reader = StudyReader(Store(create=False))
+    except UsageError:  # nothing was recorded yet
+        reader = None
     began_with = None if reader is None else _as_it_began(reader, config.name, data)
     digits = console.load(began_with or data, began_with and "those of the study")
     found = status.forecast(config, digits, reader, workers or default_count())

@@ -9,6 +9,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from mlflow.tracking import MlflowClient
 
 from harness.tracking.lock import holder
 from tests.support import Harness
@@ -69,6 +70,17 @@ def test_looking_makes_nothing(harness: Harness, tmp_path: Path) -> None:
     assert "to train: 32 trainings, 3200 epochs in all" in done.stdout
     assert "of training, estimated from the README's machine" in done.stdout
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_check_beside_records_of_others_says_that_nothing_is_done(harness: Harness, tmp_path: Path) -> None:
+    MlflowClient(f"sqlite:///{tmp_path}/mlflow.db").create_experiment("mine")
+    before = (tmp_path / "mlflow.db").read_bytes()
+    done = harness("study", "check", "variants", *DATA)
+    assert done.returncode == 0, done.stderr
+    assert "variants: 0 of 160 trials are done" in done.stdout
+    listed = harness("study", "list")
+    assert (listed.returncode, "nothing was recorded yet" in listed.stderr) == (2, True)
+    assert (tmp_path / "mlflow.db").read_bytes() == before
 
 
 def test_a_list_has_every_study_and_how_it_stands(grid: Path, harness: Harness, tmp_path: Path) -> None:
