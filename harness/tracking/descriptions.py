@@ -116,7 +116,9 @@ def _summary(record: StudyRecord) -> str:
         return "No run has finished."
     at_zero = sum(model_selection.errors(run) == 0 for run in done)
     said = f"{at_zero} of {len(done)} runs have zero errors after their last epoch."
-    own, best = model_selection.baseline(done, record.parent.tags[Tag.ENGINE]), model_selection.best(done)
+    own = model_selection.baseline(record.trainings, record.parent.tags[Tag.ENGINE])
+    # The rule also counts the seeds whose training failed or diverged.
+    best = model_selection.best(record.trainings)
     if own is not None:
         first = own.metrics.get("first_zero_epoch")
         reached = "never reached zero" if first is None else f"first reached zero at epoch {first:.0f}"

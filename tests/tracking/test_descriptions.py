@@ -11,7 +11,7 @@ import pytest
 
 from harness.network.variant import BASELINE
 from harness.study.config import StudyConfig
-from harness.tracking import descriptions, views
+from harness.tracking import descriptions, model_selection, views
 from harness.tracking.run_record import RunRecord, StudyRecord
 from harness.tracking.tags import Tag
 from tests.tracking.test_model_selection import run
@@ -90,6 +90,16 @@ def test_a_note_begins_with_what_was_found() -> None:
     assert "1 run failed. The reason is in the tag `harness.failure`" in note
     assert views.address("7", "abc") in note
     assert "`harness study run grid`" in note
+
+
+def test_the_cheapest_variant_of_a_note_is_that_of_the_registry_when_seeds_failed() -> None:
+    shaky = [run(seed, seed=seed, epochs=40, status="FINISHED" if seed < 4 else "FAILED") for seed in range(8)]
+    reliable = [run(10 + seed, seed=seed, epochs=60) for seed in range(4)]
+    runs = [replace(one, name="shaky") for one in shaky] + [replace(one, name="reliable") for one in reliable]
+    chosen = model_selection.best(runs)
+    assert chosen is not None
+    assert chosen.name == "reliable"
+    assert "reliably reaches zero: reliable" in descriptions.ended(study("factorial", *runs))
 
 
 def test_of_a_search_the_best_ten_are_shown_best_first() -> None:
