@@ -1,6 +1,7 @@
-"""The gate's rule: does training reach zero errors as soon as in the reference? Compares seeds in stages.
+"""The gate's rule: does training reach zero errors as early as in the reference? Compares seeds in stages.
 
-The rule is written over many gates at once, so that what is simulated is what is run: one gate is an array of one row.
+A stage is one interim analysis of the seeds trained so far. The functions evaluate many gates at once, so simulations
+and real gates run the same code. A single gate is an array with one row.
 """
 
 from __future__ import annotations
@@ -17,34 +18,35 @@ from scipy.stats import hypergeom, mannwhitneyu
 
 Floats = NDArray[np.float64]
 
-# How many seeds have been trained when a stage is looked at.
-# With the baseline's own the first fill two calls of the fast engine on two cores, the second two more.
+# Number of trained seeds at each stage. With the baseline's own seed, the first stage fills two calls of the fast
+# engine on two cores, and the second stage fills two more.
 STAGES = (15, 31, 63)
 
-# What of the whole gate's false alarms each measure may use.
+# False-alarm rate of each measure: mean first zero epoch, errors, and the share of seeds that reach zero.
 ALPHA_MEAN, ALPHA_ERRORS, ALPHA_SHARE = 0.003, 0.002, 0.001
 
-# A mean counts as moved only if ranks agree at this level: a few seeds that never reach zero move the mean of few by
-# far more often than a t-test takes for possible, and they have a test of their own.
+# A mean counts as moved only if the rank test agrees at this level. A few seeds that never reach zero move the mean of
+# a small sample far more often than a t-test assumes. Those seeds have a test of their own.
 CROSS_CHECK = 0.01
 
 # The largest probability that a gate stops early with PASS although training is slower by the margin.
 BETA = 0.04
 
-# What is to be noticed: this much later, relatively; and so many points fewer seeds that reach zero.
+# The slowdown that PASS must exclude: this relative increase of the mean first zero epoch, or this decrease of the
+# share of seeds that reach zero (0.20 is 20 percentage points).
 MARGIN_MEAN, MARGIN_SHARE = 0.10, 0.20
 
-# A difference below this is no matter however sure it is.
+# Smaller differences are ignored, however significant they are.
 GAP_EPOCHS = GAP_ERRORS = 1.0
 
 
-# Gates that are simulated to find out what can be noticed, and the slowdowns that they are tried with.
+# Number of simulated gates for each slowdown, and the slowdowns in percent, to find the smallest one that is detected.
 _SIMULATED = 400
 _PERCENTS = (*range(1, 11), 12, 15, 20, 25, 30, 40, 50)
 
 
 class Found(IntEnum):
-    """What the seeds so far say."""
+    """The conclusion from the seeds so far."""
 
     UNCLEAR = 0
     SAME = 1
@@ -54,12 +56,12 @@ class Found(IntEnum):
 
 @dataclass(frozen=True, eq=False)
 class Sample:
-    """Trainings of the baseline with other seeds.
+    """Trainings of the baseline with different seeds.
 
     Attributes:
-        first_zero: ``(..., n)``, each training's first epoch without error; infinite where there was none.
-        errors: ``(..., n)``, its errors after the early epoch at which these are compared.
-        budget: epochs that each was trained.
+        first_zero: First zero epoch of each training, ``(..., n)``. Infinite for a training that never reached zero.
+        errors: Error count of each training after the early epoch at which errors are compared, ``(..., n)``.
+        budget: Number of epochs of each training.
     """
 
     first_zero: Floats
@@ -68,22 +70,22 @@ class Sample:
 
     @property
     def n(self) -> int:
-        """Seeds."""
+        """The number of seeds."""
         return int(self.first_zero.shape[-1])
 
     @property
     def n_reached(self) -> int:
-        """How many reach zero, of all."""
+        """The number of seeds that reach zero, over all gates."""
         return int(np.count_nonzero(np.isfinite(self.first_zero)))
 
     @property
     def epochs(self) -> Floats:
-        """The first zero epochs, a miss counted as the budget."""
+        """The first zero epochs. A seed that never reaches zero counts as the budget."""
         return np.minimum(self.first_zero, self.budget)
 
     @property
     def with_misses_last(self) -> Floats:
-        """The first zero epochs in their order, a miss after all of them: what ranks are taken of."""
+        """The first zero epochs for rank tests. A seed that never reaches zero comes after all others."""
         return np.minimum(self.first_zero, self.budget + 1)
 
     def first(self, n: int) -> Sample:
@@ -92,12 +94,14 @@ class Sample:
 
 
 def stages_of(n: int) -> tuple[int, ...]:
-    """The looks of a gate with at most this number of seeds."""
+    """The stages of a gate with at most this number of seeds, as the number of seeds at each stage."""
     return (*(stage for stage in STAGES if stage < n), n)
 
 
 def spent(level: float, n: int, most: int) -> float:
-    """How much of an error rate may be used up when ``n`` of at most ``most`` seeds are in: its square law.
+    """The part of an error rate that may be used up after ``n`` of at most ``most`` seeds.
+
+    It grows with the square of the fraction of seeds.
 
     Source: K. Kim and D. L. DeMets, "Design and analysis of group sequential tests based on the type I error spending
     rate function", Biometrika 74 (1987), with rho = 2.
@@ -106,9 +110,9 @@ def spent(level: float, n: int, most: int) -> float:
 
 
 def share_of(level: float, stage: int, stages: tuple[int, ...]) -> float:
-    """What a stage may use: what has been set free since the one before.
+    """The part of an error rate that one stage may use: the increase since the stage before.
 
-    The tests of the stages are each held to their own part, so the whole holds whatever their dependence.
+    Each stage keeps to its own part. The total rate therefore holds however the stages depend on each other.
     """
     before = spent(level, stages[stage - 1], stages[-1]) if stage else 0.0
     return spent(level, stages[stage], stages[-1]) - before
@@ -116,19 +120,19 @@ def share_of(level: float, stage: int, stages: tuple[int, ...]) -> float:
 
 @dataclass(frozen=True, eq=False)
 class Stage:
-    """One look at the seeds so far, for many gates at once; every array is ``(gates,)``.
+    """The statistics of one stage, for many gates at once. Every array is ``(gates,)``; every p-value is one-sided.
 
     Attributes:
-        n: seeds.
-        mean: first zero epoch of now, a miss counted as the budget.
-        slowest, fastest: between these the mean is no different from the reference's.
-        p_later, p_sooner: one-sided, by ranks, that first zero epochs are no later, or no sooner.
-        p_errors: one-sided, that errors at the early epoch are no more than the reference's.
-        p_errors_fewer: the mirror of it.
-        p_share: one-sided, that no fewer reach zero.
-        mean_bound: the mean is below this, but for its part of :data:`BETA`.
-        share_bound: the share that reaches zero is above this, likewise.
-        found: what is concluded.
+        n: Number of seeds.
+        mean: Mean first zero epoch. A seed that never reaches zero counts as the budget.
+        slowest, fastest: Limits of the mean. Between them it does not differ from the reference's.
+        p_later, p_sooner: p-values of the rank test for later and for sooner first zero epochs.
+        p_errors: p-value for more errors at the early epoch.
+        p_errors_fewer: p-value for fewer errors at the early epoch.
+        p_share: p-value for fewer seeds that reach zero.
+        mean_bound: Upper confidence bound of the mean. Its error rate is this stage's part of :data:`BETA`.
+        share_bound: Lower confidence bound of the share of seeds that reach zero, with the same error rate.
+        found: Conclusion, as a value of :class:`Found`.
     """
 
     n: int
@@ -146,7 +150,14 @@ class Stage:
 
 
 def look(now: Sample, reference: Sample, stage: int, stages: tuple[int, ...] = STAGES) -> Stage:
-    """Look at the seeds of a stage; the first of ``now``, ``(gates, at least as many)``."""
+    """Compute the statistics and the conclusion of one stage.
+
+    Args:
+        now: Trainings of the gates, ``(gates, n)``. The stage uses the first seeds; ``n`` may be larger.
+        reference: Recorded trainings, ``(n_reference,)``.
+        stage: Index of the stage, from 0.
+        stages: Number of seeds at each stage.
+    """
     seeds = now.first(stages[stage])
     n, n_reference = seeds.n, reference.n
     epochs, theirs = seeds.epochs, reference.epochs
@@ -184,7 +195,16 @@ def look(now: Sample, reference: Sample, stage: int, stages: tuple[int, ...] = S
 def decide(
     now: Sample, reference: Sample, stages: tuple[int, ...] = STAGES
 ) -> tuple[NDArray[np.int_], NDArray[np.int_]]:
-    """What many gates come to, ``(gates,)``, and after how many seeds, ``(gates,)``."""
+    """Run the stages of many gates until each gate has a conclusion.
+
+    Args:
+        now: Trainings of the gates, ``(gates, n)``, with at least as many seeds as the last stage.
+        reference: Recorded trainings, ``(n_reference,)``.
+        stages: Number of seeds at each stage.
+
+    Returns:
+        The conclusion of each gate, ``(gates,)``, and the number of seeds that it needed, ``(gates,)``.
+    """
     found = np.full(now.first_zero.shape[0], int(Found.UNCLEAR))
     n = np.full(len(found), stages[-1])
     for stage, seeds in enumerate(stages):
@@ -198,9 +218,10 @@ def decide(
 
 
 def _ranks(now: Floats, reference: Floats) -> tuple[Floats, Floats]:
-    """One-sided p of Mann and Whitney's test that values are lower, and higher, than the reference's.
+    """One-sided p-values of the Mann-Whitney test, for values lower and for values higher than the reference's.
 
-    Of first zero epochs with misses last it is Gehan's test for censored data, as all are watched equally long.
+    For first zero epochs with the seeds that never reach zero last, this is Gehan's test for censored data, because all
+    trainings have the same budget.
     """
     theirs = np.broadcast_to(reference, (*now.shape[:-1], len(reference)))
     lower, higher = (
@@ -210,36 +231,36 @@ def _ranks(now: Floats, reference: Floats) -> tuple[Floats, Floats]:
 
 
 def _welch_half(now: Floats, reference: Floats, level: float) -> Floats:
-    """Half the width of a one-sided interval of the difference of two means."""
+    """The distance of a one-sided confidence bound from the difference of two means, by Welch's method."""
     parts = now.var(axis=-1, ddof=1) / now.shape[-1], reference.var(ddof=1) / len(reference)
     whole = parts[0] + parts[1]
-    with np.errstate(invalid="ignore"):  # values that are all the same have no interval: NaN, which excludes nothing
+    with np.errstate(invalid="ignore"):  # equal values have no interval; the bound is NaN and excludes nothing
         freedom = whole**2 / (parts[0] ** 2 / (now.shape[-1] - 1) + parts[1] ** 2 / (len(reference) - 1))
     return np.asarray(stdtrit(freedom, 1 - level) * np.sqrt(whole))
 
 
 def _share_bound(reached: NDArray[np.int_], n: int, level: float) -> Floats:
-    """The exact one-sided lower bound of a share (Clopper and Pearson's)."""
+    """The exact one-sided lower confidence bound of a share, by Clopper and Pearson."""
     bound = np.where(reached == 0, 0.0, 1 - bdtri(n - reached, n, level))
     return np.asarray(bound)
 
 
 def resample(pool: Sample, gates: int, n: int, random: np.random.Generator) -> Sample:
-    """Gates with seeds drawn from a pool of recorded trainings, with replacement."""
+    """Simulated gates, ``(gates, n)``, whose seeds are drawn with replacement from recorded trainings."""
     chosen = random.integers(0, pool.n, (gates, n))
     return Sample(pool.first_zero[chosen], pool.errors[chosen], pool.budget)
 
 
 def sample(first_zero: Sequence[int | None], errors: ArrayLike, budget: int) -> Sample:
-    """Trainings from plain values; None is one that never had an epoch without error."""
+    """A sample from plain values. None marks a training that never reached zero."""
     epochs = np.array([np.inf if epoch is None else epoch for epoch in first_zero], np.float64)
     return Sample(epochs, np.asarray(errors, np.float64), budget)
 
 
 def slower(reference: Sample, by: float) -> Sample:
-    """The reference as if every seed had taken so much longer, relatively; its errors stay as they are.
+    """The reference with every first zero epoch later by a relative amount. Its error counts stay unchanged.
 
-    An epoch stands for any moment within it: else to round up would add half an epoch to all.
+    An epoch stands for a random moment within it. Without this, rounding up would add half an epoch to every seed.
     """
     within = np.random.Generator(np.random.PCG64(4)).random(reference.first_zero.shape)
     later = np.ceil((reference.first_zero - within) * (1 + by))
@@ -247,7 +268,7 @@ def slower(reference: Sample, by: float) -> Sample:
 
 
 def power(reference: Sample, by: float, stages: tuple[int, ...]) -> float:
-    """How often a gate finds that training takes so much longer, relatively."""
+    """The share of simulated gates that find training slower, if it is slower by a relative amount."""
     random = np.random.Generator(np.random.PCG64(1))
     gates = resample(slower(reference, by), _SIMULATED, stages[-1], random)
     found, _ = decide(gates, reference, stages)
@@ -255,6 +276,6 @@ def power(reference: Sample, by: float, stages: tuple[int, ...]) -> float:
 
 
 def detectable(reference: Sample, stages: tuple[int, ...], wanted: float = 0.9) -> float | None:
-    """The smallest of some slowdowns that a gate finds so often; None if it finds not even half again as long."""
+    """The smallest slowdown that gates detect with the wanted probability; None if they do not detect even +50%."""
     place = bisect_left(_PERCENTS, wanted, key=lambda percent: power(reference, percent / 100, stages))
     return _PERCENTS[place] / 100 if place < len(_PERCENTS) else None

@@ -8,11 +8,10 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from harness import provenance
+from harness import fingerprint, provenance
 from harness.data.digits import Digits
 from harness.engines import registry
 from harness.errors import StoppedError, UsageError
-from harness.gate import fingerprint
 from harness.gate.convergence import STAGES, detectable, stages_of
 from harness.gate.reference import (
     ERRORS_EPOCH,

@@ -9,8 +9,7 @@ from typing import Any
 
 from junitparser import Error, Failure, JUnitXml, TestCase, TestSuite
 
-from harness import provenance
-from harness.gate import fingerprint
+from harness import fingerprint, provenance
 from harness.gate.run import GateResult
 from harness.gate.verdict import Check, Verdict
 from harness.text import markdown_table
@@ -26,7 +25,7 @@ _SIGNS = {
 
 
 def as_json(result: GateResult) -> dict[str, Any]:
-    """A gate in plain values, with what it ran on."""
+    """The result of a gate as plain values, with the environment in which it ran."""
     commit = provenance.commit()
     return {
         **asdict(result),
@@ -38,9 +37,9 @@ def as_json(result: GateResult) -> dict[str, Any]:
 
 
 def junit(result: GateResult, *, strict: bool) -> bytes:
-    """A gate in the form that CI systems read: a test case a check.
+    """The result of a gate as JUnit XML for CI systems, with one test case for each check.
 
-    What failed is a failure; what was inconclusive or not run is an error, so that no system takes it for passed.
+    FAIL is a failure. INCONCLUSIVE and NOT RUN are errors, so that no CI system treats them as passed.
     """
     suite = TestSuite("harness gate")
     for check in result.checks:
@@ -67,12 +66,12 @@ def _case(check: Check, *, strict: bool) -> TestCase:
 
 
 def _writable(text: str) -> str:
-    """The text without the characters that XML cannot hold: an engine's message may have any."""
+    """The text with a question mark for every character that XML does not allow; an engine's message may have any."""
     return _UNWRITABLE.sub("?", text)
 
 
 def markdown(result: GateResult) -> str:
-    """A gate as a table for people, such as GitHub shows beside a run."""
+    """The result of a gate as a Markdown table, for example for the summary of a GitHub workflow run."""
     about = f"engine `{result.engine}`, images `{result.dataset}`, {result.duration_s:.0f} s" if result.engine else ""
     versions = ", ".join(f"{name} {version}" for name, version in provenance.versions().items())
     head = ["verdict", "check", "expected", "seen", "how sure", "where to look"]
@@ -94,9 +93,12 @@ _COLUMNS = ("tensorflow", "keras", "numpy", "python")
 
 
 def table(gates: Sequence[Mapping[str, Any]]) -> str:
-    """Gates of several environments, as :func:`as_json` has them, a row each; in Markdown.
+    """The results of several gates as a Markdown table, with one row for each gate.
 
-    A check that a gate did not come to has a dash.
+    A dash marks a check that a gate did not run.
+
+    Args:
+        gates: Results of gates, as :func:`as_json` returns them.
     """
     names = list(dict.fromkeys(check["name"] for gate in gates for check in gate["checks"]))
     head = [*_COLUMNS, "verdict", *names, "first zero epoch, mean", "seconds"]

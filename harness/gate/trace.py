@@ -1,4 +1,4 @@
-"""Compares one training epoch by epoch with the recorded one, exactly or within rounding."""
+"""Compares a training with the recorded one, epoch by epoch, either exactly or within rounding."""
 
 from __future__ import annotations
 
@@ -9,30 +9,30 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import binom
 
-from harness.gate import fingerprint
+from harness import fingerprint
 from harness.gate.reference import Early, Trace
 from harness.gate.training import Training
 from harness.lab.published import LAB_LOG
 from harness.statistics import wilson
 
-# So many epochs are compared where training does not repeat to the last bit.
+# Number of epochs that are compared where training does not repeat to the last bit.
 EARLY_EPOCHS = 10
-# A loss that is this far from the recorded one, relatively, has left it. Other engines and noise in the last bit moved
-# losses that had not left by 7e-7 at most in these epochs, and by 2e-4 and more once they had.
+# The relative difference from the recorded loss above which a training has diverged. With other engines and with noise
+# in the last bit, it was at most 7e-7 in these epochs before a training diverged, and 2e-4 or more afterwards.
 TOLERANCE = 1e-5
-# At most so many of all right trainings leave within these epochs; see also :func:`leaves`.
+# Largest share of correct trainings that diverge within these epochs; see also :func:`leaves`.
 LEAVES = 0.15
-# So improbable is the number of seeds that leave, if nothing is wrong, where it is called wrong.
+# The votes fail if correct trainings would give this number of diverged seeds, or more, with at most this probability.
 ALPHA = 0.001
 
 
 @dataclass(frozen=True)
 class Difference:
-    """Where a training leaves the trace.
+    """The first difference between a training and the recorded trace.
 
     Attributes:
-        epoch: the first epoch that differs (from 1); None where none does.
-        seen: what differs there, in words.
+        epoch: First epoch that differs, from 1. None if no epoch differs.
+        seen: Description of the difference.
     """
 
     epoch: int | None
@@ -41,13 +41,13 @@ class Difference:
 
 @dataclass(frozen=True)
 class Votes:
-    """How many seeds leave their recorded losses.
+    """The number of seeds that diverge from their expected losses.
 
     Attributes:
-        left: by seed, the first epoch that differs.
-        n: seeds.
-        worst: the largest relative difference of those that do not leave; 0 if all do.
-        chance: how probable so many are if nothing is wrong, at most.
+        left: First epoch that differs, from 1, by seed. It holds only the seeds that diverge.
+        n: Number of seeds.
+        worst: Largest relative difference among the seeds that do not diverge. 0 if all diverge.
+        chance: Upper bound of the probability that at least this number of correct trainings diverge.
     """
 
     left: Mapping[int, int]
@@ -57,29 +57,29 @@ class Votes:
 
     @property
     def is_wrong(self) -> bool:
-        """Whether more leave than rounding explains."""
+        """Whether more seeds diverge than rounding explains."""
         return self.chance <= ALPHA
 
 
 def is_exact(trace: Trace | None) -> bool:
-    """Whether training repeats this trace to the last bit: it was recorded in such a place as this."""
+    """Whether training repeats this trace to the last bit, because it was recorded in an equal environment."""
     return trace is not None and not elsewhere(trace)
 
 
 def elsewhere(trace: Trace) -> list[str]:
-    """What of the fingerprint is not as it was recorded."""
+    """The names of the fingerprint's entries that differ between the trace and this environment."""
     return fingerprint.differences(trace.fingerprint, fingerprint.here())
 
 
 def exactly(training: Training, trace: Trace) -> Difference:
-    """Compare weights, loss and errors after each epoch."""
+    """Compare weights, loss and error count after each epoch, to the last bit."""
     mine, theirs = (
         list(zip(side.weights, map(float, side.losses), map(int, side.errors), strict=True))
         for side in (training, trace)
     )
     same = [ours == recorded for ours, recorded in zip(mine, theirs, strict=True)]
     if all(same):
-        return Difference(None, "the same weights, losses and errors to the last bit after every epoch")
+        return Difference(None, "weights, losses and errors are equal to the last bit after every epoch")
     place = same.index(False)
     return Difference(
         place + 1,
@@ -89,7 +89,7 @@ def exactly(training: Training, trace: Trace) -> Difference:
 
 
 def leaves(early: Early) -> float:
-    """How many of all right trainings leave, at most: more than usual where a reference has seen more."""
+    """The largest share of correct trainings that diverge. It is above `LEAVES` if the reference recorded more."""
     return max(LEAVES, wilson(early.left, early.tried).high)
 
 
@@ -98,12 +98,18 @@ def votes(
     recorded: Sequence[Sequence[float] | NDArray[np.float64]],
     may_leave: float = LEAVES,
 ) -> Votes:
-    """Compare the early losses of several seeds with what they are to be; see :class:`harness.gate.reference.Early`."""
+    """Compare the early losses of several seeds with the expected ones; see :class:`harness.gate.reference.Early`.
+
+    Args:
+        trainings: Trainings, one for each seed.
+        recorded: Expected losses of each training, ``(n, epochs)``.
+        may_leave: Largest share of correct trainings that diverge.
+    """
     left, worst = {}, 0.0
     for training, losses in zip(trainings, recorded, strict=True):
         n = min(EARLY_EPOCHS, len(training.losses), len(losses))
         off = np.abs(training.losses[:n] / np.asarray(losses[:n]) - 1)
-        wrong = ~(off <= TOLERANCE)  # NaN too
+        wrong = ~(off <= TOLERANCE)  # also true for NaN
         if wrong.any():
             left[training.variant.seed] = int(np.argmax(wrong)) + 1
         else:
@@ -112,7 +118,7 @@ def votes(
 
 
 def printed_alike(mine: Training, theirs: Training) -> int:
-    """In how many epochs, from the first on, two trainings print the same: losses to four decimals, error counts."""
+    """The number of epochs, from the first, in which two trainings print the same loss (four decimals) and errors."""
     n = min(len(mine.losses), len(theirs.losses))
     for place in range(n):
         losses = f"{mine.losses[place]:.4f}", f"{theirs.losses[place]:.4f}"
@@ -122,5 +128,5 @@ def printed_alike(mine: Training, theirs: Training) -> int:
 
 
 def of_the_lab(training: Training) -> list[int]:
-    """The epochs whose losses are not those of the lab's log."""
+    """The epochs whose printed loss differs from the lab's log."""
     return [epoch for epoch, loss in LAB_LOG.items() if f"{training.losses[epoch - 1]:.4f}" != loss]

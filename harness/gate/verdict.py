@@ -11,7 +11,7 @@ from harness.errors import ExitStatus
 
 
 class Verdict(StrEnum):
-    """What a check, or the whole gate, comes to."""
+    """The result of a check or of the whole gate."""
 
     PASS = "PASS"  # noqa: S105 - a verdict, not a password
     CHANGED = "CHANGED"
@@ -30,17 +30,17 @@ STATUSES = {
 
 @dataclass(frozen=True)
 class Check:
-    """One check.
+    """The result of one check.
 
     Attributes:
-        name: which.
-        verdict: what it found; CHANGED is better than the reference beyond chance.
-        expected: what was expected.
-        seen: what was seen.
-        sure: how sure that is.
-        look: where to look when it is not PASS.
-        duration_s: how long it took.
-        details: its figures, in plain values.
+        name: Name of the check.
+        verdict: Verdict. CHANGED means significantly better than the reference.
+        expected: Expected result.
+        seen: Observed result.
+        sure: Certainty of the observed result.
+        look: Where to look for the cause if the verdict is not PASS.
+        duration_s: Duration, in seconds.
+        details: Figures of the check, as plain values.
     """
 
     name: str
@@ -61,11 +61,11 @@ class Check:
 
 
 def overall(checks: Sequence[Check], *, strict: bool = False) -> Verdict:
-    """What checks come to together: the worst of them. A gate that checked nothing was not run.
+    """The verdict of all checks together, which is the worst of their verdicts. Without checks it is NOT RUN.
 
     Args:
-        checks: all of them.
-        strict: whether training that became better fails.
+        checks: All checks of the gate.
+        strict: Whether CHANGED fails the gate. Without it CHANGED counts as PASS.
     """
     found = {check.verdict for check in checks}
     if Verdict.FAIL in found or (strict and Verdict.CHANGED in found):

@@ -14,8 +14,9 @@ from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 from scipy.stats import binom
 
+from harness import fingerprint
 from harness.data.digits import Digits
-from harness.gate import checks, fingerprint
+from harness.gate import checks
 from harness.gate import training as gate_training
 from harness.gate.convergence import STAGES, Found, sample
 from harness.gate.reference import Reference
@@ -147,7 +148,7 @@ def test_where_it_was_recorded_the_last_bit_counts(recorded: Reference) -> None:
     found = checks.trace("xla", changed, few, here(recorded))
     assert found.verdict is Verdict.FAIL
     assert "epoch 1 is the first that differs" in found.seen
-    assert "later epochs are not judged" not in found.sure
+    assert "later epochs are not compared" not in found.sure
 
 
 def test_elsewhere_seeds_vote_and_it_is_said_what_differs(recorded: Reference) -> None:
@@ -155,10 +156,10 @@ def test_elsewhere_seeds_vote_and_it_is_said_what_differs(recorded: Reference) -
     found = checks.trace("xla", own, early(recorded, {1: 0.01}), elsewhere(recorded))
     assert found.verdict is Verdict.PASS
     assert "tensorflow" in found.sure
-    assert "15 of 16 seeds keep to them" in found.seen
+    assert "15 of 16 seeds match within" in found.seen
     wrong = checks.trace("xla", own, early(recorded, dict.fromkeys(range(16), 0.01)), elsewhere(recorded))
     assert wrong.verdict is Verdict.FAIL
-    assert "the first leaves at epoch 5" in wrong.seen
+    assert "the earliest divergence is at epoch 5" in wrong.seen
 
 
 def test_the_baseline_that_reaches_zero_passes(recorded: Reference) -> None:
@@ -195,7 +196,7 @@ def test_seeds_that_learn_as_soon_later_or_sooner(
     now = sample(first_zero, recorded.repeats.errors[:63], 100)
     check, said = checks.convergence(now, theirs, 2, STAGES, 0.07)
     assert (check.verdict, said) == (verdict, found)
-    assert "would have noticed +7% epochs 9 times in 10" in check.sure
+    assert "a slowdown of +7% would be detected 9 times in 10" in check.sure
 
 
 def test_few_seeds_are_inconclusive(recorded: Reference) -> None:
@@ -219,13 +220,13 @@ def pairs(recorded: Reference, off: dict[int, float]) -> list[tuple[Training, Tr
 def test_engines_that_train_alike_agree(recorded: Reference) -> None:
     found = checks.agreement("xla", "graph", pairs(recorded, {}), recorded, is_exact=True)
     assert found.verdict is Verdict.PASS
-    assert "printed alike for 40 epochs" in found.seen
+    assert "equal printed logs for 40 epochs" in found.seen
 
 
 def test_engines_that_differ_in_every_seed_do_not_agree(recorded: Reference) -> None:
     found = checks.agreement("xla", "graph", pairs(recorded, dict.fromkeys(range(4), 0.01)), recorded, is_exact=False)
     assert found.verdict is Verdict.FAIL
-    assert "4 of 4 seeds differ, from epoch 5 on" in found.seen
+    assert "4 of 4 seeds diverge, the earliest at epoch 5" in found.seen
 
 
 def test_where_both_were_recorded_the_log_is_printed_alike_as_long_as_it_was(recorded: Reference) -> None:
@@ -233,7 +234,7 @@ def test_where_both_were_recorded_the_log_is_printed_alike_as_long_as_it_was(rec
     assert checks.agreement("xla", "graph", off, recorded, is_exact=False).verdict is Verdict.PASS
     found = checks.agreement("xla", "graph", off, recorded, is_exact=True)
     assert found.verdict is Verdict.FAIL
-    assert "the baseline's log differs after 4 epochs" in found.seen
+    assert "the printed logs of the baseline are equal for 4 epochs" in found.seen
 
 
 @pytest.mark.parametrize("errors", [0, 5000])

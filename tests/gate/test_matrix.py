@@ -188,7 +188,7 @@ def test_fresh_seeds_are_no_published_ones_and_can_be_trained_again(gate: Gate) 
     _, again, said = gate("--engine", "replay", "--first-seed", str(first["seeds"][0]), "--seeds", "4")
     assert (again["seeds"], again["first_zero"]) == (first["seeds"], first["first_zero"])
     # The trace is looked at with the recorded seeds all the same.
-    assert "16 of 16 seeds keep to them" in said
+    assert "16 of 16 seeds match within" in said
 
 
 @pytest.mark.usefixtures("subjects")
@@ -278,7 +278,7 @@ def test_half_of_the_learning_rate_is_noticed_by_trace_and_seeds(gate: Gate) -> 
     assert status == 1
     found = verdicts(written)
     assert found["trace halved"] == found["convergence"] == found["conformance halved"] == "FAIL"
-    assert "0 of 16 seeds keep to them" in said
+    assert "0 of 16 seeds match within" in said
     # The first look is enough.
     assert len(written["seeds"]) == 15
 

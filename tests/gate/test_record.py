@@ -93,4 +93,4 @@ def test_a_reference_is_replaced_only_for_a_reason(
 def test_what_the_gate_compares_with_is_explained_by_the_command(harness: Harness, chosen: Sequence[str]) -> None:
     done = harness("gate", "explain", *chosen)
     assert done.returncode == 0
-    assert "What is true of the baseline, by 1024 seeds" in done.stdout
+    assert "Results of the baseline over 1024 seeds" in done.stdout

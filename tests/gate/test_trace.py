@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from scipy.stats import binom
 
-from harness.gate import fingerprint, trace
+from harness import fingerprint
+from harness.gate import trace
 from harness.gate.reference import Reference, Trace
 from harness.gate.training import Training
 from harness.lab.published import LAB_LOG
