@@ -1,7 +1,6 @@
 """The command ``harness`` in a process of its own, forked from one that has loaded its packages.
 
-Loading them takes four seconds of a core, and few tests are about that. Nor are they about MLflow's migrations of a
-new database, which are made once. All else is as when a user types the command:
+Loading them takes four seconds of a core, and few tests are about that. All else is as when a user types the command:
 a process with a folder, an environment, an output and a status of its own, which can be sent signals and be killed,
 and which ends as Python does.
 """
@@ -13,20 +12,15 @@ import gc
 import os
 import signal
 import socket
-import sqlite3
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import closing
 from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
-from tempfile import TemporaryDirectory
-
-import sqlalchemy
 
 from harness import startup
 from tests.support import COMMAND, ROOT
@@ -208,30 +202,6 @@ def _serve(connection: Connection) -> _Asked | None:
             connection.send((pid, None))
 
 
-def _migrate_once() -> None:
-    """Make every new SQLite database a copy of one that MLflow has brought to its schema, which takes a second."""
-    from mlflow.store.db import utils
-
-    migrate: Callable[[sqlalchemy.Engine], None] = utils._initialize_tables
-    with TemporaryDirectory() as folder:
-        path = Path(folder, "mlflow.db")
-        first = sqlalchemy.create_engine(f"sqlite:///{path}")
-        migrate(first)
-        first.dispose()
-        migrated = path.read_bytes()
-
-    def copy(engine: sqlalchemy.Engine) -> None:
-        if engine.dialect.name != "sqlite":
-            migrate(engine)
-            return
-        with closing(sqlite3.connect(":memory:")) as template, closing(engine.raw_connection()) as new:
-            template.deserialize(migrated)
-            assert isinstance(new.driver_connection, sqlite3.Connection)
-            template.backup(new.driver_connection)
-
-    utils._initialize_tables = copy
-
-
 def _tell_of_the_ended(connection: Connection) -> None:
     while True:
         try:
@@ -265,7 +235,6 @@ if __name__ == "__main__":
     startup.reduce_garbage_collection()
     for name in _LOADED:
         import_module(name)
-    _migrate_once()
     gc.freeze()  # what is loaded is not looked through in the forks, which would copy it
     command = _serve(Connection(int(sys.argv[1])))
     if command is not None:

@@ -10,7 +10,8 @@ import logging
 import shutil
 import sqlite3
 import tempfile
-from contextlib import closing
+from collections.abc import Callable
+from contextlib import closing, suppress
 from enum import Enum
 from itertools import count
 from pathlib import Path
@@ -20,10 +21,14 @@ from alembic.script import ScriptDirectory
 from alembic.util.exc import CommandError
 from mlflow.store.db import utils
 
+from harness import provenance
+from harness.data.digits import cache_folder
 from harness.errors import StoppedError
+from harness.files import write_bytes
 from harness.tracking.location import sqlite_uri
 
-_BUSY_S = 60.0
+# The time to wait for another process that writes to the same database.
+BUSY_S = 60.0
 _log = logging.getLogger(__name__)
 
 
@@ -62,7 +67,7 @@ def schema(path: Path) -> Schema:
 
 
 def _opened(path: Path) -> sqlite3.Connection:
-    return sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=_BUSY_S)
+    return sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=BUSY_S)
 
 
 def _is_known(revision: str) -> bool:
@@ -78,17 +83,34 @@ def create(path: Path) -> None:
 
     MLflow creates the schema in about a hundred steps, and does not open a database in which only some were done. So
     the database is created under another name and renamed at the end. Call this function under the lock of the store.
+
+    The steps take most of a second. So an empty database is kept in the cache, and later databases are copies of it.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     new = path.with_name(f".{path.name}.new")
     for left in (new, *(new.with_name(new.name + part) for part in ("-wal", "-shm", "-journal"))):
         left.unlink(missing_ok=True)  # of a process that was killed in this function
-    engine = sqlalchemy.create_engine(sqlite_uri(new))
-    try:
-        utils._initialize_tables(engine)  # noqa: SLF001 - as `mlflow db upgrade`
-    finally:
-        engine.dispose()
+    kept = cache_folder() / "databases" / f"mlflow-{provenance.versions()['mlflow']}.db"
+    if _is_intact(kept):
+        copy(kept, new)
+    else:
+        _change(new, utils._initialize_tables)  # noqa: SLF001 - as `mlflow db upgrade`
+        with suppress(OSError, sqlite3.Error, StoppedError):  # the cache is optional
+            write_bytes(kept, new.read_bytes())
     new.replace(path)
+
+
+def _is_intact(kept: Path) -> bool:
+    """Whether a file is a complete database of the installed MLflow without experiments."""
+    try:
+        if schema(kept) is not Schema.CURRENT:
+            return False
+        with closing(_opened(kept)) as connection:
+            (experiments,) = connection.execute("select count(*) from experiments").fetchone()
+            (found,) = connection.execute("pragma integrity_check").fetchone()
+            return bool(found == "ok" and experiments == 0)
+    except (sqlite3.Error, StoppedError):
+        return False
 
 
 def migrate(path: Path) -> None:
@@ -96,7 +118,7 @@ def migrate(path: Path) -> None:
     kept = _unused(path, "before-migration")
     copy(path, kept)
     _log.warning("%s was made by an older MLflow. It is migrated to the installed one; %s is a copy", path, kept.name)
-    _upgrade(path)
+    _change(path, utils._upgrade_db)  # noqa: SLF001 - as `mlflow db upgrade`
 
 
 def migrated_copy(path: Path) -> Path:
@@ -106,7 +128,7 @@ def migrated_copy(path: Path) -> Path:
     temporary = folder / path.name
     copy(path, temporary)
     _log.warning("%s was made by an older MLflow. It stays as it is; a migrated copy is read", path)
-    _upgrade(temporary)
+    _change(temporary, utils._upgrade_db)  # noqa: SLF001 - as `mlflow db upgrade`
     return temporary
 
 
@@ -133,7 +155,7 @@ def relocate(path: Path, old: str, new: str) -> Path:
     """
     kept = _unused(path, "before-relocation")
     copy(path, kept)
-    with closing(sqlite3.connect(path, timeout=_BUSY_S)) as connection, connection:
+    with closing(sqlite3.connect(path, timeout=BUSY_S)) as connection, connection:
         for table, column in _ADDRESSES:
             connection.execute(
                 f"update {table} set {column} = ? || substr({column}, ?) "  # noqa: S608 - the names above
@@ -159,9 +181,10 @@ def copy(path: Path, to: Path) -> None:
         source.backup(target)
 
 
-def _upgrade(path: Path) -> None:
+def _change(path: Path, function: Callable[[sqlalchemy.Engine], None]) -> None:
+    """Create or migrate a database with a function of MLflow."""
     engine = sqlalchemy.create_engine(sqlite_uri(path))
     try:
-        utils._upgrade_db(engine)  # noqa: SLF001 - as `mlflow db upgrade`
+        function(engine)
     finally:
         engine.dispose()

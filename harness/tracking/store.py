@@ -44,7 +44,6 @@ RUN_ONE = "Run a study first (harness study run). Use the same folder or MLFLOW_
 # language models.
 _TRAINS = {"mlflow.experimentKind": "custom_model_development"}
 _PAGE = 1000
-_BUSY_MS = 60_000  # the time to wait for another process that writes to the same SQLite database
 _log = logging.getLogger(__name__)
 _CONNECT_S = 3.0
 _PORTS = {"http": 80, "https": 443, "postgresql": 5432, "mysql": 3306, "mssql": 1433}
@@ -313,7 +312,7 @@ def _tune_sqlite(connection: object, _record: object) -> None:
     the last commits, and it never corrupts the database.
     """
     if isinstance(connection, sqlite3.Connection):
-        connection.execute(f"PRAGMA busy_timeout={_BUSY_MS}")
+        connection.execute(f"PRAGMA busy_timeout={database.BUSY_S * 1000:.0f}")
         connection.execute("PRAGMA journal_mode=WAL")
         connection.execute("PRAGMA synchronous=NORMAL")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import shutil
 import signal
 import sqlite3
@@ -59,6 +60,39 @@ def make_older(database: Path) -> None:
 def revision(path: Path) -> str:
     with closing(sqlite3.connect(path)) as connection:
         return str(connection.execute("select version_num from alembic_version").fetchone()[0])
+
+
+def schema_of(path: Path) -> list[tuple[str, str, str]]:
+    """The table, name and type of every column. MLflow does not create constraints in a fixed order."""
+    columns = "select t.name, c.name, c.type from sqlite_master as t join pragma_table_info(t.name) as c order by 1, 2"
+    with closing(sqlite3.connect(path)) as connection:
+        assert connection.execute("select count(*) from experiments").fetchone() == (0,)
+        return connection.execute(columns).fetchall()
+
+
+@pytest.fixture
+def kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The empty database in the cache, after a first database was created."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    database.create(tmp_path / "first.db")
+    [path] = (tmp_path / "cache" / "zero-errors" / "databases").iterdir()
+    return path
+
+
+def test_later_databases_are_copies_of_the_first(kept: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(utils, "_initialize_tables", None)
+    database.create(tmp_path / "second.db")
+    assert schema_of(tmp_path / "second.db") == schema_of(tmp_path / "first.db") == schema_of(kept)
+
+
+def test_a_kept_database_that_is_not_an_empty_one_is_replaced(kept: Path, tmp_path: Path) -> None:
+    expected, content = schema_of(kept), kept.read_bytes()
+    kept.write_bytes(content[:100_000])
+    database.create(tmp_path / "second.db")
+    with closing(sqlite3.connect(kept)) as connection, connection:
+        connection.execute("insert into experiments (experiment_id, name) values (1, 'of another')")
+    database.create(tmp_path / "third.db")
+    assert schema_of(tmp_path / "second.db") == schema_of(tmp_path / "third.db") == schema_of(kept) == expected
 
 
 def digest(path: Path) -> str:
@@ -142,9 +176,10 @@ def test_what_an_interrupted_creation_left_never_costs_a_database(
 
 
 @pytest.mark.slow
-def test_a_database_is_created_whole_or_not_at_all(tmp_path: Path) -> None:
+def test_a_database_is_created_whole_or_not_at_all(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
     code = "from pathlib import Path; from harness.tracking import database; database.create(Path('x.db'))"
-    with subprocess.Popen([sys.executable, "-c", code], cwd=tmp_path) as started:
+    empty_cache = {**os.environ, "XDG_CACHE_HOME": str(tmp_path_factory.mktemp("cache"))}
+    with subprocess.Popen([sys.executable, "-c", code], cwd=tmp_path, env=empty_cache) as started:
         wait_until((tmp_path / ".x.db.new").exists)
         started.send_signal(signal.SIGKILL)
     assert not (tmp_path / "x.db").exists()

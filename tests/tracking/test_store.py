@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from harness.errors import StoppedError, UsageError
-from harness.tracking import location, store
+from harness.tracking import database, location
 from harness.tracking.reader import StudyReader
 from harness.tracking.store import Store
 
@@ -48,7 +48,7 @@ def test_a_file_that_is_no_database_is_one_error_and_stays_as_it_is(
 def test_a_database_that_another_holds_is_one_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     holder = sqlite3.connect(tmp_path / location.DATABASE, isolation_level=None)
-    monkeypatch.setattr(store, "_BUSY_MS", 300)
+    monkeypatch.setattr(database, "BUSY_S", 0.3)
     try:
         holder.execute("create table held (x)")
         holder.execute("begin exclusive")
