@@ -11,8 +11,8 @@ from itertools import combinations
 from typing import Any
 
 import numpy as np
+import scipy  # its subpackage stats, which takes a third of a second, is loaded when it is first used
 from numpy.typing import ArrayLike, NDArray
-from scipy import stats
 
 LEVEL = 0.95
 
@@ -83,7 +83,7 @@ def wilson(successes: int, n: int, *, level: float = LEVEL) -> Estimate:
         raise ValueError(msg)
     if n == 0:
         return Estimate(math.nan, 0.0, 1.0, 0)
-    found = stats.binomtest(successes, n).proportion_ci(level, "wilson")
+    found = scipy.stats.binomtest(successes, n).proportion_ci(level, "wilson")
     return Estimate(successes / n, float(found.low), float(found.high), n)
 
 
@@ -105,7 +105,7 @@ def survival(epochs: ArrayLike, reached: ArrayLike, *, level: float = LEVEL) -> 
     at = np.unique(times[is_reached])
     share, low, high = (np.ones(0),) * 3
     if len(at):
-        left = stats.ecdf(stats.CensoredData.right_censored(times, ~is_reached)).sf
+        left = scipy.stats.ecdf(scipy.stats.CensoredData.right_censored(times, ~is_reached)).sf
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of bounds before the first event and where the curve is at zero
             bounds: Any = left.confidence_interval(level, method="log-log")  # SciPy's stubs say numbers
@@ -175,7 +175,7 @@ def median_epoch(epochs: ArrayLike, reached: ArrayLike, *, level: float = LEVEL)
     curve = survival(times, is_reached, level=level)
     value = _first(curve.epoch, curve.share_left <= 0.5 + _ROUNDING)
     tail = (1 - level) / 2
-    rank = sum(float(stats.binom.cdf(k, n, 0.5)) <= tail for k in range(n))
+    rank = sum(float(scipy.stats.binom.cdf(k, n, 0.5)) <= tail for k in range(n))
     if rank == 0:
         return Estimate(value, 1.0, math.inf, n)
     if is_reached.all() or times[~is_reached].min() >= times[is_reached].max(initial=0.0):
@@ -194,7 +194,9 @@ def paired_difference(a: ArrayLike, b: ArrayLike, *, level: float = LEVEL) -> Es
     Source: Student, "The probable error of a mean", Biometrika 6 (1908).
     """
     differences = _differences(a, b)
-    return _with_interval(_mean(differences), len(differences), lambda: stats.ttest_1samp(differences, 0.0), level)
+    return _with_interval(
+        _mean(differences), len(differences), lambda: scipy.stats.ttest_1samp(differences, 0.0), level
+    )
 
 
 def unpaired_difference(a: ArrayLike, b: ArrayLike, *, level: float = LEVEL) -> Estimate:
@@ -209,7 +211,7 @@ def unpaired_difference(a: ArrayLike, b: ArrayLike, *, level: float = LEVEL) -> 
         return Estimate(value, math.nan, math.nan, n)
     if not first.var() and not second.var():
         return Estimate(value, value, value, n)
-    return _with_interval(value, n, lambda: stats.ttest_ind(second, first, equal_var=False), level)
+    return _with_interval(value, n, lambda: scipy.stats.ttest_ind(second, first, equal_var=False), level)
 
 
 def paired_test(a: ArrayLike, b: ArrayLike) -> float:
@@ -268,7 +270,7 @@ def mcnemar(only_a: int, only_b: int) -> float:
     Psychometrika 12 (1947), with the binomial distribution itself.
     """
     n = only_a + only_b
-    return float(stats.binomtest(only_a, n).pvalue) if n else 1.0
+    return float(scipy.stats.binomtest(only_a, n).pvalue) if n else 1.0
 
 
 def holm(p_values: ArrayLike) -> list[float]:
@@ -295,7 +297,7 @@ def _with_interval(value: float, n: int, test: Callable[[], Any], level: float) 
 
 
 def _with_t(value: float, error: float, n: int, freedom: float, level: float) -> Estimate:
-    half = float(stats.t.ppf((1 + level) / 2, freedom)) * error if freedom > 0 else math.nan
+    half = float(scipy.stats.t.ppf((1 + level) / 2, freedom)) * error if freedom > 0 else math.nan
     return Estimate(value, value - half, value + half, n)
 
 

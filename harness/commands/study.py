@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from harness.search.result import StudyResult
     from harness.study.config import StudyConfig
     from harness.tracking.claim import Claim
+    from harness.tracking.model_process import ModelProcess
     from harness.tracking.reader import StudyReader
     from harness.workers.dask import Cluster
     from harness.workers.dask_connection import Tls
@@ -88,12 +89,13 @@ def study_run(  # noqa: PLR0913, PLR0917 - an option each
     # Only now: these take seconds to load, and a mistake in a name or a file should not cost them. What the workers
     # load takes longer still, so they begin before MLflow and Optuna are loaded here.
     from harness.tracking.lock import sole_owner
+    from harness.tracking.model_process import ModelProcess
     from harness.tracking.owner import Owner
 
     check_destinations(json_to)
     registry.check_environment(config.engine)
     me, folder = Owner.me(), console.OUT / config.name
-    with sole_owner(folder, me), _pool(config, workers, **cluster) as pool:
+    with sole_owner(folder, me), _pool(config, workers, **cluster) as pool, ModelProcess(folder) as models:
         from harness.tracking.claim import Claim, archive
         from harness.tracking.reader import StudyReader
         from harness.tracking.store import Store
@@ -106,8 +108,8 @@ def study_run(  # noqa: PLR0913, PLR0917 - an option each
         digits = console.load(began_with or data, began_with and "those of the study")
         pool.load(digits)
         with Claim(store, config, digits, me, _command(data, digits)) as claim:
-            result = _trained(claim, pool, quiet=quiet)
-            written = _shown(claim, folder)
+            result = _trained(claim, pool, models, quiet=quiet)
+            written = _shown(claim, folder, models)
     _say(result, time.monotonic() - started_s)
     console.say(f"report: {written}", json_to)
     if json_to is not None:
@@ -123,8 +125,10 @@ def _command(data: str, digits: Digits) -> str:
     return masked(shlex.join(["harness", *words]))
 
 
-def _trained(claim: Claim, pool: Workers[TrainingResult] | Cluster, *, quiet: bool) -> StudyResult:
-    """Train and record the trials of the study that are missing.
+def _trained(
+    claim: Claim, pool: Workers[TrainingResult] | Cluster, models: ModelProcess, *, quiet: bool
+) -> StudyResult:
+    """Train and record the trials of the study that are missing. Start the process of the models near the end.
 
     Raises:
         KeyboardInterrupt: Ctrl-C or SIGTERM requested a stop. The batches in training are recorded.
@@ -132,18 +136,25 @@ def _trained(claim: Claim, pool: Workers[TrainingResult] | Cluster, *, quiet: bo
     from harness.commands.progress import StudyProgress
     from harness.search.run import StudyRun
 
-    # The report's own packages are loaded while the workers train.
-    Thread(target=import_module, args=("harness.reporting.report",), daemon=True).start()
+    Thread(target=_load_report, daemon=True).start()
     journal = console.OUT / claim.study.config.name / "optuna.journal"
     if journal.exists() and not quiet:
         console.err.print(f"{journal} is not used any more: MLflow holds the trials", markup=False)
+    # Engines of other packages give no weights.
+    on_idle = models.start if claim.study.config.engine in registry.NAMES else None
     with StudyProgress(console.err, quiet=quiet) as progress, Stop() as stop:
-        result = StudyRun(claim, pool, progress, stop).run()
+        result = StudyRun(claim, pool, progress, stop, on_idle).run()
     claim.end()
     if stop.asked is not None and result.before + result.trained + result.failed < result.total:
         console.err.print(f"{result.before + result.trained} of {result.total} trials are done")
         raise stop.asked
     return result
+
+
+def _load_report() -> None:
+    """Load what the report needs while the workers train."""
+    for module in ("harness.reporting.report", "scipy.stats"):
+        import_module(module)
 
 
 def _say(result: StudyResult, duration_s: float) -> None:
@@ -158,14 +169,14 @@ def _say(result: StudyResult, duration_s: float) -> None:
         console.err.print(f"nothing to train: all {result.before} trials are done{more}")
 
 
-def _shown(claim: Claim, folder: Path) -> Path:
+def _shown(claim: Claim, folder: Path, models: ModelProcess) -> Path:
     """Write the report of a study while its models are created, upload both to MLflow, and return the report's path."""
     from harness.tracking.models import ModelRegistry
     from harness.tracking.reader import StudyReader
 
     study = claim.study
     record = StudyReader(claim.store).study(study.config.name)
-    with ModelRegistry(claim.store, record, study.digits, folder).keeping() as lines:
+    with ModelRegistry(claim.store, record, study.digits, models).keeping() as lines:
         written = report.write(record, folder)
         report.publish(claim.store, record, written, study.owner)
     for line in lines:

@@ -9,8 +9,6 @@ import urllib.request
 from http.client import HTTPException
 from pathlib import Path
 
-from requests import RequestException
-
 from harness.errors import DataError, ExitStatus, first_line
 
 # The file of keras.datasets.mnist and its SHA-256 (keras/src/datasets/mnist.py).
@@ -46,7 +44,9 @@ def find(folder: Path) -> Path:
         return cached
     if not _origin_answers():
         raise NoNetworkError("MNIST is not on this machine and its server does not respond", _REMEDY)
+    # These take 30 ms to load, and the file is nearly always cached.
     import pooch  # type: ignore[import-untyped] # it ships no types, and prints a warning in notebooks when it is imported
+    from requests import RequestException
 
     pooch.get_logger().setLevel("WARNING")
     downloader = pooch.HTTPDownloader(timeout=_READ_S)

@@ -11,22 +11,33 @@ from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 
 from harness import provenance
+from harness.engines import compilation_cache
 from harness.errors import StoppedError
 
 _log = logging.getLogger(__name__)
 
 
 def start(*, with_keras: bool = True) -> None:
-    """Load TensorFlow with one thread, so that results do not depend on the number of cores.
+    """Load TensorFlow with one thread, so that results do not depend on the number of cores, and start it.
 
     Environment variables that are already set keep their values, except the one for Keras' backend.
 
     Args:
         with_keras: Whether TensorFlow also loads Keras and its dependencies. They take nearly half of the time.
     """
+    load(with_keras=with_keras)
+    import tensorflow as tf
+
+    tf.config.list_logical_devices()  # starts TensorFlow, which reads its flags then
+    compilation_cache.restore_flags()
+
+
+def load(*, with_keras: bool) -> None:
+    """Load TensorFlow as :func:`start` does, without starting it. A process may be forked afterwards."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ["KERAS_BACKEND"] = "tensorflow"  # ~/.keras/keras.json may name another backend
     os.environ["KERAS_NNX_ENABLED"] = "0"  # it needs a package that is not installed
+    compilation_cache.use()
     with _quiet_stderr(), nullcontext() if with_keras else _without_keras():
         import tensorflow as tf
 

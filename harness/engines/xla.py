@@ -19,6 +19,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from harness.data.digits import Digits
+from harness.engines import compilation_cache
 from harness.engines.adam import CLIP, Adam, adam
 from harness.engines.contract import EpochReport, OnEpoch, wanted_epochs
 from harness.engines.history import Snapshot, TrainingHistory
@@ -127,6 +128,7 @@ class XlaEngine:
                 if on_epoch is not None:
                     on_epoch(report)
             active = [lane for lane in active if not lane.is_done]
+        compilation_cache.keep()
 
 
 class _Orders:
@@ -186,6 +188,7 @@ def warm(shape: Shape, width: int) -> None:
     constants = Adam(*np.ones((len(Adam._fields), width), np.float32))
     orders = np.zeros((width, N_IMAGES), np.int32)
     _compiled(shape)(_empty(shape.layers, width), orders, constants, images, labels)
+    compilation_cache.keep()
 
 
 @cache

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 
 from harness.engines.training import TrainingResult
@@ -35,13 +35,16 @@ class StudyRun:
         pool: Pool that trains.
         progress: Receives the progress.
         stop: Request to stop: the jobs in training are recorded, and no other job starts.
+        on_idle: Callback for times at which a worker has no job, near the end of the study.
 
     Raises:
         StoppedError: A store fails. Recorded results are kept.
     """
 
-    def __init__(self, claim: Claim, pool: Pool, progress: Progress, stop: Stop) -> None:
-        self._claim, self._pool, self._progress, self._stop = claim, pool, progress, stop
+    def __init__(
+        self, claim: Claim, pool: Pool, progress: Progress, stop: Stop, on_idle: Callable[[], None] | None = None
+    ) -> None:
+        self._claim, self._pool, self._progress, self._stop, self._on_idle = claim, pool, progress, stop, on_idle
         self._costs = Costs()
         self._n_complete = self._n_failed = 0
         self._alone: deque[Job] = deque()  # trials of a failed job, each to be trained again alone
@@ -96,6 +99,8 @@ class StudyRun:
                 self._progress.stopping(len(running))
             if not running:
                 return
+            if len(running) < self._pool.count and self._on_idle is not None:
+                self._on_idle()
             done, _ = wait(running, timeout=_POLL_S, return_when=FIRST_COMPLETED)
             self._send_heartbeat()
             if done:

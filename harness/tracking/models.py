@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import os
-import shutil
-import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from mlflow.entities import LoggedModelOutput
@@ -20,8 +16,11 @@ from numpy.typing import NDArray
 
 from harness.data.digits import Digits
 from harness.files import masked
+from harness.network.variant import SoftmaxPlace
 from harness.tracking import model_selection
 from harness.tracking.location import EXPERIMENT
+from harness.tracking.model_process import ModelProcess
+from harness.tracking.model_spec import ModelSpec
 from harness.tracking.reader import StudyReader
 from harness.tracking.run_record import RunRecord, StudyRecord
 from harness.tracking.store import Store, failures, reach
@@ -34,7 +33,6 @@ _ABOUT = (
     "trained by `harness study run`. `baseline` is the reference variant, `best` the cheapest variant with "
     "zero errors. Both come from the study that ran last."
 )
-_TIME_LIMIT_S = 120
 
 
 @dataclass(frozen=True)
@@ -61,11 +59,11 @@ class ModelRegistry:
         store: Tracking store that holds the study.
         record: Study whose models are registered.
         digits: Images of the study.
-        folder: Folder for temporary files. Files of a killed process are deleted from it.
+        process: Process that writes the models.
     """
 
-    def __init__(self, store: Store, record: StudyRecord, digits: Digits, folder: Path) -> None:
-        self._folder = folder / ".models"
+    def __init__(self, store: Store, record: StudyRecord, digits: Digits, process: ModelProcess) -> None:
+        self._process = process
         self._reader, self._record, self._digits = StudyReader(store), record, digits
         self._client: Any = store.client
 
@@ -73,7 +71,7 @@ class ModelRegistry:
     def keeping(self) -> Iterator[list[str]]:
         """Register the models when the context ends.
 
-        Another process creates the models while the body of the context runs.
+        The process writes the models while the body of the context runs.
 
         Yields:
             A list of messages. After the context has ended, it has one line for each model that says whether the model
@@ -93,24 +91,20 @@ class ModelRegistry:
             return
         with failures():
             kept = self._kept(lines)
-        new = [one for one in kept if not one.version]
-        shutil.rmtree(self._folder, ignore_errors=True)
-        self._folder.mkdir(parents=True)
-        try:
-            with failures():
-                ids = {one.run.run_id: self._begin(one, self._folder) for one in new}
-            process = self._start(self._folder.absolute()) if new else None
-            try:
-                yield lines
-                failure = "" if process is None else _ended(process)
-                with failures():
-                    lines += [self._end(one, ids.get(one.run.run_id, ""), self._folder, failure) for one in kept]
-            finally:
-                if process is not None and process.poll() is None:
-                    process.kill()
-                    process.wait()
-        finally:
-            shutil.rmtree(self._folder, ignore_errors=True)
+        specs: dict[str, ModelSpec] = {}
+        with failures():
+            for one in kept:
+                if not one.version:
+                    specs[one.run.run_id] = self._begin(one)
+        new = list(specs.values())
+        if new:
+            self._process.send(self._digits, new)
+        yield lines
+        results = self._process.wait(new) if new else {}
+        with failures():
+            for one in kept:
+                spec = specs.get(one.run.run_id)
+                lines.append(self._end(one, spec, results[spec.run_id] if spec else 0))
 
     def _kept(self, lines: list[str]) -> list[_Kept]:
         """The runs whose models are kept. For each alias without a run or weights, append a message to `lines`."""
@@ -136,58 +130,44 @@ class ModelRegistry:
         found = self._client.search_model_versions(f"name = '{MODEL}' and run_id = '{run.run_id}'")
         return max((str(version.version) for version in found), key=int, default="")
 
-    def _begin(self, one: _Kept, folder: Path) -> str:
-        """Create the logged model of a run, write the input of the export process, and return the model's id."""
+    def _begin(self, one: _Kept) -> ModelSpec:
+        """Create the logged model of a run."""
         run, settings = one.run, one.run.settings
         params = {name: settings[name] for name in ("epochs", "learning_rate", "seed")}
         made = self._client.create_logged_model(
             self._record.experiment_id, one.aliases[0], source_run_id=run.run_id, params=params, model_type="keras"
         )
-        own = folder / run.run_id
-        own.mkdir()
-        asked = {
-            "layers": [int(units) for units in settings["layers"].split("-")],
-            "softmax": settings["softmax"],
-            "run_id": run.run_id,
-            "model_id": made.model_id,
-            "location": made.artifact_location,
-        }
-        np.savez(own / "weights.npz", *one.weights)
-        (own / "asked.json").write_text(json.dumps(asked))
-        return str(made.model_id)
+        return ModelSpec(
+            layers=tuple(int(units) for units in settings["layers"].split("-")),
+            softmax=cast("SoftmaxPlace", settings["softmax"]),
+            weights=one.weights,
+            run_id=run.run_id,
+            model_id=str(made.model_id),
+            location=str(made.artifact_location),
+            path=self._process.folder / run.run_id,
+        )
 
-    def _start(self, folder: Path) -> subprocess.Popen[bytes]:
-        np.savez(folder / "images.npz", features=self._digits.features, labels=self._digits.labels)
-        with (folder / "log").open("wb") as log:
-            environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1"}
-            environment |= {"KERAS_BACKEND": "tensorflow", "KERAS_NNX_ENABLED": "0"}
-            return subprocess.Popen(
-                [sys.executable, "-P", "-m", "harness.tracking.model_export", str(folder)],
-                env=environment,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,  # Ctrl-C reaches only this process, which then ends the other
-            )
+    def _end(self, one: _Kept, spec: ModelSpec | None, result: int | str) -> str:
+        """Register the model that was written, if it is new, and return a message.
 
-    def _end(self, one: _Kept, model_id: str, folder: Path, failure: str) -> str:
-        """Register the model that the export process created, and return a message with the result."""
-        named, version = " and ".join(one.aliases), one.version
-        if not version:
-            wrong, expected = folder / one.run.run_id / "wrong.json", model_selection.errors(one.run)
-            if not wrong.is_file():
-                failure = failure or _last_line(folder / "log")
-            elif json.loads(wrong.read_text()) != expected:
-                failure = f"Keras finds {wrong.read_text()} errors with the weights of a run that has {expected}"
-            if failure:
-                self._client.finalize_logged_model(model_id, "FAILED")
-                return f"no model {named}: {failure}"
-            version = self._register(one, model_id, folder / one.run.run_id / "model")
+        Args:
+            one: Run whose model is kept.
+            spec: Model that was written; None if a version is already registered.
+            result: Number of images that the new model classifies wrongly, or the reason why it was not written.
+        """
+        named, version, expected = " and ".join(one.aliases), one.version, model_selection.errors(one.run)
+        if spec is not None:
+            if isinstance(result, int) and result != expected:
+                result = f"Keras finds {result} errors with the weights of a run that has {expected}"
+            if isinstance(result, str):
+                self._client.finalize_logged_model(spec.model_id, "FAILED")
+                return f"no model {named}: {result}"
+            version = self._register(one, spec.model_id, spec.path)
         known = self._aliases(version)
         for alias in one.aliases:
             if alias not in known:
                 self._client.set_registered_model_alias(MODEL, alias, version)
-        return f"model {MODEL}, version {version}: {named} ({one.run.name}, {model_selection.errors(one.run)} errors)"
+        return f"model {MODEL}, version {version}: {named} ({one.run.name}, {expected} errors)"
 
     def _register(self, one: _Kept, model_id: str, path: Path) -> str:
         client, run, tags = self._client, one.run, self._record.parent.tags
@@ -212,23 +192,3 @@ class ModelRegistry:
 
     def _aliases(self, version: str) -> set[str]:
         return set(self._client.get_model_version(MODEL, version).aliases)
-
-
-def _ended(process: subprocess.Popen[bytes]) -> str:
-    """Wait for the export process to end, and kill it after a time limit.
-
-    Returns:
-        The reason if the time limit was exceeded, else an empty string.
-    """
-    try:
-        process.wait(_TIME_LIMIT_S)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
-        return f"it was not written within {_TIME_LIMIT_S} s"
-    return ""
-
-
-def _last_line(log: Path) -> str:
-    lines = log.read_text(errors="replace").strip().splitlines()
-    return lines[-1] if lines else "the process that writes it ended"

@@ -15,8 +15,8 @@ from harness.errors import StoppedError
 from harness.workers.dask_connection import innermost, silence
 from harness.workers.local import (
     RETRIES,
-    without_interrupts,
 )
+from harness.workers.server import without_interrupts
 
 # The setting of the scheduler that limits how many workers a batch may lose.
 ALLOWED_FAILURES = "distributed.scheduler.allowed-failures"

@@ -19,10 +19,10 @@ from harness.network.variant import TRACE_VERSION, Shape, Variant
 from harness.workers.local import (
     Batch,
     WorkerError,
-    lower_priority,
     train,
     warm,
 )
+from harness.workers.processes import lower_priority
 
 # The packages whose versions must be the same on a worker and on the machine of the study.
 _COMPARED = ("zero-errors", "tensorflow", "keras", "numpy")

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import logging
-import multiprocessing
 import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
-from multiprocessing import resource_tracker
+from functools import partial
 from multiprocessing.connection import Connection
-from multiprocessing.process import BaseProcess
 from queue import SimpleQueue
 from types import TracebackType
 from typing import Any, Generic, Protocol, Self, TypeVar
@@ -26,9 +24,8 @@ from harness.engines.contract import Engine
 from harness.engines.training import TrainingResult
 from harness.errors import StoppedError
 from harness.network.variant import Shape, Variant
-
-# The niceness of workers. The coordinating process, which submits batches and records results, has priority.
-_NICE = 5
+from harness.workers import processes
+from harness.workers.processes import Child
 
 # The number of retries of a batch whose worker died.
 RETRIES = 2
@@ -130,12 +127,6 @@ def make_engine(engine: str, digits: Digits) -> Engine | Exception:
         return error
 
 
-def lower_priority() -> None:
-    """Lower the priority of this process, so that the coordinating process comes first."""
-    if hasattr(os, "nice"):
-        os.nice(_NICE)
-
-
 def warm(engine: str, shape: Shape | None) -> None:
     """Load what takes seconds, such as TensorFlow.
 
@@ -148,10 +139,7 @@ def warm(engine: str, shape: Shape | None) -> None:
 
 def _work(connection: Connection, engine: str, shape: Shape | None, task: Task[Any]) -> None:
     """Run a worker: load the engine, receive the images, then train batches until the pipe is closed."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # it may reach the whole group, but the coordinator decides
-    lower_priority()
-    threading.Thread(target=_end_with_the_parent, daemon=True).start()
+    processes.begin()
     warm(engine, shape)
     with suppress(EOFError, BrokenPipeError, ConnectionResetError):
         digits: Digits = connection.recv()
@@ -169,32 +157,7 @@ def _answer(
         return type(error)(str(error))  # drop the cause, which may not be sendable
 
 
-def _end_with_the_parent() -> None:
-    """End this process when the coordinating process dies."""
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
-
-
 # In the coordinating process
-
-
-@contextmanager
-def without_interrupts() -> Iterator[None]:
-    """Block SIGINT in processes that start within this ``with`` block.
-
-    The coordinating process handles Ctrl-C.
-    """
-    if not hasattr(signal, "pthread_sigmask"):
-        yield
-        return
-    resource_tracker.ensure_running()  # start it first: its start unblocks SIGINT
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @dataclass(frozen=True)
@@ -204,43 +167,49 @@ class _Request:
 
 
 class _Worker:
-    """One worker process, and the thread that sends it batches and restarts it when it dies.
+    """One worker process, and the thread that starts it, sends it batches, and restarts it when it dies.
 
     Each process has its own pipe. A process that is killed while it sends cannot corrupt the data of another one.
     """
 
     def __init__(
         self,
-        jobs: SimpleQueue[_Request | None],
-        launch: Callable[[], tuple[BaseProcess, Connection]],
+        requests: SimpleQueue[_Request | None],
+        launch: Callable[[], Child],
         images: Callable[[], Digits],
         retries: int,
     ) -> None:
-        self._requests, self._launch, self._images, self._retries = jobs, launch, images, retries
+        self._requests, self._launch, self._images, self._retries = requests, launch, images, retries
         self._ending = self._has_images = False
-        self._process, self._connection = launch()
+        self._child: Child | None = None
         self._thread = threading.Thread(target=self._serve, daemon=True)
         self._thread.start()
 
     def end(self) -> None:
         """Kill the process, without a restart."""
         self._ending = True
-        self._process.kill()
+        if self._child is not None:
+            self._child.process.kill()
 
     def join(self) -> None:
-        """Wait until the process and the thread have ended."""
-        self._thread.join()
-        self._process.join()
-        self._connection.close()
+        """Wait until the process and the thread have ended. A process that is still being started is not waited for."""
+        if self._child is not None:
+            self._thread.join()
+            self._child.end()
 
     def _serve(self) -> None:
+        with suppress(OSError):  # the first batch tries again, and reports the error
+            self._restart()
         while (request := self._requests.get()) is not None:
             if not request.future.set_running_or_notify_cancel():
                 continue
             try:
                 answer = self._trained(request.variants)
             except OSError as error:
-                answer = StoppedError(f"no worker can be started: {error}", "Run again. Recorded results are kept.")
+                answer = StoppedError(
+                    f"no worker can be started: {error}",
+                    "Run again, or with fewer --workers. Recorded results are kept.",
+                )
             except Exception as error:  # noqa: BLE001 - on any error, the future must be completed
                 answer = WorkerError(f"{type(error).__name__}: {error}")
             if isinstance(answer, BaseException):
@@ -253,22 +222,23 @@ class _Worker:
 
         If the process dies, restart it and train the batch again.
         """
-        if not self._process.is_alive():  # it died while idle, which is no failed attempt
-            self._restart_processes()
+        child = self._child
+        if child is None or not child.process.is_alive():  # it died while idle, which is no failed attempt
+            child = self._restart()
         code: int | None = None
         for attempt in range(1 + self._retries):
             if attempt:
                 _log.warning("%s; its %d variants are trained again", _death(code), len(variants))
-                self._restart_processes()
+                child = self._restart()
             try:
                 if not self._has_images:
-                    self._connection.send(self._images())
+                    child.connection.send(self._images())
                     self._has_images = True
-                self._connection.send(variants)
-                answer: Batch[Any] | BaseException = self._connection.recv()
+                child.connection.send(variants)
+                answer: Batch[Any] | BaseException = child.connection.recv()
             except (EOFError, OSError):
-                self._process.join()
-                code = self._process.exitcode
+                child.process.join()
+                code = child.process.exitcode
                 if self._ending:
                     break
             else:
@@ -276,15 +246,15 @@ class _Worker:
         times = f", {1 + self._retries} times in a row" if self._retries else ""
         return WorkerLostError(f"{_death(code)}{times} while it trained these trials")
 
-    def _restart_processes(self) -> None:
-        self._process.kill()
-        self._process.join()
-        self._connection.close()
+    def _restart(self) -> Child:
+        """Start the process. If there was one before, end it first."""
+        if self._child is not None:
+            self._child.end()
         self._has_images = False
-        if not self._ending:
-            self._process, self._connection = self._launch()
+        self._child = self._launch()
         if self._ending:  # end() may have been called meanwhile
-            self._process.kill()
+            self._child.process.kill()
+        return self._child
 
 
 def _death(code: int | None) -> str:
@@ -311,36 +281,16 @@ class Workers(Generic[T]):
         task: Function that a worker calls for each batch, such as :func:`harness.engines.training.run`.
         shape: Shape of the first variants, if known. The engine prepares for this shape while it loads.
         retries: Number of retries of a batch whose worker died.
-
-    Raises:
-        StoppedError: The processes cannot be started.
     """
 
     def __init__(
         self, count: int, engine: str, task: Task[T], shape: Shape | None = None, retries: int = RETRIES
     ) -> None:
         self.count = count
-        self._life = (engine, shape, task)
         self._digits: Digits | None = None
         self._requests: SimpleQueue[_Request | None] = SimpleQueue()
-        self._launching = threading.Lock()
-        self._workers: list[_Worker] = []
-        try:
-            with without_interrupts():
-                for _ in range(count):
-                    self._workers.append(_Worker(self._requests, self._launch, self._loaded, retries))
-        except OSError as error:
-            self._end()
-            raise StoppedError(f"no worker can be started: {error}", "Run again, or with fewer --workers.") from error
-
-    def _launch(self) -> tuple[BaseProcess, Connection]:
-        context = multiprocessing.get_context("spawn")
-        with self._launching:  # multiprocessing cannot start processes from several threads at once
-            ours, its = context.Pipe()
-            process = context.Process(target=_work, args=(its, *self._life), daemon=True)
-            process.start()
-            its.close()  # close this copy, so that the pipe closes when the worker ends
-        return process, ours
+        launch = partial(processes.start, engine, _work, engine, shape, task)
+        self._workers = [_Worker(self._requests, launch, self._loaded, retries) for _ in range(count)]
 
     def load(self, digits: Digits) -> None:
         """Set the images.

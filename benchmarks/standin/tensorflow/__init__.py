@@ -24,5 +24,6 @@ def _set_threads(_count: int) -> None:
 config = SimpleNamespace(
     threading=SimpleNamespace(
         set_intra_op_parallelism_threads=_set_threads, set_inter_op_parallelism_threads=_set_threads
-    )
+    ),
+    list_logical_devices=list,
 )
