@@ -62,7 +62,7 @@ def _run(command: click.Command) -> int:
     except TerminatedError:
         console.err.print(f"terminated. {_kept()}".rstrip())
         return ExitStatus.TERMINATED
-    except Exception as error:  # noqa: BLE001 - whatever it is, it is a bug
+    except Exception as error:  # noqa: BLE001 - any other error is a bug
         return _report_bug(error)
 
 

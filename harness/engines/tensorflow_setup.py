@@ -14,6 +14,9 @@ from harness import provenance
 from harness.engines import compilation_cache
 from harness.errors import StoppedError
 
+# The variables of the flags that TensorFlow rejects, and a program that makes TensorFlow read them.
+_FLAGS = ("XLA_FLAGS", "TF_XLA_FLAGS")
+_COMPILE = "import tensorflow as tf; tf.function(lambda x: x + 1, jit_compile=True)(tf.constant(1.0))"
 _log = logging.getLogger(__name__)
 
 
@@ -49,10 +52,6 @@ def load(*, with_keras: bool) -> None:
         _log.warning("TensorFlow is already running with its own threads: the last digits may differ from other runs")
 
 
-_FLAGS = ("XLA_FLAGS", "TF_XLA_FLAGS")
-_COMPILE = "import tensorflow as tf; tf.function(lambda x: x + 1, jit_compile=True)(tf.constant(1.0))"
-
-
 def check_flags() -> None:
     """Check that TensorFlow accepts the XLA flags of the environment, if any are set.
 
@@ -68,7 +67,7 @@ def check_flags() -> None:
         return
     done = subprocess.run([sys.executable, "-P", "-c", _COMPILE], capture_output=True, text=True, check=False)
     if done.returncode:
-        lines = [line for line in done.stderr.splitlines() if "nknown flag" in line or "flags" in line.lower()]
+        lines = [line for line in done.stderr.splitlines() if "flag" in line.lower()]
         reason = f": {lines[-1].strip()[:200]}" if lines else ""
         cause = f"TensorFlow does not start with {' '.join(flags)}{reason}"
         raise StoppedError(cause, f"Correct or unset {' and '.join(flag.partition('=')[0] for flag in flags)}.")

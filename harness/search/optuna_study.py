@@ -50,16 +50,17 @@ def rebuild(
         sampler: Sampler of the study. The default is Optuna's.
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    storage = optuna.storages.InMemoryStorage()
     directions = [optuna.study.StudyDirection.MINIMIZE] * len(objectives)
-    study = optuna.create_study(study_name=name, storage=storage, sampler=sampler, directions=directions)
+    study = optuna.create_study(study_name=name, sampler=sampler, directions=directions)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         study.set_metric_names(list(objectives))
     placeholder = create_trial(state=optuna.trial.TrialState.FAIL)
+    next_number = 0
     for trial in trials:
-        while len(storage.get_all_trials(study._study_id, deepcopy=False)) < trial.number:  # noqa: SLF001 - as Optuna does
+        for _ in range(next_number, trial.number):
             study.add_trial(placeholder)
+        next_number = trial.number + 1
         study.add_trial(_frozen(trial, distributions) if _fits(trial, distributions) else placeholder)
     return study
 

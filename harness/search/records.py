@@ -9,7 +9,7 @@ from enum import Enum
 from itertools import chain
 
 from harness.network.variant import BASELINE
-from harness.study.config import Point
+from harness.study.config import Point, StudyConfig
 from harness.tracking.reader import StudyReader
 from harness.tracking.run_record import RunRecord
 from harness.tracking.tags import Role, Tag
@@ -111,6 +111,22 @@ def read(
     return StudyTrials([found[number] for number in sorted(found)], finished, max(found, default=-1) + 1)
 
 
+def of_config(reader: StudyReader, key: str, config: StudyConfig) -> StudyTrials:
+    """Read the trials of a study whose configuration is known.
+
+    Raises:
+        StoppedError: The store cannot be read.
+    """
+    is_grid = config.design.seeds is None
+    return read(reader, key, varied=config.space.parameters(), objectives=config.objectives, is_grid=is_grid)
+
+
+def values(errors: float, epochs: float, objectives: Iterable[str]) -> tuple[float, ...]:
+    """The values of the objectives of a trial with this error count and number of epochs."""
+    measured = {"errors": errors, "epochs": float(epochs)}
+    return tuple(measured[objective] for objective in objectives)
+
+
 def _is_finished(run: RunRecord) -> bool:
     return run.status == "FINISHED" and "final_errors" in run.metrics
 
@@ -123,8 +139,8 @@ def _of_training(run: RunRecord, names: Iterable[str], goals: Iterable[str], *, 
     """
     number, point = _number(run), _point(run, names)
     if is_grid and _is_finished(run):
-        measured = {"errors": run.metrics["final_errors"], "epochs": float(run.params["epochs"])}
-        return RecordedTrial(number, TrialState.COMPLETE, point, values=tuple(measured[goal] for goal in goals))
+        measured = values(run.metrics["final_errors"], float(run.params["epochs"]), goals)
+        return RecordedTrial(number, TrialState.COMPLETE, point, values=measured)
     return RecordedTrial(number, TrialState.FAILED if is_grid else TrialState.UNFINISHED, point)
 
 
@@ -132,9 +148,9 @@ def _of_own_run(run: RunRecord, names: Iterable[str], goals: Iterable[str]) -> R
     """The trial of a sampled design, from its own run."""
     number, point = _number(run), _point(run, names)
     seeds = tuple(json.loads(run.tags.get(Tag.SEEDS, "[]")))
-    values = tuple(run.metrics.get(f"mean_{goal}") for goal in goals)
-    known = tuple(value for value in values if value is not None)
-    if run.status == "FINISHED" and len(known) == len(values):
+    means = tuple(run.metrics.get(f"mean_{goal}") for goal in goals)
+    known = tuple(mean for mean in means if mean is not None)
+    if run.status == "FINISHED" and len(known) == len(means):
         return RecordedTrial(number, TrialState.COMPLETE, point, seeds, run.run_id, known)
     state = TrialState.FAILED if run.status == "FAILED" else TrialState.UNFINISHED
     return RecordedTrial(number, state, point, seeds, run.run_id)

@@ -46,7 +46,6 @@ class StudyRun:
     ) -> None:
         self._claim, self._pool, self._progress, self._stop, self._on_idle = claim, pool, progress, stop, on_idle
         self._costs = Costs()
-        self._n_complete = self._n_failed = 0
         self._alone: deque[Job] = deque()  # trials of a failed job, each to be trained again alone
         self._heartbeat_s = time.monotonic()
 
@@ -54,16 +53,15 @@ class StudyRun:
         """Train and record all trials that are not recorded."""
         config, pool = self._claim.study.config, self._pool
         source, recorder = self._prepared()
-        before = self._n_complete = source.n_done
-        self._claim.n_done = before
+        before = self._claim.n_done = source.n_done
         self._progress.begin(before, config.n_trials)
         for job, future in self._trained(source):
             self._record(recorder, job, future)
         self._claim.status = "KILLED" if self._stop.asked else "FINISHED"
-        trained, spent_s = self._n_complete - before, self._costs.spent_s
+        trained, spent_s = (self._claim.n_done or 0) - before, self._costs.spent_s
         busy_share = self._costs.busy_share(pool.count)
         return StudyResult(
-            before, trained, self._n_failed, config.n_trials, spent_s["mlflow"], spent_s["optuna"], busy_share
+            before, trained, self._claim.n_failed, config.n_trials, spent_s["mlflow"], spent_s["optuna"], busy_share
         )
 
     def _prepared(self) -> tuple[JobSource, Recorder]:
@@ -71,9 +69,7 @@ class StudyRun:
         study, design = self._claim.study, self._claim.study.config.design
         if closed := self._claim.close_orphans():
             self._progress.repaired(f"{plural(closed, 'run')} of a stopped process closed in MLflow")
-        is_grid = not isinstance(design, Sampled)
-        varied, goals = study.config.space.parameters(), study.config.objectives
-        found = records.read(self._claim.reader, study.key, varied=varied, objectives=goals, is_grid=is_grid)
+        found = records.of_config(self._claim.reader, study.key, study.config)
         writer = RunWriter(self._claim.store, study)
         source: JobSource
         if isinstance(design, Sampled):
@@ -119,21 +115,18 @@ class StudyRun:
             batch = future.result()
             self._costs.trained(batch)
             for ended in recorder.results(job, batch.results):
-                self._n_complete += ended
-                self._claim.n_done = self._n_complete
+                self._claim.count_done(ended)
         elif len(job.trials) > 1:
             for trial in job.trials:
                 keys = {variant.key for variant in trial.variants}
                 self._alone.append(Job((trial,), tuple(one for one in job.missing if one.key in keys)))
         else:
             for ended in recorder.failure(job, error):
-                self._n_failed += ended
-                self._claim.n_failed = self._n_failed
+                self._claim.n_failed += ended
 
     def _repeated(self) -> None:
         """Count a trial that repeats a complete trial."""
-        self._n_complete += 1
-        self._claim.n_done = self._n_complete
+        self._claim.count_done(1)
         self._progress.repeated()
 
     def _send_heartbeat(self) -> None:

@@ -8,7 +8,7 @@ from dataclasses import replace
 from harness.network.variant import Variant
 from harness.search.jobs import Job, Trial, trials_per_job
 from harness.search.optuna_study import OptunaSampler
-from harness.search.records import RecordedTrial, StudyTrials, TrialState
+from harness.search.records import RecordedTrial, StudyTrials, TrialState, values
 from harness.search.result import Costs
 from harness.study.config import Point, Sampled, StudyConfig
 from harness.tracking.run_writer import RunWriter
@@ -64,9 +64,8 @@ class SampledJobs:
         variants = self._variants(trial.point, trial.seeds)
         if self._missing(variants):
             return replace(trial, state=TrialState.UNFINISHED, values=())
-        if trial.state is TrialState.COMPLETE or not trial.run_id:
-            return replace(trial, state=TrialState.COMPLETE, values=self._values(variants))
-        self._writer.end_trial(trial.run_id, self._named_values(variants))
+        if trial.state is not TrialState.COMPLETE and trial.run_id:
+            self._writer.end_trial(trial.run_id, self._named_values(variants))
         return replace(trial, state=TrialState.COMPLETE, values=self._values(variants))
 
     def most_jobs(self, n_workers: int) -> int:
@@ -94,10 +93,11 @@ class SampledJobs:
 
     def _resume(self, trial: RecordedTrial) -> Trial | None:
         variants = self._variants(trial.point, trial.seeds)
-        if trial.run_id:
-            self._writer.reopen_trial(trial.run_id, variants)
-            return self._started(Trial(trial.number, variants, trial.run_id))
-        run_id = self._writer.begin_trial(trial.number, trial.point, variants)
+        run_id = trial.run_id
+        if run_id:
+            self._writer.reopen_trial(run_id, variants)
+        else:
+            run_id = self._writer.begin_trial(trial.number, trial.point, variants)
         return self._started(Trial(trial.number, variants, run_id))
 
     def _propose(self) -> Trial | None:
@@ -155,13 +155,13 @@ class SampledJobs:
         return [variant for variant in variants if variant.key not in self._recorded.trainings]
 
     def _values(self, variants: Sequence[Variant]) -> tuple[float, ...]:
-        return tuple(self._named_values(variants).values())
+        """The values of the objectives: the mean error count over the trainings, and their number of epochs."""
+        runs = [self._recorded.trainings[variant.key] for variant in variants]
+        return values(sum(run.errors for run in runs) / len(runs), runs[0].epochs, self._config.objectives)
 
     def _named_values(self, variants: Sequence[Variant]) -> dict[str, float]:
         """The values of the objectives by their names."""
-        runs = [self._recorded.trainings[variant.key] for variant in variants]
-        measured = {"errors": sum(run.errors for run in runs) / len(runs), "epochs": float(runs[0].epochs)}
-        return {goal: measured[goal] for goal in self._config.objectives}
+        return dict(zip(self._config.objectives, self._values(variants), strict=True))
 
 
 def _keys(variants: Sequence[Variant]) -> Keys:

@@ -16,8 +16,8 @@ from harness.search import records
 from harness.search.records import TrialState
 from harness.study import signature
 from harness.study.config import StudyConfig
-from harness.tracking.claim import changes, new_key
 from harness.tracking.reader import StudyReader
+from harness.tracking.recorded_signature import changes, new_key
 from harness.tracking.run_record import RunRecord
 from harness.tracking.tags import Role, Tag
 
@@ -150,8 +150,8 @@ def forecast(config: StudyConfig, digits: Digits, reader: StudyReader | None, wo
         refused, key = changes(parent, now), parent.tags[Tag.STUDY_KEY]
         if parent.owner is not None:
             refused.append(f"it is running: {parent.owner}")
-    varied, goals, is_grid = config.space.parameters(), config.objectives, config.design.seeds is None
-    found = records.read(reader, key, varied=varied, objectives=goals, is_grid=is_grid)
+    is_grid = config.design.seeds is None
+    found = records.of_config(reader, key, config)
     states = Counter(trial.state for trial in found.trials)
     points = [config.variant(point).key for point in config.points()]
     done = sum(point in found.trainings for point in points) if is_grid else states[TrialState.COMPLETE]

@@ -5,10 +5,9 @@ from __future__ import annotations
 import json
 import logging
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
-from itertools import count
 from types import TracebackType
 from typing import Any, Self
 from uuid import uuid4
@@ -17,10 +16,10 @@ from mlflow.entities import Metric, Param, RunTag
 from mlflow.exceptions import MlflowException
 
 from harness.data.digits import Digits
-from harness.errors import StoppedError, UsageError
+from harness.errors import StoppedError
 from harness.study import signature
 from harness.study.config import StudyConfig
-from harness.tracking import descriptions, views
+from harness.tracking import descriptions, recorded_signature, views
 from harness.tracking.owner import HEARTBEAT_S, Owner
 from harness.tracking.reader import StudyReader
 from harness.tracking.run_content import StudyHandle, common_tags, dataset_input, done_tags, log_images
@@ -85,24 +84,24 @@ class Claim:
             every = self.reader.studies(config.name)
             current = [run for run in every if Tag.ARCHIVED not in run.tags]
             if not current:
-                key = new_key(config.name, every, current_signature)
+                key = recorded_signature.new_key(config.name, every, current_signature)
                 self._create_study(StudyHandle("", config, key, digits, self._me, 0), current_signature)
                 current = self._current()
             parent = current[0]
             self._restore(parent)
             self.reader.check_children(parent)
             self._refuse_if_running(parent)
-            _refuse_if_changed(config.name, parent, current_signature)
+            recorded_signature.check(config.name, parent, current_signature)
             key, times = parent.tags[Tag.STUDY_KEY], int(parent.tags.get(Tag.TIMES_RUN, "0")) + 1
             self.study = StudyHandle(parent.run_id, config, key, digits, self._me, times)
             self._become_owner(parent.tags.get(Tag.OWNER, ""))
             # Duplicates: other processes created them at the same time, or this process created a second one because
             # the reply to its first attempt was lost.
-            for twin in self._current()[1:]:
-                _archive(self.store, twin.run_id)
-                self.store.client.set_terminated(twin.run_id, "KILLED")
+            for duplicate in self._current()[1:]:
+                _archive(self.store, duplicate.run_id)
+                self.store.client.set_terminated(duplicate.run_id, "KILLED")
             self._complete_parent_run()
-            self._resume()
+            self._resume(parent.tags.get(Tag.NOTE, ""))
             if times == 1:
                 self._adopt_children()
         return self
@@ -149,10 +148,11 @@ class Claim:
     def _adopt_children(self) -> None:
         """Attach the runs of a study whose parent run was deleted for ever to the new parent run."""
         client, run_id = self.store.client, self.study.run_id
-        for role in (Role.TRIAL, Role.TRAINING):
+        # The trainings of a sampled design belong to the runs of their trials.
+        roles = (Role.TRIAL, Role.TRAINING) if self.study.config.design.seeds is None else (Role.TRIAL,)
+        for role in roles:
             for run in self.reader.runs(self.study.key, role):
-                is_of_grid = self.study.config.design.seeds is None
-                if (role == Role.TRIAL or is_of_grid) and run.tags.get(Tag.PARENT) != run_id:
+                if run.tags.get(Tag.PARENT) != run_id:
                     client.set_tag(run.run_id, Tag.PARENT, run_id)
 
     def __exit__(
@@ -175,7 +175,7 @@ class Claim:
         """
         if self.store.path is None:
             time.sleep(_SETTLED_S)
-        return [run for run in self.reader.studies(self._config.name) if Tag.ARCHIVED not in run.tags]
+        return self.reader.current_studies(self._config.name)
 
     def _become_owner(self, former_owner: str) -> None:
         """Become the owner of the study, whose former owner is dead.
@@ -224,17 +224,19 @@ class Claim:
         claim = self.store.client.get_run(self.study.run_id).data.tags.get(Tag.OWNER, "")
         return bool(claim == self.study.owner.text())
 
-    def _resume(self) -> None:
+    def _resume(self, note: str) -> None:
+        """Record that the study runs again.
+
+        Args:
+            note: Recorded note of the study, to which users may have added text.
+        """
         study = self.study
         client, config = self.store.client, study.config
         tags = {
             Tag.LAST_RUN: str(int(time.time() * 1000)),
             Tag.TIMES_RUN: str(study.times),
             Tag.TOTAL: str(config.n_trials),
-            Tag.NOTE: descriptions.merged(
-                client.get_run(study.run_id).data.tags.get(Tag.NOTE, ""),
-                descriptions.begun(config, study.digits.name, self._command),
-            ),
+            Tag.NOTE: descriptions.merged(note, descriptions.begun(config, study.digits.name, self._command)),
         }
         if self._command:
             tags[Tag.COMMAND] = self._command
@@ -271,6 +273,10 @@ class Claim:
         params |= {f"space.{name}": descriptions.brief(values) for name, values in config.space.parameters().items()}
         client.log_batch(run_id, params=[Param(name, value) for name, value in params.items()])
         client.log_inputs(run_id, [dataset_input(digits)])
+
+    def count_done(self, n: int) -> None:
+        """Count trials that are now complete."""
+        self.n_done = (self.n_done or 0) + n
 
     def heartbeat(self) -> None:
         """Record that this process still owns the study, and the number of complete trials if it is known.
@@ -320,12 +326,6 @@ class Claim:
             return closed
 
 
-def new_key(name: str, archived: Iterable[RunRecord], current_signature: Mapping[str, Any]) -> str:
-    """The key of a new study with this name: the first that no archived study has."""
-    keys = {run.tags[Tag.STUDY_KEY] for run in archived}
-    return next(key for number in count() if (key := signature.key(name, number, current_signature)) not in keys)
-
-
 def archive(store: Store, name: str, keep: Callable[[str], None]) -> bool:
     """Archive the study with this name, so that the next run starts a new study.
 
@@ -344,7 +344,7 @@ def archive(store: Store, name: str, keep: Callable[[str], None]) -> bool:
         StoppedError: A process is running the study.
     """
     with failures(), store.alone():
-        current = [run for run in StudyReader(store).studies(name) if Tag.ARCHIVED not in run.tags]
+        current = StudyReader(store).current_studies(name)
         for run in current:
             if run.owner is not None:
                 raise _running(run, run.owner)
@@ -374,22 +374,3 @@ def _running(parent: RunRecord, owner: Owner) -> StoppedError:
     return StoppedError(
         f"the study {parent.tags[Tag.STUDY]} is already running: {owner}", "Wait until it ends, or stop it."
     )
-
-
-def changes(parent: RunRecord, current_signature: Mapping[str, Any]) -> list[str]:
-    """The differences between a study's recorded signature and its current signature, as sentences.
-
-    Args:
-        parent: Parent run of the study.
-        current_signature: Current signature of the study; see :mod:`harness.study.signature`.
-    """
-    if Tag.SIGNATURE not in parent.tags:
-        return ["it was recorded by an earlier version of this project"]
-    return signature.differences(json.loads(parent.tags[Tag.SIGNATURE]), current_signature)
-
-
-def _refuse_if_changed(name: str, parent: RunRecord, current_signature: Mapping[str, Any]) -> None:
-    if changed := changes(parent, current_signature):
-        cause = f"the study {name} has changed since it was recorded: {'; '.join(changed)}"
-        remedy = "Run it under another name (--new-name NAME), or archive the old records (--fresh)."
-        raise UsageError(cause, f"{remedy} Neither option deletes anything.")

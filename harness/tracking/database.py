@@ -29,6 +29,14 @@ from harness.tracking.location import sqlite_uri
 
 # The time to wait for another process that writes to the same database.
 BUSY_S = 60.0
+# The columns that hold absolute addresses of artifacts.
+_ADDRESSES = (
+    ("experiments", "artifact_location"),
+    ("runs", "artifact_uri"),
+    ("logged_models", "artifact_location"),
+    ("model_versions", "source"),
+    ("model_versions", "storage_location"),
+)
 _log = logging.getLogger(__name__)
 
 
@@ -130,16 +138,6 @@ def migrated_copy(path: Path) -> Path:
     _log.warning("%s was made by an older MLflow. It stays as it is; a migrated copy is read", path)
     _change(temporary, utils._upgrade_db)  # noqa: SLF001 - as `mlflow db upgrade`
     return temporary
-
-
-# The columns that hold absolute addresses of artifacts.
-_ADDRESSES = (
-    ("experiments", "artifact_location"),
-    ("runs", "artifact_uri"),
-    ("logged_models", "artifact_location"),
-    ("model_versions", "source"),
-    ("model_versions", "storage_location"),
-)
 
 
 def relocate(path: Path, old: str, new: str) -> Path:

@@ -33,8 +33,8 @@ from harness.tracking.tags import Role, Tag
 
 OUTCOME = "outcome.json"
 IMAGES = "images.npz"
-_log = logging.getLogger(__name__)
 WEIGHTS = "weights.npz"  # only runs that may become models have it
+_log = logging.getLogger(__name__)
 
 
 class StudyReader:
@@ -75,15 +75,18 @@ class StudyReader:
     def _has_children(self, deleted: RunRecord) -> bool:
         """Whether a deleted parent run still has runs. It counts as existing then, and the next run restores it."""
         key = deleted.tags.get(Tag.STUDY_KEY, "")
-        return next(self._store.search(f"tags.`{Tag.STUDY_KEY}` = '{key}'", page=1), None) is not None
+        return next(self._store.search(_of_study(key), page=1), None) is not None
+
+    def current_studies(self, name: str | None = None) -> list[RunRecord]:
+        """The parent runs of the studies that are not archived, with this name or all, oldest first."""
+        return [run for run in self.studies(name) if Tag.ARCHIVED not in run.tags]
 
     def newest_study(self, name: str | None = None) -> RunRecord | None:
         """The parent run of the study with this name, or of the study that ran last; None if there is none.
 
         Archived studies are ignored.
         """
-        found = [run for run in self.studies(name) if Tag.ARCHIVED not in run.tags]
-        return max(found, key=lambda run: int(run.tags.get(Tag.LAST_RUN, "0")), default=None)
+        return max(self.current_studies(name), key=lambda run: int(run.tags.get(Tag.LAST_RUN, "0")), default=None)
 
     def runs(self, key: str, role: str) -> Iterator[RunRecord]:
         """The runs of a study that have this role, without training histories.
@@ -92,8 +95,7 @@ class StudyReader:
             DamagedRecordError: A run is damaged.
         """
         with failures():
-            condition = f"tags.`{Tag.STUDY_KEY}` = '{key}' and tags.`{Tag.ROLE}` = '{role}'"
-            for run in map(_record, self._store.search(condition)):
+            for run in map(_record, self._store.search(_of_study(key, role))):
                 if damaged := damage(run):
                     raise DamagedRecordError(damaged)
                 yield run
@@ -105,9 +107,8 @@ class StudyReader:
             DamagedRecordError: The parent run counts complete trials, and there are no runs with its key.
         """
         done, key = int(parent.tags.get(Tag.DONE, "0")), parent.tags[Tag.STUDY_KEY]
-        condition = f"tags.`{Tag.STUDY_KEY}` = '{key}' and tags.`{Tag.ROLE}` = '{Role.TRAINING}'"
         with failures():
-            if done and next(self._store.search(condition, page=1), None) is None:
+            if done and next(self._store.search(_of_study(key, Role.TRAINING), page=1), None) is None:
                 raise DamagedRecordError(
                     f"run {parent.run_id}: no run has its tag {Tag.STUDY_KEY}, {key!r}, although {done} trials are done"
                 )
@@ -127,7 +128,7 @@ class StudyReader:
     def last_change(self, key: str) -> str:
         """The state of a study's records: it differs after a run was added or ended."""
         with failures():
-            condition = f"tags.`{Tag.STUDY_KEY}` = '{key}'"
+            condition = _of_study(key)
             orders = ("attributes.start_time DESC", "attributes.end_time DESC")
             newest = [next(self._store.search(condition, [order], page=1)) for order in orders]
             return " ".join(f"{run.info.run_id} {run.info.end_time}" for run in newest)
@@ -161,9 +162,7 @@ class StudyReader:
         self.check_children(parent)
         damaged: list[str] = []
         with failures():
-            condition = (
-                f"tags.`{Tag.STUDY_KEY}` = '{parent.tags[Tag.STUDY_KEY]}' and tags.`{Tag.ROLE}` = '{Role.TRAINING}'"
-            )
+            condition = _of_study(parent.tags[Tag.STUDY_KEY], Role.TRAINING)
             found = [(_record(run), str(run.info.artifact_uri)) for run in self._store.search(condition)]
             damaged += [text for record, _ in found if (text := damage(record))]
             found = [(record, where) for record, where in found if not damage(record)]
@@ -277,6 +276,12 @@ class StudyReader:
     def _history(self, run_id: str, name: str) -> tuple[float, ...]:
         history = self._store.client.get_metric_history(run_id, name)
         return tuple(_unclamped(metric.value) for metric in sorted(history, key=lambda metric: metric.step))
+
+
+def _of_study(key: str, role: str | None = None) -> str:
+    """The search condition for the runs of a study, all or those with a role."""
+    condition = f"tags.`{Tag.STUDY_KEY}` = '{key}'"
+    return condition if role is None else f"{condition} and tags.`{Tag.ROLE}` = '{role}'"
 
 
 def _checks(found: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, float | None]]:

@@ -127,20 +127,15 @@ class StudyRecord:
 def damage(run: RunRecord) -> str:
     """What is wrong with the tags, parameters and metrics of a run, as a sentence; empty if nothing is."""
     checks = _CHECKS.get(run.tags.get(Tag.ROLE, ""), {})
-    is_finished = run.tags.get(Tag.ROLE) == Role.TRAINING and run.status == "FINISHED"
-    is_ended = is_finished or (run.tags.get(Tag.ROLE) == Role.TRAINING and run.status == "FAILED")
+    is_training = run.tags.get(Tag.ROLE) == Role.TRAINING
+    is_finished = is_training and run.status == "FINISHED"
+    is_ended = is_training and run.status in {"FINISHED", "FAILED"}
     values = [
         *(("tag", name, run.tags.get(name), check) for name, check in checks.items()),
         *(("parameter", name, run.params.get(name), check) for name, check in _PARAMS.items() if is_ended),
-        *(
-            ("metric", name, run.metrics.get(name), check)
-            for name, check in _METRICS.items()
-            if run.status == "FINISHED"
-        ),
+        *(("metric", name, run.metrics.get(name), check) for name, check in _METRICS.items() if is_finished),
     ]
     for kind, name, value, check in values:
-        if kind == "metric" and run.tags.get(Tag.ROLE) != Role.TRAINING:
-            continue
         if not _is_valid(check, value):
             found = "is missing" if value is None else f"is {str(value)[:60]!r}"
             return f"run {run.run_id}: its {kind} {name} {found}"

@@ -44,10 +44,10 @@ RUN_ONE = "Run a study first (harness study run). Use the same folder or MLFLOW_
 # language models.
 _TRAINS = {"mlflow.experimentKind": "custom_model_development"}
 _PAGE = 1000
-_log = logging.getLogger(__name__)
 _CONNECT_S = 3.0
 _PORTS = {"http": 80, "https": 443, "postgresql": 5432, "mysql": 3306, "mssql": 1433}
 _AWAY = (429, 500, 502, 503, 504)
+_log = logging.getLogger(__name__)
 
 # The SQLAlchemy engines of MLflow and Optuna, which keep their database connections open.
 _engines: WeakSet[sqlalchemy.Engine] = WeakSet()

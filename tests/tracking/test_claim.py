@@ -200,9 +200,9 @@ def test_duplicates_of_a_study_are_archived(claim: Callable[..., Claim], opened:
     first = claim()
     release(first)
     tags = MlflowClient(tracking_uri()).get_run(first.study.run_id).data.tags
-    twin = MlflowClient(tracking_uri()).create_run(opened.experiment_id, tags=tags).info.run_id
+    duplicate = MlflowClient(tracking_uri()).create_run(opened.experiment_id, tags=tags).info.run_id
     assert claim().study.run_id == first.study.run_id
-    assert status(twin) == "KILLED"
+    assert status(duplicate) == "KILLED"
     assert [Tag.ARCHIVED in run.tags for run in reader.studies()] == [False, True]
 
 
