@@ -81,7 +81,7 @@ def tensorflow_softmax(z: Floats) -> Floats:
     return probabilities
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class SoftmaxCheck:
     """The comparison of one implementation with TensorFlow's softmax on a set of logits.
 
@@ -104,7 +104,7 @@ class SoftmaxCheck:
     overflow_rows: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class SizedCheck:
     """The comparison of every implementation with TensorFlow's softmax, on logits of about one size.
 

@@ -209,15 +209,15 @@ def softmax_by_size(record: StudyRecord) -> pd.DataFrame:
     """The largest ULPs and the overflowing rows of each implementation of ``my_softmax``, by size of the logits."""
     rows = [
         {
-            "below": float(sized["below"]),
-            "rows": int(sized["rows"]),
+            "below": sized.below,
+            "rows": sized.rows,
             "way": way,
-            "max_ulp": np.nan if check["max_ulp"] is None else float(check["max_ulp"]),
-            "overflow_rows": int(check["overflow_rows"]),
+            "max_ulp": np.nan if check.max_ulp is None else float(check.max_ulp),
+            "overflow_rows": check.overflow_rows,
         }
         for run in record.trainings
         for sized in run.softmax_by_size
-        for way, check in sized["checks"].items()
+        for way, check in sized.checks.items()
     ]
     if not rows:
         return pd.DataFrame(columns=["below", "way", "rows", "max_ulp", "overflow_rows"])

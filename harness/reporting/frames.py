@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import asdict
 
 import numpy as np
 import pandas as pd
@@ -157,15 +158,18 @@ def by_epochs_and_rate(frame: pd.DataFrame) -> pd.DataFrame:
 def curves(record: StudyRecord, frame: pd.DataFrame) -> pd.DataFrame:
     """Loss and errors of every training, one row per epoch."""
     histories = {run.run_id: run for run in record.trainings}
-    parts = []
-    for training in trainings(frame).to_dict("records"):
-        run = histories[str(training["run_id"])]
-        part = pd.DataFrame({"epoch": range(1, len(run.losses) + 1), "loss": run.losses, "errors": run.errors})
-        parts.append(part.assign(rate=training["rate"], seed=training["seed"], run_id=run.run_id))
-    if not parts:
+    own = trainings(frame)
+    if own.empty:
         return pd.DataFrame(columns=["epoch", "loss", "errors", "rate", "seed", "run_id"])
-    joined = pd.concat(parts, ignore_index=True)
-    return joined.assign(rate=joined["rate"].astype(frame["rate"].dtype))
+    recorded = [histories[run_id] for run_id in own["run_id"]]
+    lengths = [len(run.losses) for run in recorded]
+    repeated = own[["rate", "seed", "run_id"]].loc[own.index.repeat(lengths)].reset_index(drop=True)
+    measured = {
+        "epoch": np.concatenate([np.arange(1, length + 1) for length in lengths]),
+        "loss": np.concatenate([run.losses for run in recorded]),
+        "errors": np.concatenate([run.errors for run in recorded]),
+    }
+    return pd.concat([pd.DataFrame(measured), repeated], axis=1)
 
 
 def is_like_baseline(frame: pd.DataFrame) -> pd.Series[bool]:
@@ -185,7 +189,7 @@ def softmax(record: StudyRecord) -> pd.DataFrame:
     """The largest difference of each implementation of ``my_softmax`` over all runs, with its run."""
     rows = []
     for run in record.trainings:
-        rows += [{"way": way, "run_id": run.run_id, **check} for way, check in run.softmax.items()]
+        rows += [{"way": way, "run_id": run.run_id, **asdict(check)} for way, check in run.softmax.items()]
     if not rows:
         return pd.DataFrame(columns=["way", "runs", *_SOFTMAX_FIGURES])
     every = pd.DataFrame(rows).set_index("run_id")

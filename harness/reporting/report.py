@@ -24,6 +24,11 @@ from harness.tracking.tags import Tag
 
 _HARDEST = 24
 _MOST_COLUMNS = 12
+# The columns of the table of all runs, besides settings that vary.
+_LISTED = (
+    *("run_id", "trial", "status", "learning_rate", "epochs", "seed"),
+    *("final_errors", "first_zero_epoch", "final_loss", "softmax_max_ulp", "duration_s"),
+)
 
 
 @in_default_style
@@ -55,6 +60,7 @@ def _forget(folder: Path, kept: set[str]) -> None:
 
 def _content(record: StudyRecord, frame: pd.DataFrame) -> ReportContent:
     failed = frame[frame["status"] != "FINISHED"] if not frame.empty else frame
+    varied = [] if frame.empty else frames.varied_settings(frame)
     has_score = not frame.empty and not frames.finished(frame).empty
     return ReportContent(
         facts=_facts(record),
@@ -65,8 +71,8 @@ def _content(record: StudyRecord, frame: pd.DataFrame) -> ReportContent:
         failed=_rows(failed),
         half_written=frames.half_written(record),
         damaged=record.damaged,
-        runs=_rows(frame),
-        varied=[] if frame.empty else frames.varied_settings(frame),
+        runs=_rows(frame if frame.empty else frame[[*_LISTED, *varied]]),
+        varied=varied,
         run_address=_run_address(record),
         softmax=_rows(frames.softmax(record)),
     )

@@ -10,10 +10,10 @@ import re
 import sys
 import tempfile
 import zlib
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import fields, replace
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from zipfile import BadZipFile
 
 import numpy as np
@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from harness.errors import UsageError
 from harness.files import masked
-from harness.network.softmax import SoftmaxCheck
+from harness.network.softmax import SizedCheck, SoftmaxCheck
 from harness.network.variant import N_FEATURES, N_IMAGES
 from harness.study.config import NAME_PATTERN
 from harness.tracking.location import local_folder, tracking_uri
@@ -35,6 +35,8 @@ OUTCOME = "outcome.json"
 IMAGES = "images.npz"
 WEIGHTS = "weights.npz"  # only runs that may become models have it
 _log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 
 class StudyReader:
@@ -284,20 +286,25 @@ def _of_study(key: str, role: str | None = None) -> str:
     return condition if role is None else f"{condition} and tags.`{Tag.ROLE}` = '{role}'"
 
 
-def _checks(found: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, float | None]]:
-    """Fields of softmax checks, all of them numbers."""
+def _checks(found: Mapping[str, Mapping[str, Any]]) -> dict[str, SoftmaxCheck]:
     return {
-        way: {
-            field.name: None if check[field.name] is None else float(check[field.name])
-            for field in fields(SoftmaxCheck)
-        }
+        way: SoftmaxCheck(
+            max_abs_diff=_optional(float, check["max_abs_diff"]),
+            max_ulp=_optional(int, check["max_ulp"]),
+            argmax_differs=int(check["argmax_differs"]),
+            row_sum_error=_optional(float, check["row_sum_error"]),
+            overflow_rows=int(check["overflow_rows"]),
+        )
         for way, check in found.items()
     }
 
 
-def _by_size(found: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Fields of softmax checks by the size of the logits, all of them numbers."""
-    return [{"below": float(one["below"]), "rows": int(one["rows"]), "checks": _checks(one["checks"])} for one in found]
+def _optional(kind: Callable[[Any], T], value: Any) -> T | None:  # noqa: ANN401 - a JSON value
+    return None if value is None else kind(value)
+
+
+def _by_size(found: Iterable[Mapping[str, Any]]) -> list[SizedCheck]:
+    return [SizedCheck(float(one["below"]), int(one["rows"]), _checks(one["checks"])) for one in found]
 
 
 def _damaged_file(run_id: str, name: str, content: bytes | None) -> DamagedRecordError:
@@ -321,14 +328,19 @@ def _length(record: RunRecord) -> tuple[int, int]:
     return int(record.params["epochs"]), int(record.tags[Tag.TRIAL])
 
 
+def _interned(texts: Mapping[str, str]) -> dict[str, str]:
+    """A copy in which equal texts are one object. Most texts of a study are equal in all runs."""
+    return {sys.intern(name): sys.intern(text) for name, text in texts.items()}
+
+
 def _record(run: MlflowRun) -> RunRecord:
     return RunRecord(
         run_id=str(run.info.run_id),
         name=str(run.info.run_name),
         status=str(run.info.status),
-        params=dict(run.data.params),
-        metrics={name: _unclamped(value) for name, value in run.data.metrics.items()},
-        tags=dict(run.data.tags),
+        params=_interned(run.data.params),
+        metrics={sys.intern(name): _unclamped(value) for name, value in run.data.metrics.items()},
+        tags=_interned(run.data.tags),
         started_ms=int(run.info.start_time),
         ended_ms=None if run.info.end_time is None else int(run.info.end_time),
     )

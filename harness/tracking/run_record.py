@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from harness.errors import DataError
 from harness.files import masked
+from harness.network.softmax import SizedCheck, SoftmaxCheck
 from harness.network.variant import BASELINE, N_IMAGES, training_key
 from harness.study.config import NAME_PATTERN
 from harness.tracking.location import tracking_uri
@@ -45,8 +46,8 @@ class RunRecord:
         errors: Error count after each epoch, from epoch 1; empty if the training history was not read.
         wrong_images: Indices (from 0) of the images that count as errors after the last epoch.
         wrong_answers: Predicted digit of each image in `wrong_images`, or -1 for no digit; empty if not recorded.
-        softmax: Fields of a :class:`harness.network.softmax.SoftmaxCheck` for each implementation of ``my_softmax``.
-        softmax_by_size: Fields of each :class:`harness.network.softmax.SizedCheck`; empty if not recorded.
+        softmax: Check of each implementation of ``my_softmax``.
+        softmax_by_size: The same checks by the size of the logits; empty if not recorded.
     """
 
     run_id: str
@@ -61,8 +62,8 @@ class RunRecord:
     errors: tuple[int, ...] = ()
     wrong_images: tuple[int, ...] = ()
     wrong_answers: tuple[int, ...] = ()
-    softmax: Mapping[str, Mapping[str, float | None]] = field(default_factory=dict)
-    softmax_by_size: Sequence[Mapping[str, Any]] = ()
+    softmax: Mapping[str, SoftmaxCheck] = field(default_factory=dict)
+    softmax_by_size: Sequence[SizedCheck] = ()
 
     @property
     def settings(self) -> dict[str, str]:

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import csv
 import re
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import matplotlib as mpl
 import numpy as np
 import pytest
 
+from harness.network.softmax import SizedCheck, SoftmaxCheck
 from harness.network.variant import Variant
 from harness.reporting import figure_files, findings, frames, report
 from harness.reporting.charts import epochs, errors
 from harness.tracking.run_record import RunRecord, StoredImages, StudyRecord
 
-CHECK = {"max_abs_diff": 2e-7, "max_ulp": 60, "argmax_differs": 0, "row_sum_error": 1e-7, "overflow_rows": 3}
+CHECK = SoftmaxCheck(max_abs_diff=2e-7, max_ulp=60, argmax_differs=0, row_sum_error=1e-7, overflow_rows=3)
 
 
 def run(
@@ -25,7 +26,7 @@ def run(
     variant = Variant(epochs=len(errors), learning_rate=rate, seed=seed)
     first = next((epoch for epoch, count in enumerate(errors, start=1) if count == 0), None)
     metrics = {"final_errors": float(errors[-1]), "final_loss": loss, "duration_s": 1.0, "shared_by": 1.0}
-    metrics |= {f"softmax_{name}": float(value) for name, value in CHECK.items()}
+    metrics |= {f"softmax_{name}": float(value) for name, value in asdict(CHECK).items()}
     return RunRecord(
         run_id=f"{trial:032x}",
         name=f"lr {rate:g}, {len(errors)} epochs, seed {seed}",
@@ -43,7 +44,7 @@ def run(
         wrong_images=tuple(range(errors[-1])),
         wrong_answers=tuple((index + 1) % 10 for index in range(errors[-1])),
         softmax=dict.fromkeys(("loop", "vector", "stable"), CHECK),
-        softmax_by_size=[{"below": 8.0, "rows": 5000, "checks": dict.fromkeys(("loop", "vector", "stable"), CHECK)}],
+        softmax_by_size=[SizedCheck(8.0, 5000, dict.fromkeys(("loop", "vector", "stable"), CHECK))],
     )
 
 
@@ -101,7 +102,7 @@ ODD = {
     ),
     "rates that differ late": study(run(0, rate=0.001), run(1, rate=0.0010000001)),
     "many learning rates": study(*(run(trial, rate=0.001 * 1.1**trial) for trial in range(24))),
-    "overflow everywhere": study(replace(run(0), softmax={"vector": {**CHECK, "max_ulp": None, "max_abs_diff": None}})),
+    "overflow everywhere": study(replace(run(0), softmax={"vector": replace(CHECK, max_ulp=None, max_abs_diff=None)})),
 }
 
 

@@ -118,7 +118,7 @@ def test_every_trial_is_a_finished_run_under_one_parent(whole: Path) -> None:
         assert run.metrics["shared_by"] == 2
         assert run.metrics["duration_s"] > 0
         assert set(run.softmax) == {"loop", "vector", "stable"}
-        assert run.softmax["vector"]["max_ulp"] == run.metrics["softmax_max_ulp"]
+        assert run.softmax["vector"].max_ulp == run.metrics["softmax_max_ulp"]
         assert run.params.keys() == {*Variant.model_fields, "engine", "dataset"}
         assert run.settings.keys() == Variant.model_fields.keys()
         tags = {"study", "study_key", "role", "trial", "variant", "dataset", "engine", "trace", "cpu", "versions"}
