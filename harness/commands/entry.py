@@ -1,4 +1,4 @@
-"""The entry point of the command. It starts the fork server of workers first: TensorFlow takes longest to load."""
+"""The entry point of the command. It starts the fork server first, because TensorFlow takes longest to load."""
 
 from __future__ import annotations
 

@@ -162,7 +162,13 @@ def _empty(layers: tuple[int, ...], width: int) -> _State:
 
 
 def _put(state: _State, place: int, weights: Sequence[NDArray[np.float32]]) -> _State:
-    """Return the state with an untrained network, with these weights, in this place."""
+    """Return the state with an untrained network in one lane.
+
+    Args:
+        state: State of all lanes.
+        place: Index of the lane.
+        weights: Initial weights of the network.
+    """
 
     def replaced(old: Any, new: NDArray[np.float32] | float) -> NDArray[np.float32]:  # noqa: ANN401 - an array or a tensor
         array = np.array(old)

@@ -17,7 +17,7 @@ from harness.tracking.run_record import StoredImages
 
 
 def epoch(estimate: Estimate) -> str:
-    """An estimated epoch and its interval, where there is one."""
+    """An estimated epoch, with its interval if it has one."""
     if not math.isfinite(estimate.value):
         return "none: fewer than half reached zero"
     if math.isnan(estimate.low) or (estimate.low <= 1 and math.isinf(estimate.high)):
@@ -27,24 +27,24 @@ def epoch(estimate: Estimate) -> str:
 
 
 def mean(estimate: Estimate) -> str:
-    """An estimated mean and its interval, where there is one."""
+    """An estimated mean, with its interval if it has one."""
     if not _has_interval(estimate):
         return f"{estimate.value:.1f}"
     return f"{estimate.value:.1f} ({estimate.low:.1f} to {estimate.high:.1f})"
 
 
 def within(estimate: Estimate, budget: int) -> str:
-    """An estimated mean of what cannot be more than a budget, and its interval, where there is one."""
+    """An estimated mean that is limited by a budget, with its interval if it has one."""
     return mean(replace(estimate, high=min(estimate.high, budget)))
 
 
 def _has_interval(estimate: Estimate) -> bool:
-    """Whether there is an interval: not of one number, nor of several that are all the same."""
+    """Whether an estimate has an interval. One number, or several equal numbers, have none."""
     return bool(estimate.low < estimate.high)
 
 
 def difference(estimate: Estimate) -> str:
-    """An estimated difference with its sign, and its interval, where there is one."""
+    """An estimated difference with its sign, and with its interval if it has one."""
     if not _has_interval(estimate):
         return f"{estimate.value:+.1f}"
     return f"{estimate.value:+.1f} ({estimate.low:+.1f} to {estimate.high:+.1f})"
@@ -68,7 +68,7 @@ def supports(count: int, estimate: Estimate) -> str:
 
 
 def own_training(errors: Sequence[int]) -> str:
-    """Whether the lab's own training reaches zero, when, and whether it stays there."""
+    """The sentence about the baseline's own training: when it reaches zero errors, and whether errors return."""
     counts = np.asarray(errors)
     zeros = np.flatnonzero(counts == 0) + 1
     if not len(zeros):
@@ -90,7 +90,7 @@ def own_training(errors: Sequence[int]) -> str:
 
 
 def seeds_of_baseline(group: Reach) -> str:
-    """How the baseline's seeds do."""
+    """The sentence about the baseline's seeds."""
     shortest, longest = group.epochs
     budget = f"{longest}" if shortest == longest else f"{shortest} to {longest}"
     inferred = f" {supports(group.reached, group.share)}." if group.share is not None else ""
@@ -101,13 +101,13 @@ def seeds_of_baseline(group: Reach) -> str:
 
 
 def baseline_strip(n: int, most: int) -> str:
-    """What the strips of the baseline's seeds show."""
+    """The caption of the epochs with zero errors, by seed."""
     which = "" if n <= most else f" The figure shows the first {most} of {n} seeds."
     return f"Blue marks an epoch with zero errors. A gap after the first blue epoch means that errors returned.{which}"
 
 
 def heat_map(cells: pd.DataFrame) -> str:
-    """Which cells are at zero."""
+    """The caption of the heat map: the cells in which all runs are at zero."""
     n_runs, at_zero = int(cells["n"].sum()), int(cells["at_zero"].sum())
     whole = cells[cells["at_zero"] == cells["n"]]
     said = f"{at_zero} of {plural(n_runs, 'run')} ended with zero errors. "
@@ -127,7 +127,7 @@ def heat_map(cells: pd.DataFrame) -> str:
 
 
 def survival(groups: Sequence[Reach]) -> str:
-    """Who gets to zero soonest."""
+    """The caption of the survival curves: the group that reaches zero first."""
     n = sum(group.n for group in groups)
     said = f"{sum(group.reached for group in groups)} of {plural(n, 'training')} reached zero. "
     got = [(group, group.median) for group in groups if group.median is not None and math.isfinite(group.median.value)]
@@ -142,7 +142,7 @@ def survival(groups: Sequence[Reach]) -> str:
 
 
 def by_seed(cells: pd.DataFrame) -> str:
-    """How far apart seeds are."""
+    """The caption of errors by seed: the spread between seeds."""
     widest = cells.iloc[int((cells["max_errors"] - cells["min_errors"]).to_numpy().argmax())]
     if cells["n"].max() == 1 or widest["min_errors"] == widest["max_errors"]:
         return "Each point is a run; the bar is the median."
@@ -154,7 +154,7 @@ def by_seed(cells: pd.DataFrame) -> str:
 
 
 def differences(found: Sequence[Difference]) -> str:
-    """Where variants differ from the baseline beyond chance."""
+    """The caption of differences from the baseline: the variants that differ significantly."""
     sure = [one for one in found if _has_interval(one.errors)]
     fewer, more = [one for one in sure if one.errors.high < 0], [one for one in sure if one.errors.low > 0]
     said = (
@@ -172,7 +172,7 @@ def differences(found: Sequence[Difference]) -> str:
 
 
 def cheap(found: Sequence[Cheap]) -> str:
-    """The cheapest variant at zero."""
+    """The sentence about the cheapest variant that reliably reaches zero."""
     if not found:
         return "No variant had a run with zero errors after its last epoch."
     first = found[0]
@@ -183,7 +183,7 @@ def cheap(found: Sequence[Cheap]) -> str:
 
 
 def losses(curves: pd.DataFrame) -> str:
-    """Which learning rate ends with the lowest loss, and losses that are not finite."""
+    """The caption of losses: the learning rate with the lowest final loss, and losses that are not finite."""
     last = curves.sort_values("epoch").groupby("run_id").tail(1)
     finite = last[np.isfinite(last["loss"].astype(float))]
     said = "Lines are medians over seeds; bands show the range. "
@@ -197,7 +197,7 @@ def losses(curves: pd.DataFrame) -> str:
 
 
 def errors_by_epoch(groups: Sequence[Reach]) -> str:
-    """How often errors came back."""
+    """The caption of errors by epoch: how often errors return."""
     reached, back = sum(group.reached for group in groups), sum(group.came_back for group in groups)
     lines = "Lines are medians over seeds; bands show the range."
     if not reached:
@@ -208,7 +208,7 @@ def errors_by_epoch(groups: Sequence[Reach]) -> str:
 
 
 def hardest(hard: HardImages, images: StoredImages, chosen: Sequence[int]) -> str:
-    """How many images are ever wrong, and which is hardest."""
+    """The caption of the hardest images: the number of images that are ever wrong, and the hardest one."""
     never, first = int((hard.times == 0).sum()), chosen[0]
     answer = hard.usual_answer(first)
     taken = "no digit" if answer < 0 else article(answer)
@@ -221,14 +221,14 @@ def hardest(hard: HardImages, images: StoredImages, chosen: Sequence[int]) -> st
 
 
 def never_wrong(hard: HardImages | None) -> str:
-    """That no image was ever wrong, where that is known and so; else nothing."""
+    """The sentence for a study in which no image was wrong. Empty for other studies, and if it is unknown."""
     if hard is None or hard.times.any():
         return ""
     return f"No image was wrong at the end of any run of {plural(hard.n, 'training')}."
 
 
 def confusions(counts: NDArray[np.int64]) -> str:
-    """What is taken for what most often."""
+    """The caption of the confusion matrix: the most frequent mistake."""
     label, answer = np.unravel_index(int(counts.argmax()), counts.shape)
     return (
         f"The most frequent mistake is {article(int(label))} classified as {article(int(answer))}: "
@@ -237,7 +237,7 @@ def confusions(counts: NDArray[np.int64]) -> str:
 
 
 def softmax(by_size: pd.DataFrame) -> str:
-    """How far each way is from TensorFlow's, and where the lab's form overflows."""
+    """The caption of the softmax chart: differences from TensorFlow, and the sizes that overflow."""
     worst = by_size.groupby("way")["max_ulp"].max()
     said = ", ".join(f"{way} {worst[way]:.0f}" for way in ("loop", "vector", "stable") if worst.get(way, np.nan) >= 0)
     naive = by_size[(by_size["way"] == "vector") & (by_size["overflow_rows"] > 0)]
@@ -252,7 +252,7 @@ def softmax(by_size: pd.DataFrame) -> str:
 
 
 def history(trials: pd.DataFrame) -> str:
-    """When the search found its best."""
+    """The caption of the history: the trial with the best value."""
     best = trials.iloc[int(trials["errors"].to_numpy().argmin())]
     return (
         f"The best of {plural(len(trials), 'trial')} is trial {best['trial']:.0f} with {best['errors']:.1f} mean "
@@ -261,7 +261,7 @@ def history(trials: pd.DataFrame) -> str:
 
 
 def front(trials: pd.DataFrame, is_best: pd.Series[bool]) -> str:
-    """Who stands on the front."""
+    """The caption of the Pareto front."""
     best = trials[is_best]
     zero = best[best["errors"] == 0]
     said = f"{int(is_best.sum())} of {plural(len(trials), 'trial')} are Pareto-optimal. "
@@ -277,7 +277,7 @@ def front(trials: pd.DataFrame, is_best: pd.Series[bool]) -> str:
 
 
 def importance(shares: Mapping[str, Mapping[str, float]]) -> str:
-    """What matters most for each objective."""
+    """The caption of importances: the most important parameter for each objective."""
     said = []
     for goal, by_name in shares.items():
         name, value = max(by_name.items(), key=lambda item: item[1])
@@ -286,7 +286,7 @@ def importance(shares: Mapping[str, Mapping[str, float]]) -> str:
 
 
 def slices(trials: pd.DataFrame) -> str:
-    """Where the trials with the fewest errors lie."""
+    """The caption of the slices: the values of the trials with the fewest errors."""
     best = trials.nsmallest(max(1, len(trials) // 4), "errors")
     low, high = best["learning_rate"].min(), best["learning_rate"].max()
     return (

@@ -1,7 +1,7 @@
 """Compares two studies, and decides whether the second is worse.
 
 The verdict comes from two tests over seeds, one for the errors at the last epoch and one for the first zero epoch,
-each over all variants that both studies have, at a level for both together. Everything else describes.
+each over all variants that both studies have, at a level for both together. Everything else is descriptive.
 """
 
 from __future__ import annotations
@@ -80,7 +80,9 @@ class Measure:
 
 @dataclass(frozen=True)
 class ImageDifferences:
-    """The images that are wrong in only one of two runs with the same variant and seed. They decide nothing.
+    """The images that are wrong in only one of two runs with the same variant and seed.
+
+    The verdict does not depend on them.
 
     Attributes:
         n: Number of pairs of runs.
@@ -318,7 +320,7 @@ def _found(measure: Measure, finding: Finding) -> str:
         f"{measure.mean_b:.4g} in B ({_spread(measure)}); p {probability(finding.p)}, for both tests together "
         f"{probability(finding.p_family)}"
     )
-    # Places are compared, and a few very large numbers move a mean and not the places of the others.
+    # The test compares ranks. A few very large numbers change a mean, but not the ranks of the others.
     is_otherwise = (measure.difference.value > 0) != finding.b_has_more
     return text + ("; this holds for most runs, and a few runs change the means" if is_otherwise else "")
 

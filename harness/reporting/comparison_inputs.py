@@ -117,7 +117,7 @@ def _side(
     if len(datasets) > 1 or len(trained_by) > 1:
         found = ", ".join(datasets if len(datasets) > 1 else trained_by)
         raise UsageError(f"{name}: mixes runs of {found}", "Compare studies of one dataset and one engine.")
-    # A search may propose a variant twice: it is one training, and the later record of it stands.
+    # A search may propose a variant twice. It is one training, and the later record counts.
     once = finished.sort_values("trial").drop_duplicates([*VARIANT, "seed"], keep="last")
     return Side(name, once, str(datasets[0]), str(trained_by[0]), facts, left_out, wrong)
 

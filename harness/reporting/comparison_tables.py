@@ -27,7 +27,7 @@ def common(a: Side, b: Side, number: str) -> Tables:
         UsageError: The studies have no variant in common.
     """
     first, second = (
-        # Of a finished run nothing but a first zero epoch can be missing.
+        # In a finished run, only the first zero epoch can be missing.
         side.frame.assign(value=side.frame[number].fillna(math.inf)).set_index(["seed", *VARIANT])["value"]
         for side in (a, b)
     )

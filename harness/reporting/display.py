@@ -1,7 +1,7 @@
 """The lab's pictures, for notebooks and pages. Each function draws into an Axes and returns it.
 
-Where no Axes is given, one is made with pyplot, so that a notebook shows it. Into an Axes that is given nothing but the
-picture is drawn: neither pyplot nor any setting of matplotlib is touched.
+Without an Axes, the function creates a figure with pyplot, so that a notebook shows it. With an Axes, it uses neither
+pyplot nor global settings of matplotlib.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from harness.network.softmax import my_softmax
 
-# Okabe and Ito's, as in `charts`; lines are told apart by their dashes too.
+# Okabe and Ito's palette, as in `charts`. Lines also differ in their dashes.
 _BLUE, _VERMILLION, _GREEN = "#0072B2", "#D55E00", "#009E73"
 _SIDE = 20  # pixels of an image's edge
 _ACROSS = 8  # images in a row of a grid
@@ -26,7 +26,7 @@ Labels = Sequence[int] | NDArray[np.integer]
 
 
 def sample(images: int = _MOST, seed: int = 0) -> NDArray[np.int64]:
-    """Indices of images drawn at random from the 5000, the same for a seed; one may come twice, as in the lab."""
+    """Random indices of the 5000 images, which depend only on the seed. An index may occur twice, as in the lab."""
     return np.random.default_rng(seed).integers(5000, size=images)
 
 
@@ -34,8 +34,8 @@ def display_digit(row: NDArray[np.floating], axes: Axes | None = None) -> Axes:
     """Draw one image.
 
     Args:
-        row: ``(400,)``, an image as the data has it, column by column.
-        axes: where to draw it.
+        row: Image, ``(400,)``, unrolled column by column.
+        axes: Axes to draw into.
     """
     axes = _axes(axes, 2.4, 2.4)
     axes.imshow(_upright(row), cmap="gray", vmin=0, vmax=1, interpolation="none")
@@ -46,19 +46,19 @@ def display_digit(row: NDArray[np.floating], axes: Axes | None = None) -> Axes:
 def display_grid(
     x: NDArray[np.floating], labels: Labels, predicted: Labels | None = None, axes: Axes | None = None
 ) -> Axes:
-    """Draw images eight in a row, each under its label, or under its label and what it was taken for.
+    """Draw images in rows of eight, each with its label, and with its predicted digit if predictions are given.
 
     Args:
-        x: ``(n, 400)``, the images to draw, at least one.
+        x: Images to draw, ``(n, 400)``, at least one.
         labels: ``(n,)``, their digits.
-        predicted: ``(n,)``, the digits that they were taken for; -1, for none at all, is drawn as a dash.
-        axes: where to draw them.
+        predicted: Predicted digits, ``(n,)``. -1 means no digit, and is drawn as a dash.
+        axes: Axes to draw into.
     """
     count = len(x)
     across, down = min(_ACROSS, count), -(-count // _ACROSS)
     axes = _axes(axes, 0.2 + 0.62 * _ACROSS, 0.4 + 0.85 * down)
     width, height = _SIDE + _GAP, _SIDE + _HEADING
-    # Nothing stands between the images but the page, whatever its colour.
+    # The space between the images is transparent, so that it has the colour of the page.
     canvas = np.full((down * height, _ACROSS * width - _GAP), np.nan)
     for place, row in enumerate(x):
         top, left = place // _ACROSS * height + _HEADING, place % _ACROSS * width
@@ -73,13 +73,13 @@ def display_grid(
 
 
 def display_errors(x: NDArray[np.floating], labels: Labels, predicted: Labels, axes: Axes | None = None) -> Axes:
-    """Draw the images that are taken for another digit, each under its label and what it was taken for.
+    """Draw the wrong images, each with its label and its predicted digit.
 
     Args:
-        x: ``(n, 400)``, all images.
+        x: All images, ``(n, 400)``.
         labels: ``(n,)``, their digits.
-        predicted: ``(n,)``, the digits that they were taken for; -1 for none at all.
-        axes: where to draw them; of very many the first 64 are drawn, and the title says so.
+        predicted: Predicted digits, ``(n,)``; -1 means no digit.
+        axes: Axes to draw into. At most the first 64 wrong images are drawn; the title then says so.
     """
     wrong = np.flatnonzero(np.asarray(labels) != np.asarray(predicted))
     if not len(wrong):
@@ -95,7 +95,7 @@ def display_errors(x: NDArray[np.floating], labels: Labels, predicted: Labels, a
 
 
 def plot_activations(axes: Axes | None = None) -> Axes:
-    """Plot what the three activations of the course make of z, from -4 to 4."""
+    """Plot the three activation functions of the course for z from -4 to 4."""
     axes = _axes(axes, 5.4, 3.6)
     z = np.linspace(-4, 4, 161)
     axes.plot(z, z, color=_GREEN, linestyle=(0, (5, 3)), label="linear: z")
@@ -108,11 +108,11 @@ def plot_activations(axes: Axes | None = None) -> Axes:
 
 
 def plot_softmax(z: ArrayLike, axes: Axes | None = None) -> Axes:
-    """Plot what ``my_softmax`` makes of a vector: a bar an entry, its probability above and its z below.
+    """Plot ``my_softmax`` of a vector: one bar for each entry, with its probability above and its z below.
 
     Args:
-        z: ``(n,)``; where its exponentials overflow, there is no bar and the entry says so.
-        axes: where to draw it.
+        z: Vector, ``(n,)``. An entry whose exponential overflows has a text instead of a bar.
+        axes: Axes to draw into.
     """
     entries = np.asarray(z, np.float64)
     axes = _axes(axes, max(3.6, 0.8 * len(entries)), 3.2)
@@ -133,7 +133,7 @@ def plot_softmax(z: ArrayLike, axes: Axes | None = None) -> Axes:
 
 
 def plot_loss(losses: Sequence[float] | NDArray[np.floating], axes: Axes | None = None) -> Axes:
-    """Plot the loss of each epoch, ``(epochs,)``, from epoch 1 on; losses that are not finite leave a gap."""
+    """Plot the loss of each epoch, ``(epochs,)``, from epoch 1. Losses that are not finite leave a gap."""
     axes = _axes(axes, 6, 3.4)
     axes.plot(range(1, len(losses) + 1), losses, color=_BLUE)
     axes.set_xlabel("epoch")
@@ -144,14 +144,14 @@ def plot_loss(losses: Sequence[float] | NDArray[np.floating], axes: Axes | None 
 
 
 def plot_errors(errors: Sequence[int] | NDArray[np.integer], axes: Axes | None = None) -> Axes:
-    """Plot how many of the images are wrong after each epoch, ``(epochs,)``; zeros stand out by a mark."""
+    """Plot the number of wrong images after each epoch, ``(epochs,)``. Markers show the epochs with zero errors."""
     axes = _axes(axes, 6, 3.4)
     counts = np.asarray(errors)
     epochs = np.arange(1, len(counts) + 1)
     axes.plot(epochs, counts, color=_BLUE)
     zero = counts == 0
     axes.plot(epochs[zero], counts[zero], "o", color=_VERMILLION, markersize=3.5, label="no error")
-    # Above 1 by ratio, so that 1 and 1000 are both seen, and below it evenly, so that there is a place for 0.
+    # Logarithmic above 1, so that 1 and 1000 are both visible, and linear below, so that 0 has a position.
     axes.set_yscale("symlog", linthresh=1, linscale=0.5)
     ticks = [0, *(10**power for power in range(4) if 10**power <= max(1, counts.max()))]
     axes.set_yticks(ticks, [str(tick) for tick in ticks])
@@ -165,7 +165,7 @@ def plot_errors(errors: Sequence[int] | NDArray[np.integer], axes: Axes | None =
 
 
 def _axes(axes: Axes | None, width: float, height: float) -> Axes:
-    """The Axes that was given, or one of a new figure of this size, inches."""
+    """The given Axes, or the Axes of a new figure with this size in inches."""
     if axes is not None:
         return axes
     from matplotlib import pyplot as plt

@@ -13,11 +13,11 @@ import matplotlib as mpl
 from matplotlib import style
 from matplotlib.figure import Figure
 
-# What figures draw words, frames and lines of a grid in; in a page these follow its light or dark colours.
+# The colours of text, frames and grid lines. In a page, they follow the light or dark colour scheme.
 INK, FAINT, PAPER = "#222222", "#dddddd", "#ffffff"
 
 _DPI = 144
-_FONTS = "'DejaVu Sans', Verdana, system-ui, sans-serif"  # of nearly the same widths, so that nothing moves
+_FONTS = "'DejaVu Sans', Verdana, system-ui, sans-serif"  # fonts of nearly equal widths, so that the layout stays
 
 
 _P = ParamSpec("_P")
@@ -25,7 +25,7 @@ _T = TypeVar("_T")
 
 
 def in_default_style(function: Callable[_P, _T]) -> Callable[_P, _T]:
-    """The function with matplotlib's default settings, whatever ``matplotlibrc`` says."""
+    """Decorate a function to run with matplotlib's default settings instead of those of ``matplotlibrc``."""
 
     @wraps(function)
     def styled(*arguments: _P.args, **named: _P.kwargs) -> _T:
@@ -40,11 +40,11 @@ class Picture:
     """A figure of a page.
 
     Attributes:
-        name: of its files, without an ending, and its anchor in the page.
-        title: what it shows.
-        caption: what it says, in words.
-        svg: to stand in a page.
-        png: to stand beside it.
+        name: Name of its files without the extension, and its anchor in the page.
+        title: Title.
+        caption: Caption, computed from the data.
+        svg: SVG element for the page.
+        png: Content of the PNG file.
     """
 
     name: str
@@ -55,33 +55,33 @@ class Picture:
 
 
 def picture(name: str, title: str, caption: str, figure: Figure) -> Picture:
-    """Render a figure both ways; it is laid out once, which takes as long as to draw it."""
+    """Render a figure as SVG and PNG. The layout, which takes as long as drawing, is computed once."""
     engine = figure.get_layout_engine()
     if engine is not None:
         engine.execute(figure)
-    # A figure without an engine is drawn once a file; one whose engine does nothing is drawn twice.
+    # A figure with a layout engine would be drawn twice for each file, even if the engine does nothing.
     with mpl.rc_context({"figure.autolayout": False, "figure.constrained_layout.use": False}):
         figure.set_layout_engine(None)
         return Picture(name, title, caption, svg(figure, name), png(figure))
 
 
 def png(figure: Figure) -> bytes:
-    """The figure as a PNG; the same figure gives the same bytes."""
+    """The figure as a PNG file. Equal figures give equal bytes."""
     stream = BytesIO()
-    # A lower level than usual is a few per cent larger, and done in half of the time.
+    # This level gives slightly larger files than the default, in half the time.
     figure.savefig(stream, format="png", dpi=_DPI, metadata={"Software": None}, pil_kwargs={"compress_level": 3})
     return stream.getvalue()
 
 
 def svg(figure: Figure, name: str) -> str:
-    """The figure as an SVG element whose ink, grid and paper are the page's; the same figure gives the same text.
+    """The figure as an SVG element that uses the colours of the page. Equal figures give equal text.
 
     Args:
-        figure: what is drawn; it is used for nothing else afterwards.
+        figure: Figure. Do not use it afterwards.
         name: A prefix that makes the ids of this figure unique within its page.
     """
     stream = StringIO()
-    # Settings of this call alone: text stays text, and what parts are called does not change from run to run.
+    # Text stays text, and the ids of elements are the same in every run.
     with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": name}):
         nothing = {"Date": None, "Creator": None, "Format": None, "Type": None}
         figure.savefig(stream, format="svg", metadata=nothing, transparent=True)
@@ -89,7 +89,7 @@ def svg(figure: Figure, name: str) -> str:
     text = text[text.index("<svg") :]
     text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
     text = re.sub(r"<!--.*?-->\s*", "", text)
-    # Several figures stand in one page, where a name must be one part's alone.
+    # A page holds several figures, and its ids must be unique.
     text = re.sub(r'\bid="([^"]+)"', rf'id="{name}-\1"', text)
     text = re.sub(r'(href="|url\()#', rf"\1#{name}-", text)
     text = re.sub(r"'DejaVu Sans'(, [^;\"]*?)?(?=[;\"])", _FONTS, text)
@@ -101,6 +101,6 @@ def svg(figure: Figure, name: str) -> str:
 
 
 def _with_size(text: str) -> str:
-    """The SVG with its natural width as the largest that it takes; it shrinks with the page."""
+    """The SVG with its natural width as the maximum. It shrinks on narrow pages."""
     [(width, _)] = re.findall(r'<svg [^>]*?width="([\d.]+)pt" height="([\d.]+)pt"', text)[:1]
     return text.replace("<svg ", f'<svg role="img" style="max-width: {float(width) * 4 / 3:.0f}px" ', 1)

@@ -16,10 +16,10 @@ SURVIVAL, TRACE = "survival.png", "trace.png"
 
 @in_default_style
 def write(result: GateResult, reference: Reference | None, folder: Path) -> None:
-    """Draw what the gate has seen; what it has not is not drawn, and what was drawn before goes.
+    """Write the figures of a gate's checks. Figures of checks that did not run are deleted.
 
     Raises:
-        StoppedError: a file cannot be written.
+        StoppedError: A file cannot be written.
     """
     drawn = {}
     if reference is not None and result.seeds:

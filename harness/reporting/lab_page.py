@@ -24,10 +24,10 @@ PAGE = "lab.html"
 
 @in_default_style
 def write(lab: Lab, folder: Path) -> Path:
-    """Write ``lab.html`` and ``figures/`` into ``folder``; return the page's path. The same run gives the same bytes.
+    """Write ``lab.html`` and ``figures/`` into ``folder``, and return the page's path. Equal runs give equal bytes.
 
     Raises:
-        StoppedError: a file cannot be written.
+        StoppedError: A file cannot be written.
     """
     pictures = _pictures(lab)
     for one in pictures.values():
@@ -39,7 +39,7 @@ def write(lab: Lab, folder: Path) -> Path:
 
 @in_default_style
 def grid(digits: Digits) -> Figure:
-    """The lab's grid: 8 by 8 images drawn at random, each under its label."""
+    """The lab's grid of 8 by 8 random images, each with its label."""
     figure, axes = _figure(5.2, 7.1)
     chosen = display.sample()
     display.display_grid(digits.x[chosen], digits.labels[chosen], axes=axes)
@@ -81,7 +81,7 @@ def _by_part(lab: Lab) -> dict[str, list[Number]]:
 
 
 def _by_name(lab: Lab) -> dict[str, list[Number]]:
-    """What is predicted of the image of a two, each number after the lab's epochs and after more."""
+    """The predictions for the lab's image of a two, after the lab's epochs and after more."""
     names: dict[str, list[Number]] = {}
     for number in _by_part(lab)["prediction"]:
         names.setdefault(number.name.partition(",")[0], []).append(number)
@@ -89,20 +89,20 @@ def _by_name(lab: Lab) -> dict[str, list[Number]]:
 
 
 def _log(lab: Lab) -> list[dict[str, Any]]:
-    """Every epoch's loss and errors."""
+    """The loss and error count of each epoch, as text."""
     both = zip(lab.history.losses.tolist(), lab.history.errors.tolist(), strict=True)
     return [{"epoch": epoch, "loss": loss, "errors": errors} for epoch, (loss, errors) in enumerate(both, start=1)]
 
 
 def _slider(place: int, z: float) -> dict[str, Any]:
-    """A slider as it stands before the page's script moves it."""
+    """The initial state of a slider."""
     vector = np.array(VECTORS["the lab's"])
     probability = float(my_softmax(vector)[place])
     return {"place": place, "z": z, "probability": probability}
 
 
 def _story(lab: Lab) -> str:
-    """When this training had errors and when none, in words."""
+    """The epochs with and without errors of this training, in words."""
     first = lab.history.first_zero_epoch
     counts = [f"{_errors(state)} after {state.epochs} epochs" for state in lab.states]
     epochs = lab.history.variant.epochs
@@ -119,7 +119,7 @@ def _errors(state: NetworkState) -> str:
 
 
 def _why(lab: Lab) -> dict[str, str]:
-    """For each part of the lab whose numbers differ from the published ones: what was measured of why."""
+    """The measured reasons for the differences from the published numbers, for each part of the lab that differs."""
     differ = {number.part for number in lab.numbers if number.same is False}
     early, late = lab.states
     why: dict[str, str] = {}

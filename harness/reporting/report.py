@@ -33,10 +33,10 @@ _LISTED = (
 
 @in_default_style
 def write(record: StudyRecord, folder: Path) -> Path:
-    """Write ``report.html``, ``report.md``, ``runs.csv`` and ``figures/`` into ``folder``; return the page's path.
+    """Write ``report.html``, ``report.md``, ``runs.csv`` and ``figures/`` into ``folder``, and return the page's path.
 
     Raises:
-        StoppedError: a file cannot be written.
+        StoppedError: A file cannot be written.
     """
     frame = frames.runs(record)
     content = _content(record, frame)
@@ -52,7 +52,7 @@ def write(record: StudyRecord, folder: Path) -> Path:
 
 
 def _forget(folder: Path, kept: set[str]) -> None:
-    """Take away the figures of an earlier report that this one does not have."""
+    """Delete the figures of an earlier report that this report does not have."""
     for path in folder.glob("*.png"):
         if path.name not in kept:
             path.unlink()
@@ -101,7 +101,7 @@ def _facts(record: StudyRecord) -> Facts:
 
 
 def _baseline_named(record: StudyRecord) -> str:
-    """What the baseline's own run is called: on the lab's images, with TensorFlow's Adam, it is the lab's."""
+    """The sentence that names the baseline's own training. With the lab's images and Adam, it is the lab's training."""
     own = registry.baseline(record.parent.tags[Tag.ENGINE])
     settings = f"Seed {own.seed}, learning rate {own.learning_rate:g}, {'/'.join(map(str, own.layers))}"
     is_the_labs = record.parent.tags[Tag.DATASET] == LAB_NAME and own.adam == "tensorflow"
@@ -110,14 +110,14 @@ def _baseline_named(record: StudyRecord) -> str:
 
 
 def _run_address(record: StudyRecord) -> str:
-    """Where MLflow shows a run, up to its id; empty where the store has no address for a browser."""
+    """The address of a run in MLflow's UI, without the run id. Empty if the store has no such address."""
     if not record.tracking_uri.startswith(("http://", "https://")):
         return ""
     return f"{record.tracking_uri.rstrip('/')}/#/experiments/{record.experiment_id}/runs/"
 
 
 def _findings(record: StudyRecord, frame: pd.DataFrame) -> Findings:
-    """What a study with at least one finished run has found, in numbers, words and pictures."""
+    """The findings of a study with at least one finished run, in numbers, sentences and figures."""
     trainings, cells, curves = frames.trainings(frame), frames.by_epochs_and_rate(frame), frames.curves(record, frame)
     own = frames.baseline(frame)
     own_run = str(own["run_id"].iloc[-1]) if len(own) else None
@@ -189,7 +189,7 @@ def _baseline_pictures(curves: pd.DataFrame, like: pd.DataFrame, own_run: str | 
 def _error_pictures(frame: pd.DataFrame, cells: pd.DataFrame) -> list[Picture]:
     chart = error_charts.by_seed(frames.finished(frame))
     found = [picture("errors_by_seed", "Errors by seed", captions.by_seed(cells), chart)]
-    # A search has nearly as many numbers of epochs as trials: a map of them would be wide and empty.
+    # A search has nearly as many numbers of epochs as trials, so its heat map would be wide and empty.
     if cells["epochs"].nunique() <= _MOST_COLUMNS:
         chart = error_charts.heat_map(cells)
         found.append(picture("errors_heat_map", "Errors by epochs and learning rate", captions.heat_map(cells), chart))
@@ -243,7 +243,7 @@ def _search_pictures(record: StudyRecord, trials: pd.DataFrame) -> list[Picture]
         )
     logarithmic = {name for name in names if search_trials.scale(record, name) == "log"}
     points = [{str(key): value for key, value in row.items()} for row in trials[names].to_dict("records")]
-    # Epochs explain all of an objective that is the epochs.
+    # The objective `epochs` depends on the parameter `epochs` alone.
     shares = {goal: importances(points, trials[goal].tolist(), logarithmic) for goal in goals if goal != "epochs"}
     if shares := {goal: by_name for goal, by_name in shares.items() if by_name}:
         chart = search_charts.importance(shares)

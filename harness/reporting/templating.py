@@ -13,7 +13,7 @@ from harness.reporting import captions
 
 
 def render(template: str, content: dict[str, Any]) -> str:
-    """Fill a template of ``templates/``; what is missing from ``content`` is an error, never an empty place."""
+    """Render a template of ``templates/``. A variable that is missing from ``content`` is an error."""
     return _environment().get_template(template).render(content)
 
 
@@ -41,22 +41,22 @@ def _environment() -> Environment:
 
 
 def count(value: Any) -> str:  # noqa: ANN401 - whatever a table's cell holds
-    """A whole number, or a dash where there is none."""
+    """An integer as text, or a dash for a missing number."""
     return "-" if value is None or pd.isna(value) else f"{int(value)}"
 
 
 def figure(value: Any) -> str:  # noqa: ANN401 - whatever a table's cell holds
-    """A number to three significant digits, or a dash where there is none."""
+    """A number with three significant digits, or a dash for a missing number."""
     if value is None or pd.isna(value):
         return "-"
     return f"{value:.3g}" if math.isfinite(value) else str(value)
 
 
 def short(run_id: str) -> str:
-    """The beginning of a run's id, by which a person finds it."""
+    """The first characters of a run id, which are enough to find the run."""
     return run_id[:8]
 
 
 def of_run(run_id: str) -> str:
-    """The run that a figure is of, in brackets; nothing where there is none."""
+    """The run of a number, in parentheses. Empty if there is no run."""
     return f" ({short(run_id)})" if run_id else ""

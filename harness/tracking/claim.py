@@ -76,7 +76,7 @@ class Claim:
 
         Raises:
             StoppedError: Another process is running the study.
-            UsageError: The recorded signature differs from the current one, so the trials would mean something else.
+            UsageError: The study has changed since it was recorded, so new trials would not fit the recorded ones.
         """
         config, digits = self._config, self._digits
         current_signature = signature.of(config, digits)

@@ -35,7 +35,7 @@ def check(name: str, parent: RunRecord, current_signature: Mapping[str, Any]) ->
     """Check that a study has not changed since it was recorded.
 
     Raises:
-        UsageError: The recorded signature differs from the current one, so the trials would mean something else.
+        UsageError: The study has changed since it was recorded, so new trials would not fit the recorded ones.
     """
     if changed := changes(parent, current_signature):
         cause = f"the study {name} has changed since it was recorded: {'; '.join(changed)}"

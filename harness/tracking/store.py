@@ -242,7 +242,7 @@ def reach(uri: str, name: str) -> None:
     MLflow retries for more than a minute before it reports anything. This function warns within seconds.
 
     Args:
-        uri: URI of the store. Nothing is done for a local one, or if a proxy stands before the server.
+        uri: URI of the store. For a local store, and for a server behind a proxy, the function returns at once.
         name: Name of the store in messages.
 
     Raises:

@@ -11,13 +11,13 @@ from harness.reporting.charts import style
 
 
 def survival(trainings: pd.DataFrame) -> Figure:
-    """The share of trainings that have not yet had an epoch without errors, by learning rate, with its interval."""
+    """The share of trainings that have not reached zero errors, by epoch and learning rate, with intervals."""
     figure, axes = style.one()
     longest = float(trainings["epochs"].max())
     for index, rate in style.rates(trainings):
         group = trainings[trainings["rate"] == rate]
         curve = statistics.survival(*findings.observed(group))
-        # Of several configurations there is nothing that an interval would be of.
+        # An interval over seeds makes sense for one configuration only.
         is_banded = frames.one_configuration(group)
         style.survival(axes, curve, index, f"{rate}: {curve.n_reached} of {curve.n}", is_banded=is_banded)
     style.survivals(axes, longest, "trainings")

@@ -45,7 +45,7 @@ def heat_map(cells: pd.DataFrame) -> Figure:
 
 
 def zero_strip(curves: pd.DataFrame, own_run: str | None) -> Figure:
-    """After which epochs each training of one group had no error: a row a seed, the baseline's own on top."""
+    """The epochs with zero errors, with one row for each seed of a group. The baseline's own seed is on top."""
     trainings = {key: own.sort_values("epoch") for key, own in curves.groupby(["seed", "run_id"])}
     order = sorted(trainings, key=lambda key: (key[1] != own_run, key))[:MOST_SEEDS]
     figure, axes = style.one(height=1.1 + 0.26 * len(order))
@@ -64,7 +64,7 @@ def zero_strip(curves: pd.DataFrame, own_run: str | None) -> Figure:
 
 
 def _spans(epochs: NDArray[np.int64]) -> list[tuple[float, float]]:
-    """Epochs as bars, where each begins and how wide it is: those that follow one another are one."""
+    """The start and width of the bars that mark epochs. Consecutive epochs share a bar."""
     if not len(epochs):
         return []
     parts = np.split(epochs, np.flatnonzero(np.diff(epochs) > 1) + 1)
@@ -72,7 +72,7 @@ def _spans(epochs: NDArray[np.int64]) -> list[tuple[float, float]]:
 
 
 def by_seed(finished: pd.DataFrame) -> Figure:
-    """Errors at the last epoch of every run, a panel a learning rate, side by side by epochs; a bar is the median."""
+    """Errors after the last epoch by number of epochs, with one panel for each learning rate. Bars mark medians."""
     groups = style.rates(finished)
     epochs = sorted(finished["epochs"].unique())
     figure, panels = style.panels([f"learning rate {rate}" for _, rate in groups])
@@ -102,7 +102,7 @@ def _at(values: list[int], place: float) -> str:
 
 
 def against_baseline(differences: list[Difference]) -> Figure:
-    """Paired differences of error counts from the baseline's, with their intervals, a line a cell."""
+    """Paired differences in errors from the baseline with their intervals, one line for each cell."""
     figure, axes = style.one(height=1.2 + 0.27 * len(differences))
     places, place = [], 0.0
     for before, found in zip([None, *differences], differences, strict=False):
@@ -125,7 +125,7 @@ def against_baseline(differences: list[Difference]) -> Figure:
 
 
 def by_epoch(curves: pd.DataFrame, baseline_run: str | None) -> Figure:
-    """Error count after every epoch, a panel a learning rate: the median seed, and from the best to the worst."""
+    """Errors by epoch, with one panel for each learning rate: the median seed and the range of all seeds."""
     figure, panels = _curves(curves, "errors", baseline_run)
     for axes in panels:
         style.count_scale(axes)
@@ -134,7 +134,7 @@ def by_epoch(curves: pd.DataFrame, baseline_run: str | None) -> Figure:
 
 
 def loss_by_epoch(curves: pd.DataFrame, baseline_run: str | None) -> Figure:
-    """Mean training loss of every epoch, a panel a learning rate; losses that are not finite are not drawn."""
+    """Mean training loss by epoch, with one panel for each learning rate. Losses that are not finite are left out."""
     finite = curves[np.isfinite(curves["loss"].astype(float)) & (curves["loss"] > 0)]
     figure, panels = _curves(finite, "loss", baseline_run)
     for axes in panels:

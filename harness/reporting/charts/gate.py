@@ -12,12 +12,12 @@ from harness import statistics
 from harness.reporting.charts import style
 from harness.reporting.figure_files import INK
 
-# Differences below this, relatively, are drawn as none: a logarithmic scale has no zero.
+# Smaller relative differences are drawn at this value, because a logarithmic scale has no zero.
 _NONE = 1e-8
 
 
 def survival(now: Sequence[int | None], reference: Sequence[int | None], budget: int) -> Figure:
-    """The share of seeds that have not yet had an epoch without errors, of now and of the reference, with intervals."""
+    """The share of seeds without zero errors so far, by epoch, for the gate and the reference, with intervals."""
     figure, axes = style.one()
     for index, (name, epochs) in enumerate((("reference", reference), ("now", now))):
         observed = [budget if epoch is None else epoch for epoch in epochs]
@@ -29,10 +29,10 @@ def survival(now: Sequence[int | None], reference: Sequence[int | None], budget:
 
 
 def trace(traces: Mapping[str, Mapping[str, Any]]) -> Figure:
-    """How far each engine's losses are from the recorded ones, epoch by epoch, and what rounding may do.
+    """The difference of each engine's losses from the recorded ones by epoch, and the tolerance for rounding.
 
     Args:
-        traces: by engine, what its check says: ``losses``, ``recorded_losses``, ``tolerance``, ``early_epochs``.
+        traces: Details of the trace check by engine: ``losses``, ``recorded_losses``, ``tolerance``, ``early_epochs``.
     """
     figure, axes = style.one()
     for index, (engine, found) in enumerate(traces.items()):
@@ -44,7 +44,7 @@ def trace(traces: Mapping[str, Mapping[str, Any]]) -> Figure:
             label = f"{engine}: no finite loss"
         else:
             label = f"{engine}: recorded to the last bit" if (off == 0).all() else engine
-        # Engines that are the same lie side by side, not one over the other.
+        # Shift the points of equal engines, so that all are visible.
         places = np.arange(1, n + 1) + 0.25 * index
         drawn = np.maximum(off, _NONE * 1.5**index)
         axes.plot(places, drawn, color=colour, marker=marker, markevery=10, markersize=5, linewidth=1.2, label=label)

@@ -16,9 +16,9 @@ _WIDTH, _HEIGHT = 1.18, 1.5  # of an image and what is around it, in images
 
 
 def gallery(hard: HardImages, images: StoredImages, chosen: list[int]) -> Figure:
-    """The chosen images, each with its label, what it is mostly taken for, and in how many trainings it was wrong."""
+    """The chosen images, with label, usual wrong answer and number of trainings in which they were wrong."""
     rows = -(-len(chosen) // _COLUMNS)
-    # All in one pair of axes, a place each: two dozen of their own take ten times as long to lay out.
+    # All images share one Axes: the layout of two dozen Axes takes ten times as long.
     figure, axes = style.one(7.2, 1.58 * rows)
     axes.set_axis_off()
     for place, index in enumerate(chosen):
@@ -36,7 +36,7 @@ def gallery(hard: HardImages, images: StoredImages, chosen: list[int]) -> Figure
 
 
 def confusion(counts: NDArray[np.int64]) -> Figure:
-    """Labels against what their images were taken for when wrong, with the counts in the cells."""
+    """The confusion matrix of the wrong images: labels by wrong answers, with the counts in the cells."""
     figure, axes = style.one(6.0, 5.2)
     shades = np.log1p(counts.astype(float))
     most = max(1.0, float(shades.max()))

@@ -17,7 +17,7 @@ NAMES = {"errors": "mean errors", "epochs": "epochs", "learning_rate": "learning
 
 
 def history(trials: pd.DataFrame, goals: Sequence[str]) -> Figure:
-    """Each objective of every trial in their order, and the best so far."""
+    """Each objective by trial, and its best value so far."""
     figure = Figure(figsize=(7.2, 2.3 * len(goals) + 0.4), layout="constrained")
     for axes, goal in zip(figure.subplots(len(goals), 1, sharex=True, squeeze=False).flat, goals, strict=True):
         colour, marker = style.style(0)
@@ -34,7 +34,7 @@ def history(trials: pd.DataFrame, goals: Sequence[str]) -> Figure:
 
 
 def front(trials: pd.DataFrame, is_best: pd.Series[bool]) -> Figure:
-    """Mean errors against epochs, the trials that no other beats joined."""
+    """Mean errors against epochs. A line joins the Pareto-optimal trials."""
     figure, axes = style.one()
     colour, marker = style.style(0)
     others, best = trials[~is_best], trials[is_best].sort_values(["epochs", "errors"])
@@ -52,7 +52,7 @@ def front(trials: pd.DataFrame, is_best: pd.Series[bool]) -> Figure:
 
 
 def importance(shares: Mapping[str, Mapping[str, float]]) -> Figure:
-    """By objective, the share of its variance that each parameter explains."""
+    """The importance of each parameter for each objective: the share of the objective's variance that it explains."""
     names = sorted({name for by_name in shares.values() for name in by_name})
     figure, axes = style.one(height=1.3 + 0.32 * len(names) * len(shares))
     height = 0.8 / len(shares)
@@ -72,7 +72,7 @@ def importance(shares: Mapping[str, Mapping[str, float]]) -> Figure:
 
 
 def slices(trials: pd.DataFrame, names: Sequence[str], logarithmic: set[str]) -> Figure:
-    """Mean errors against each parameter, the darker the later the trial."""
+    """Mean errors against each parameter. Later trials are darker."""
     figure = Figure(figsize=(max(3.8, 3.4 * len(names)) + 0.6, 3.2), layout="constrained")
     grid = figure.subplots(1, len(names), sharey=True, squeeze=False)
     for axes, name in zip(grid.flat, names, strict=True):

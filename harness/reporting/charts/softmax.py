@@ -15,7 +15,7 @@ _LINES = {"loop": "solid", "vector": (0, (4, 2)), "stable": "solid"}
 
 
 def by_size(found: pd.DataFrame) -> Figure:
-    """Above, the worst distance in ULPs by the size of the logits; below, the share of rows that overflow."""
+    """The largest difference in ULPs (above) and the share of rows that overflow (below), by the size of the logits."""
     sizes = sorted(found["below"].unique())
     figure = Figure(figsize=(7.2, 5.0), layout="constrained")
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(3, 2))
@@ -23,7 +23,7 @@ def by_size(found: pd.DataFrame) -> Figure:
         own = found[found["way"] == way].set_index("below").reindex(sizes)
         colour, marker = style.style(index)
         look = {"color": colour, "marker": marker, "linestyle": _LINES[way], "markersize": 5}
-        # Loops and vector nearly always agree: a little to the side of each other, so that both are seen.
+        # Loop and vector nearly always agree. Shift them, so that both are visible.
         places = np.arange(len(sizes)) + (index - 1) * 0.06
         upper.plot(places, own["max_ulp"], label=_NAMES[way], **look)
         lower.plot(places, own["overflow_rows"] / own["rows"], **look)

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from harness.reporting.figure_files import FAINT
 from harness.statistics import Survival
 
-# Okabe and Ito's palette, told apart by all common kinds of colour vision (https://jfly.uni-koeln.de/color/), in an
-# order that starts with its most distant hues; markers say the same a second time.
+# Okabe and Ito's palette, which is distinguishable with all common kinds of colour vision
+# (https://jfly.uni-koeln.de/color/). Its most distant hues come first. Markers repeat the information.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 MARKERS = ("o", "s", "^", "D", "v", "P")
 
@@ -24,12 +24,12 @@ _ON_DARK, _ON_LIGHT = "#fefefe", "#1c1c1c"
 
 
 def style(index: int) -> tuple[str, str]:
-    """The colour and the marker of the group at a place among a study's."""
+    """The colour and the marker of a group, by its position among the groups of the study."""
     return COLOURS[index % len(COLOURS)], MARKERS[index % len(MARKERS)]
 
 
 def one(width: float = 7.2, height: float = 4.2) -> tuple[Figure, Axes]:
-    """A figure with one pair of axes, inches."""
+    """A figure with one Axes. The size is in inches."""
     figure = Figure(figsize=(width, height), layout="constrained")
     axes = figure.add_subplot()
     plain(axes)
@@ -37,7 +37,7 @@ def one(width: float = 7.2, height: float = 4.2) -> tuple[Figure, Axes]:
 
 
 def plain(axes: Axes, grid: Literal["x", "y", "both"] | None = None) -> None:
-    """Leave out the frame's upper and right side; draw a faint grid along ``x``, ``y`` or ``both``."""
+    """Hide the upper and right spines, and draw a faint grid along ``x``, ``y`` or ``both``."""
     axes.spines[["top", "right"]].set_visible(False)
     axes.set_axisbelow(True)
     if grid is not None:
@@ -45,7 +45,7 @@ def plain(axes: Axes, grid: Literal["x", "y", "both"] | None = None) -> None:
 
 
 def survival(axes: Axes, curve: Survival, index: int, label: str, *, is_banded: bool = True) -> None:
-    """Draw the share of trainings that have had no zero epoch so far, with its interval or without."""
+    """Draw a survival curve: the share of trainings that have not reached zero errors, with or without its interval."""
     colour, marker = style(index)
     x, left, low, high = curve.steps()
     if is_banded:
@@ -55,12 +55,12 @@ def survival(axes: Axes, curve: Survival, index: int, label: str, *, is_banded: 
 
 
 def survivals(axes: Axes, longest: float, whose: str) -> None:
-    """Lay out the axes of such curves.
+    """Label and scale the Axes of survival curves.
 
     Args:
-        axes: that they are drawn in.
-        longest: the last epoch that is shown.
-        whose: shares these are, such as ``trainings``.
+        axes: Axes of the curves.
+        longest: Last epoch that is shown.
+        whose: What the shares count, such as ``trainings``.
     """
     axes.set_xlim(0, longest * 1.02)
     axes.set_ylim(-0.02, 1.02)
@@ -71,11 +71,11 @@ def survivals(axes: Axes, longest: float, whose: str) -> None:
 
 
 def panels(titles: Sequence[str], *, height: float = 2.5) -> tuple[Figure, list[Axes]]:
-    """A figure with panels in two columns that share their axes, each under its title."""
+    """A figure with titled panels in two columns that share their axes."""
     columns = min(2, max(1, len(titles)))
     rows = max(1, -(-len(titles) // columns))
     width, whole = 3.7 * columns + 0.4, height * rows + 0.5
-    # Placed by hand, inches: to measure every label of every panel takes longer than to draw them.
+    # Fixed margins, in inches: a layout engine takes longer to measure the labels than to draw the panels.
     figure = Figure(figsize=(width, whole))
     figure.subplots_adjust(
         left=0.9 / width,
@@ -97,7 +97,7 @@ def panels(titles: Sequence[str], *, height: float = 2.5) -> tuple[Figure, list[
 
 
 def count_scale(axes: Axes) -> None:
-    """A scale for error counts up the side: logarithmic, with a place for zero."""
+    """Give the y axis a scale for error counts: logarithmic, and linear near zero."""
     axes.set_yscale("symlog", linthresh=1, linscale=0.5)
     axes.set_ylim(bottom=-0.15)
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
@@ -105,16 +105,16 @@ def count_scale(axes: Axes) -> None:
 
 
 def on(shade: float) -> str:
-    """What is legible on a shade of cividis, reversed, from 0 to 1; not the page's ink, which may be light."""
+    """A text colour that is legible on a colour of the reversed cividis map, given as a number from 0 to 1."""
     return _ON_DARK if shade > 0.38 else _ON_LIGHT
 
 
 def rates(frame: pd.DataFrame) -> list[tuple[int, str]]:
-    """The groups that a frame has runs of, each with its place among the study's, which is its style's."""
+    """The groups that have runs in a frame, each with its position among all groups, which selects its style."""
     present = set(frame["rate"])
     return [(index, rate) for index, rate in enumerate(frame["rate"].cat.categories) if rate in present]
 
 
 def spread(count: int, half: float = 0.28) -> NDArray[np.float64]:
-    """Places side by side around 0, so that no training hides another."""
+    """Offsets around 0 for points side by side, so that none hides another."""
     return np.linspace(-half, half, count) if count > 1 else np.zeros(count)
