@@ -199,6 +199,12 @@ def _pytest(session: nox.Session, *options: str) -> None:
 
 
 @nox.session
+def scale(session: nox.Session) -> None:
+    """Measure a study of 10,000 trials that trains nothing, and write docs/scale.md; ten minutes."""
+    _run(session, "python", "-m", "benchmarks.scale", *session.posargs)
+
+
+@nox.session
 def torture(session: nox.Session) -> None:
     """Kill studies some hundred times, see that nothing is lost or done twice, write docs/torture.md; half an hour."""
     _run(session, "python", "-m", "tests.torture", *session.posargs)

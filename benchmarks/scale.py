@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import sqlite3
@@ -12,13 +13,22 @@ import time
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
-from typing import Any
 
+import pytest
+
+from harness import provenance
 from harness.errors import StoppedError
+from harness.text import markdown_table
+from tests import services
 
-STANDIN = Path(__file__).resolve().parent / "standin"
+ROOT = Path(__file__).resolve().parent.parent
+STANDIN = ROOT / "benchmarks" / "standin"
 TRIALS = 10_000
+SMALL = 160
+_NAME = "many"
 _MARKS = 10  # progress is recorded at the first trials, and after each tenth of all
 _EVERY_S = 1.0
 
@@ -34,6 +44,52 @@ seed = {seeds}
 
 [design]
 kind = "factorial"
+"""
+
+_PAGE = """# What many trials cost
+
+`nox -s scale` runs a study of {trials} trials with an engine that trains nothing. Five trials share a training of 100
+epochs. What remains is the cost of a trial besides its training: recording in MLflow on SQLite, and the report. The
+command writes this page.
+
+Measured on {date} on {machine}; {versions}.
+
+{table}
+
+| | |
+|---|---:|
+| recording, a trial | {trial_ms} ms |
+| the whole study with its report | {duration} s |
+| peak memory of the coordinator, with the report | {peak} MB |
+| the report alone (`harness report`) | {report} s |
+| peak memory of the report | {report_peak} MB |
+| a second run with nothing to train, with its report | {again} s |
+| MLflow's database | {database} MB |
+| MLflow's artifacts | {artifacts} MB |
+| the report with table and figures | {report_mb} MB |
+| recording a trial of a small study ({small} trials) in SQLite | {sqlite} |
+| the same behind MLflow's server on PostgreSQL | {server} |
+
+Training is measured separately, by `nox -s bench`.
+
+## A million trials
+
+By proportion, recording a million trials takes one process {million_h} hours. MLflow's database has {million_gb} GB.
+
+## The limits, and what to do about them
+
+1. **The report** reads every run and draws every training. Above some ten thousand runs, use one study for each
+   question, or read the tables `runs`, `params` and `latest_metrics` of the database with pandas or DuckDB.
+2. **One coordinator records** all trials. SQLAlchemy takes most of the time: a trial has two rows for each epoch and
+   about 40 SQL statements. If workers wait for the coordinator, split the study by learning rate or seed, and give each
+   part its own coordinator and database.
+3. **Reading the records** takes the longest at the start of a study with some hundred thousand trials. A TPE search
+   also reads all trials for each proposal. Use several studies.
+4. **SQLite** serves one writing process. If several machines read meanwhile, use MLflow's server on PostgreSQL
+   ([cluster.md](cluster.md)).
+5. **Artifacts** are one file or two for each trial. At about a million files, use an object store behind the server
+   (`--artifacts-destination s3://...`).
+6. **Training** scales with the number of workers ([cluster.md](cluster.md)). They share nothing.
 """
 
 
@@ -61,27 +117,34 @@ class Scale:
     Attributes:
         marks: Progress of the study over time.
         duration_s: Time from the start of the process to its end, including the report.
-        report_s: Part of ``duration_s`` outside the marks: the time before the first mark and the time after the last
-            one, which includes the report.
         peak_mb: Peak resident memory of the coordinating process, including the report.
+        report_s: Duration of ``harness report`` for the complete study.
+        report_peak_mb: Peak resident memory of that process.
+        again_s: Duration of a second run with nothing to train, including its report.
         database_mb: Size of MLflow's database.
         artifacts_mb: Size of MLflow's artifacts, in blocks of the file system.
         report_mb: Size of the report with its table and figures.
-        again_s: Duration of a second run with nothing to train, including its report.
+        sqlite_ms: Time to record a trial of a small study in SQLite, in milliseconds.
+        server_ms: The same behind MLflow's server on PostgreSQL; None if PostgreSQL is not installed.
     """
 
     marks: list[Mark]
     duration_s: float
-    report_s: float
     peak_mb: float
+    report_s: float
+    report_peak_mb: float
+    again_s: float
     database_mb: float
     artifacts_mb: float
     report_mb: float
-    again_s: float
+    sqlite_ms: float
+    server_ms: float | None
 
-    def as_json(self) -> dict[str, Any]:
-        """The costs as plain values for JSON."""
-        return asdict(self)
+    @property
+    def trial_ms(self) -> float:
+        """The time from the first to the last mark, in milliseconds a trial."""
+        first, last = self.marks[0], self.marks[-1]
+        return (last.elapsed_s - first.elapsed_s) * 1000 / (last.trials - first.trials)
 
 
 def measure(data: str, tell: Callable[[str], None], n_trials: int = TRIALS) -> Scale:
@@ -92,30 +155,79 @@ def measure(data: str, tell: Callable[[str], None], n_trials: int = TRIALS) -> S
     """
     with tempfile.TemporaryDirectory(prefix="bench-") as place:
         folder = Path(place)
-        (folder / "many.toml").write_text(_STUDY.format(seeds=list(range(n_trials // 20))))
+        tell(f"{SMALL} trials on SQLite and behind a server")
+        sqlite_ms, server_ms = (
+            _recording_ms(folder / "sqlite", data, None),
+            _behind_a_server_ms(folder / "server", data),
+        )
+        _write_study(folder, n_trials)
         tell(f"a study of {n_trials} trials that trains nothing")
         marks, duration_s, peak_mb = _watched(folder, data, n_trials)
         tell("the same again, with nothing to train")
         started_s = time.perf_counter()
-        _wait(_start(folder, data), folder)
+        _wait(_start(folder, *_run(data)), folder)
         again_s = time.perf_counter() - started_s
-        out = folder / "out" / "many"
+        tell("its report")
+        report_s, report_peak_mb = _report(folder)
+        out = folder / "out" / _NAME
         return Scale(
             marks=marks,
             duration_s=duration_s,
-            report_s=duration_s - marks[-1].elapsed_s - marks[0].elapsed_s,
             peak_mb=peak_mb,
+            report_s=report_s,
+            report_peak_mb=report_peak_mb,
+            again_s=again_s,
             database_mb=_size_mb(folder, "mlflow.db*"),
             artifacts_mb=_size_mb(folder / "mlartifacts", "**/*"),
             report_mb=_size_mb(out, "r*") + _size_mb(out / "figures", "*"),
-            again_s=again_s,
+            sqlite_ms=sqlite_ms,
+            server_ms=server_ms,
         )
 
 
-def _start(folder: Path, data: str) -> subprocess.Popen[bytes]:
+def _write_study(folder: Path, n_trials: int) -> None:
+    folder.mkdir(exist_ok=True)
+    (folder / f"{_NAME}.toml").write_text(_STUDY.format(seeds=list(range(n_trials // 20))))
+
+
+def _run(data: str) -> tuple[str, ...]:
+    return "study", "run", f"{_NAME}.toml", "--data", data
+
+
+def _recording_ms(folder: Path, data: str, uri: str | None) -> float:
+    """The time to record a trial of a small study, in milliseconds."""
+    _write_study(folder, SMALL)
+    _wait(_start(folder, *_run(data), "--json", "result.json", uri=uri), folder)
+    result = json.loads((folder / "result.json").read_text())
+    return float(result["mlflow_s"]) * 1000 / int(result["trained"])
+
+
+def _behind_a_server_ms(folder: Path, data: str) -> float | None:
+    folder.mkdir()
+    try:
+        with services.postgres("measured") as database, services.mlflow_server(folder, database.uri()) as uri:
+            return _recording_ms(folder, data, uri)
+    except pytest.skip.Exception:
+        return None
+
+
+def _report(folder: Path) -> tuple[float, float]:
+    """The duration of the report in seconds, and its peak memory in MB."""
+    started_s, peak_mb = time.perf_counter(), 0.0
+    process = _start(folder, "report", _NAME)
+    while process.poll() is None:
+        peak_mb = max(peak_mb, _memory_mb(process.pid, "VmHWM"))
+        time.sleep(_EVERY_S / 10)
+    _wait(process, folder)
+    return time.perf_counter() - started_s, peak_mb
+
+
+def _start(folder: Path, *arguments: str, uri: str | None = None) -> subprocess.Popen[bytes]:
     environment = {name: value for name, value in os.environ.items() if name != "MLFLOW_TRACKING_URI"}
     environment["PYTHONPATH"] = str(STANDIN)
-    command = [str(Path(sys.executable).with_name("harness")), "study", "run", "many.toml", "--data", data]
+    if uri is not None:
+        environment["MLFLOW_TRACKING_URI"] = uri
+    command = [str(Path(sys.executable).with_name("harness")), *arguments]
     with (folder / "log").open("w") as log:
         return subprocess.Popen(command, cwd=folder, stdout=log, stderr=log, env=environment)
 
@@ -131,14 +243,15 @@ def _watched(folder: Path, data: str, n_trials: int) -> tuple[list[Mark], float,
     marks: list[Mark] = []
     peak_mb, first_s = 0.0, 0.0
     started_s = time.perf_counter()
-    process = _start(folder, data)
+    process = _start(folder, *_run(data))
     try:
         while process.poll() is None:
             time.sleep(_EVERY_S)
             memory_mb = _memory_mb(process.pid, "VmRSS")
             peak_mb = max(peak_mb, _memory_mb(process.pid, "VmHWM"))
-            done = _recorded(folder / "mlflow.db") if len(marks) <= _MARKS else 0
-            if done >= len(marks) * n_trials / _MARKS and done:
+            is_complete = bool(marks) and marks[-1].trials >= n_trials
+            done = 0 if is_complete else _recorded(folder / "mlflow.db")
+            if done and done >= min(len(marks), _MARKS) * n_trials / _MARKS:
                 first_s = first_s or time.perf_counter()
                 marks.append(Mark(done, time.perf_counter() - first_s, memory_mb))
     finally:
@@ -179,10 +292,44 @@ def _size_mb(folder: Path, pattern: str) -> float:
     return sum(getattr(size, "st_blocks", size.st_size / 512) * 512 for size in sizes) / 1e6
 
 
+def page(scale: Scale) -> str:
+    """The page ``docs/scale.md``."""
+    versions, last = provenance.versions(), scale.marks[-1]
+    rows = [[f"{mark.trials:,}", f"{mark.elapsed_s:.0f}", f"{mark.coordinator_mb:.0f}"] for mark in scale.marks]
+    server = "not measured" if scale.server_ms is None else f"{scale.server_ms:.0f} ms"
+    million_h = scale.trial_ms * 1e6 / 3.6e6
+    return _PAGE.format(
+        trials=f"{last.trials:,}",
+        machine=f"{os.cpu_count()} cores of {provenance.processor()}",
+        versions=", ".join(f"{name} {versions[name]}" for name in ("python", "mlflow", "optuna")),
+        date=datetime.now(UTC).date(),
+        table=markdown_table(["trials recorded", "s since the first mark", "coordinator, MB"], rows, n_left=0),
+        trial_ms=f"{scale.trial_ms:.0f}",
+        sqlite=f"{scale.sqlite_ms:.0f} ms",
+        server=server,
+        duration=f"{scale.duration_s:.0f}",
+        peak=f"{scale.peak_mb:.0f}",
+        report=f"{scale.report_s:.0f}",
+        report_peak=f"{scale.report_peak_mb:.0f}",
+        again=f"{scale.again_s:.0f}",
+        database=f"{scale.database_mb:.0f}",
+        artifacts=f"{scale.artifacts_mb:.0f}",
+        report_mb=f"{scale.report_mb:.0f}",
+        small=SMALL,
+        million_h=f"{million_h:.0f}",
+        million_gb=f"{scale.database_mb * 1e6 / last.trials / 1000:.0f}",
+    )
+
+
 def main() -> None:
-    """Print the costs as JSON."""
-    n_trials = int(sys.argv[1]) if len(sys.argv) > 1 else TRIALS
-    print(json.dumps(measure("optdigits", print, n_trials).as_json(), indent=2))
+    """Measure the costs, print them as JSON, and write the page."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--trials", type=int, default=TRIALS, help="number of trials, a multiple of 20")
+    parser.add_argument("--page", type=Path, default=ROOT / "docs" / "scale.md", help="page to write")
+    options = parser.parse_args()
+    scale = measure("optdigits", partial(print, flush=True), options.trials)
+    print(json.dumps(asdict(scale), indent=2))
+    options.page.write_text(page(scale), encoding="utf-8")
 
 
 if __name__ == "__main__":

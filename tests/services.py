@@ -94,10 +94,11 @@ def own_cluster(folder: Path, workers: int, environment: Mapping[str, str] | Non
 
 
 @contextmanager
-def mlflow_server(folder: Path) -> Iterator[str]:
-    """Run an MLflow server that keeps all in a folder; its address."""
+def mlflow_server(folder: Path, database: str | None = None) -> Iterator[str]:
+    """Run an MLflow server with artifacts in a folder, and records in a database or that folder; yield its address."""
     port = free_port()
-    command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", f"sqlite:///{folder}/server.db"]
+    uri = database or f"sqlite:///{folder}/server.db"
+    command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", uri]
     command += ["--artifacts-destination", str(folder / "artifacts"), "--port", str(port), "--workers", "1"]
     # It needs no engine, and none of the processes that run MLflow's own jobs.
     environment = {"PYTHONPATH": "", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
@@ -115,6 +116,10 @@ class Postgres:
     data: Path
     programs: Path
     user: str | None
+
+    def uri(self) -> str:
+        """The URI of its own database."""
+        return f"postgresql+psycopg://postgres:{self.password}@{LOOPBACK}:{self.port}/postgres"
 
     def control(self, *arguments: str) -> None:
         """Start or stop the server."""

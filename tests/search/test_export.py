@@ -10,7 +10,7 @@ import pytest
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend
 
-from tests.services import LOOPBACK, postgres
+from tests.services import postgres
 from tests.support import Harness
 from tests.torture import NAME, Doomed
 
@@ -60,7 +60,7 @@ def test_a_search_is_copied_to_a_database_and_to_a_journal(sampled: Doomed, harn
 def test_a_grid_is_copied_to_postgresql(whole_grid: Doomed, tmp_path: Path, harness: Harness) -> None:
     shutil.copytree(whole_grid.folder, tmp_path, dirs_exist_ok=True)
     with postgres("secret") as server:
-        url = f"postgresql+psycopg://postgres:{server.password}@{LOOPBACK}:{server.port}/postgres"
+        url = server.uri()
         done = harness("study", "export", NAME, "--storage", url)
         assert done.returncode == 0, done.stderr
         assert server.password not in done.stdout
