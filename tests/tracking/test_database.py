@@ -23,7 +23,7 @@ from mlflow.store.tracking.dbmodels.initial_models import Base as InitialBase
 
 from harness.tracking import database
 from harness.tracking.location import sqlite_uri
-from tests.support import Harness, wait_until
+from tests.support import Harness
 from tests.torture import NAME, Doomed
 
 pytestmark = pytest.mark.usefixtures("standin")
@@ -177,11 +177,16 @@ def test_what_an_interrupted_creation_left_never_costs_a_database(
 
 @pytest.mark.slow
 def test_a_database_is_created_whole_or_not_at_all(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
-    code = "from pathlib import Path; from harness.tracking import database; database.create(Path('x.db'))"
+    code = (
+        "import os, signal; from pathlib import Path; from mlflow.store.db import utils\n"
+        "from harness.tracking import database\n"
+        "utils._upgrade_db = lambda _: os.kill(os.getpid(), signal.SIGKILL)  # the tables exist, without migrations\n"
+        "database.create(Path('x.db'))"
+    )
     empty_cache = {**os.environ, "XDG_CACHE_HOME": str(tmp_path_factory.mktemp("cache"))}
-    with subprocess.Popen([sys.executable, "-c", code], cwd=tmp_path, env=empty_cache) as started:
-        wait_until((tmp_path / ".x.db.new").exists)
-        started.send_signal(signal.SIGKILL)
+    killed = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=empty_cache, check=False)
+    assert killed.returncode == -signal.SIGKILL
+    assert (tmp_path / ".x.db.new").stat().st_size > 0
     assert not (tmp_path / "x.db").exists()
     database.create(tmp_path / "x.db")
     assert database.schema(tmp_path / "x.db") is database.Schema.CURRENT
