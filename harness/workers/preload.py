@@ -8,7 +8,6 @@ import signal
 from contextlib import suppress
 from threading import Event, Thread
 
-from harness import startup
 from harness.engines import tensorflow_setup
 
 _WATCH_S = 0.05
@@ -19,10 +18,11 @@ def _load() -> None:
     done = Event()
     watch = Thread(target=_end_with_the_parent, args=(os.getppid(), done))
     watch.start()
-    startup.reduce_garbage_collection()
+    gc.disable()  # collections take a tenth of the time to import TensorFlow
     # A worker meets the same error, and reports it.
     with suppress(Exception):
         tensorflow_setup.load(with_keras=False)
+    gc.enable()
     gc.freeze()  # without this, collecting garbage in a worker would copy the memory that all workers share
     done.set()
     watch.join()  # no thread runs when workers are forked
