@@ -14,7 +14,7 @@ _CACHES = Path("/sys/devices/system/cpu/cpu0/cache")
 
 @cache
 def here() -> dict[str, str]:
-    """Of this machine and environment, in plain text: versions, processor, its instructions, caches, settings."""
+    """The fingerprint of this environment as text: versions, processor, instructions, caches, threads and settings."""
     versions = provenance.versions()
     return {
         **{name: versions[name] for name in _PACKAGES},
@@ -28,12 +28,12 @@ def here() -> dict[str, str]:
 
 
 def differences(recorded: dict[str, str], now: dict[str, str]) -> list[str]:
-    """What is not as it was recorded, by name."""
+    """The names of the entries that differ between a recorded fingerprint and another one."""
     return [name for name in sorted({*recorded, *now}) if recorded.get(name) != now.get(name)]
 
 
 def _instructions() -> list[str]:
-    """The processor's vector instructions, sorted: libraries choose by them how they multiply."""
+    """The processor's vector instructions, sorted. Libraries select their matrix products by them."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
@@ -43,7 +43,7 @@ def _instructions() -> list[str]:
 
 
 def _caches() -> list[str]:
-    """The sizes of the processor's caches: libraries choose by them how they cut products into blocks."""
+    """The sizes of the processor's caches. Libraries select the block sizes of matrix products by them."""
     try:
         return [path.read_text().strip() for path in sorted(_CACHES.glob("index*/size"))]
     except OSError:

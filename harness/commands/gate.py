@@ -29,7 +29,7 @@ _SEEDS = 1024
 _FILES = ("gate.json", "junit.xml", "summary.md")
 _FIGURES = "figures"
 _NONE = "none"
-# Fresh seeds begin here: above all that references and gates have.
+# The smallest random seed for --fresh-seeds, above the seeds of references and gates.
 _FRESH = 1_000_000
 
 
@@ -94,7 +94,7 @@ def gate_run(  # noqa: PLR0913 - an argument an option
         raise UsageError("--first-seed and --fresh-seeds contradict each other", "Give one of them.")
     tensorflow_setup.check_flags()
     check_destinations(json_to, *(folder / name for name in _FILES))
-    for name in _FILES:  # so that nobody takes what an earlier gate left for this one's, however this one ends
+    for name in _FILES:  # files of an earlier gate must not look like the result of this one
         (folder / name).unlink(missing_ok=True)
     digits: Digits | None = None
     reference: Reference | None = None
@@ -122,7 +122,7 @@ def gate_run(  # noqa: PLR0913 - an argument an option
     if not untracked:
         kept.append(_kept("the gate is not recorded in MLflow", lambda: _track(result, digits, folder)))
     console.say(_summary(result, folder), json_to)
-    # The verdict is what matters, but nobody shall take for well what they cannot look up.
+    # A gate whose results are not saved is not green.
     return STATUSES[result.verdict] if all(kept) or result.verdict is not Verdict.PASS else ExitStatus.ENVIRONMENT
 
 

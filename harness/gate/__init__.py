@@ -1,6 +1,6 @@
-"""The regression gate: does the baseline still train as it did, and still reach zero errors?
+"""The regression gate: does the baseline still train as recorded, and does it still reach zero errors?
 
-What is trained is compared with a reference that was recorded when all was well (:mod:`harness.gate.reference`): one
-training epoch by epoch (:mod:`harness.gate.trace`), and many seeds as a distribution (:mod:`harness.gate.convergence`).
-:mod:`harness.gate.checks` makes a line of each, :mod:`harness.gate.run` trains what they need.
+:mod:`harness.gate.run` trains, and compares with a recorded reference (:mod:`harness.gate.reference`): one training
+epoch by epoch (:mod:`harness.gate.trace`), and many seeds as a distribution (:mod:`harness.gate.convergence`).
+:mod:`harness.gate.checks` turns each comparison into a check with a verdict.
 """

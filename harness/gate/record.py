@@ -30,25 +30,25 @@ from harness.gate.training import Training, train, train_with_noise
 from harness.network.variant import BASELINE, TRACE_VERSION, Variant
 from harness.workers.local import Batch, WorkerError, WorkerLostError, Workers
 
-ENGINE = "xla"  # what trains the repeats: the fastest by far
-EARLY_SEEDS = STAGES[0] + 1  # the baseline's own, and those that the gate trains first
+ENGINE = "xla"  # the engine that trains the repeats, which is the fastest by far
+EARLY_SEEDS = STAGES[0] + 1  # the baseline's own seed, and the seeds of the gate's first stage
 NOISY_SEEDS = 64
-ALIKE_EPOCHS = 40  # the lab's own
+ALIKE_EPOCHS = 40  # the number of epochs of the lab
 
-# Told what of how much is done.
+# A callback that receives the number of finished trainings and the total number.
 OnDone = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
 class _Trained:
-    """All that a reference is made of.
+    """The trainings from which a reference is made.
 
     Attributes:
-        own: by engine, the baseline as that engine trains it.
-        repeats: of other seeds, to the baseline's last epoch.
-        early: by engine and whose Adam, the first epochs of several seeds, the baseline's own the first.
-        noisy: the same by the engine of the repeats, on images with noise in their last bit.
-        with_keras_adam: the baseline by the engine of the repeats, with the Adam of Keras.
+        own: Training of the baseline by each engine.
+        repeats: Trainings of other seeds, to the baseline's last epoch.
+        early: First epochs of several seeds, the baseline's own first, by engine and name of the Adam.
+        noisy: The same with the engine of the repeats, on images with noise in the last bit.
+        with_keras_adam: Training of the baseline by the engine of the repeats, with the Adam of Keras.
     """
 
     own: dict[str, Training]
@@ -61,18 +61,18 @@ class _Trained:
 def record(
     digits: Digits, seeds: int, workers: int, reason: str, before: Sequence[Record], on_done: OnDone
 ) -> Reference:
-    """Train all that a reference holds.
+    """Train and record a reference.
 
     Args:
-        digits: the images.
-        seeds: how many repeats, :data:`FIRST_SEED` and on.
-        workers: processes that train the repeats.
-        reason: why it is recorded, in words.
-        before: what the reference that it replaces was recorded for.
-        on_done: A callback after each batch: the number of finished trainings, and of all.
+        digits: Images.
+        seeds: Number of repeats. Their seeds are consecutive, from :data:`FIRST_SEED`.
+        workers: Number of processes that train the repeats.
+        reason: Reason for recording the reference.
+        before: Records of the reference that it replaces.
+        on_done: Callback after each batch, with the number of finished trainings and the total number.
 
     Raises:
-        StoppedError: a worker failed: there is no reference with a part missing.
+        StoppedError: A worker failed. An incomplete reference is not returned.
     """
     trained = _train(digits, seeds, workers, on_done)
     fast = trained.own[ENGINE]
@@ -131,19 +131,19 @@ def _train(digits: Digits, seeds: int, workers: int, on_done: OnDone) -> _Traine
 
 
 def results_of(futures: Sequence[Future[Batch[Training]]]) -> list[Training]:
-    """The trainings that were waited for, in order."""
+    """The trainings of finished futures, in order."""
     return [training for future in futures for training in future.result().results]
 
 
 @dataclass(frozen=True)
 class _Pool:
-    """An engine's workers."""
+    """The workers of an engine."""
 
     workers: Workers[Training]
     engine: str
 
     def submit(self, variants: Sequence[Variant]) -> list[Future[Batch[Training]]]:
-        """Train these, batch by batch."""
+        """Train variants in batches of the engine's width."""
         return [self.workers.submit(batch) for batch in registry.batches(self.engine, variants)]
 
 
@@ -155,7 +155,7 @@ def gate_seeds(seeds: int) -> list[int]:
     """The seeds that a gate trains against a reference of this size.
 
     Raises:
-        UsageError: so few support no comparison.
+        UsageError: The reference is too small for a comparison.
     """
     most = min(STAGES[-1], seeds // SEEDS_FOR_EACH)
     if most < STAGES[0]:
@@ -168,10 +168,10 @@ def gate_seeds(seeds: int) -> list[int]:
 
 
 def wait(futures: Sequence[Future[Batch[Training]]], on_done: OnDone, total: int) -> None:
-    """Wait for all, and tell after each how many trainings are done.
+    """Wait for all futures, and report the number of finished trainings after each.
 
     Raises:
-        StoppedError: one failed.
+        StoppedError: A training failed.
     """
     done = 0
     on_done(done, total)

@@ -19,10 +19,10 @@ from harness.network.variant import TRACE_VERSION, describe
 SCHEMA = 1
 FOLDER = "references"
 
-# A reference's seeds and the gate's are far from each other and from those that studies name.
+# The seeds of references and gates are far from each other, and from the seeds that studies use.
 FIRST_SEED, FIRST_GATE_SEED = 100_000, 200_000
 
-# The epoch whose errors are compared: the lab's, when errors still tell how far training is.
+# The epoch at which errors are compared. It is the last epoch of the lab, where error counts still show progress.
 ERRORS_EPOCH = 40
 
 # The reference has at least this number of seeds for each seed of the gate.
@@ -33,7 +33,7 @@ _AGAIN = "Record one (harness gate record). Reinstall the project if this file b
 
 
 class Part(BaseModel):
-    """What all parts of a reference have in common."""
+    """The base class of all parts of a reference."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, populate_by_name=True)
 
@@ -42,10 +42,10 @@ class Trace(Part):
     """The baseline's training with one engine, epoch by epoch.
 
     Attributes:
-        losses: ``(epochs,)``.
-        errors: ``(epochs,)``.
-        weights: ``(epochs,)``, the SHA-256 of the weights after each.
-        fingerprint: of where it was trained: there it repeats bit for bit.
+        losses: Mean loss of each epoch, ``(epochs,)``.
+        errors: Error count after each epoch, ``(epochs,)``.
+        weights: SHA-256 of the weights after each epoch, ``(epochs,)``.
+        fingerprint: Environment of the training. In an equal environment, the training repeats bit for bit.
     """
 
     losses: list[_Finite]
@@ -55,16 +55,16 @@ class Trace(Part):
 
 
 class Early(Part):
-    """The first epochs of several seeds: in these rounding hardly moves a loss, whatever it is that computes.
+    """The first epochs of several seeds, in which rounding hardly changes a loss.
 
-    Where training does not repeat to the last bit, a loss moves by some 1e-7 at most, until, in one seed sooner and in
-    another later, a unit takes another side or a gradient that nearly cancels another sign: that seed has left.
+    If a training does not repeat to the last bit, rounding changes its losses by about 1e-7 at most. Sooner or later, a
+    ReLU unit switches differently, or a gradient near zero changes its sign. From then on the seed has diverged.
 
     Attributes:
-        seeds: ``(n,)``, the baseline's own and the first of the gate's.
-        losses: ``(n, epochs)`` by whose Adam; see :class:`harness.network.variant.Variant`.
-        tried: trainings by other engines, or on images with noise in their last bit, that these were compared with.
-        left: how many of those left.
+        seeds: Seeds, ``(n,)``: the baseline's own, then the first seeds of the gate.
+        losses: Losses, ``(n, epochs)``, by the name of the Adam; see :class:`harness.network.variant.Variant`.
+        tried: Number of trainings, with other engines or with noise in the last bit, that were compared with these.
+        left: Number of those trainings that diverged.
     """
 
     seeds: list[int]
@@ -74,17 +74,17 @@ class Early(Part):
 
 
 class Repeats(Part):
-    """The baseline with other seeds.
+    """Trainings of the baseline with other seeds.
 
     Attributes:
-        engine: what trained them.
-        budget: epochs of each.
-        seeds: ``(n,)``.
-        first_zero: ``(n,)``, the first epoch without error; None where there was none.
-        errors_at: the early epoch whose errors are compared.
-        errors: ``(n,)``, errors after it.
-        final_errors: ``(n,)``, errors after the last epoch.
-        returned: ``(n,)``, how many epochs after the first without error had some again.
+        engine: Name of the engine that trained them.
+        budget: Number of epochs of each training.
+        seeds: Seeds, ``(n,)``.
+        first_zero: First zero epochs, ``(n,)``; None for a seed that never reached zero.
+        errors_at: Early epoch at which errors are compared.
+        errors: Error counts after that epoch, ``(n,)``.
+        final_errors: Error counts after the last epoch, ``(n,)``.
+        returned: Number of epochs with errors after the first zero epoch, ``(n,)``.
     """
 
     engine: str
@@ -104,12 +104,12 @@ class Repeats(Part):
         return self
 
     def sample(self) -> Sample:
-        """The columns that are compared."""
+        """The columns that the gate compares."""
         return sample(self.first_zero, self.errors, self.budget)
 
 
 class Record(Part):
-    """When a reference was recorded, and why."""
+    """The date, reason and environment of a recording."""
 
     date: str
     reason: str
@@ -119,21 +119,21 @@ class Record(Part):
 
 
 class Reference(Part):
-    """What the gate compares with; see :mod:`harness.gate`.
+    """The recorded results that the gate compares with; see :mod:`harness.gate`.
 
     Attributes:
-        schema_: the version of this file's form.
-        trace: the version of what training computes (``harness.trace``).
-        dataset: name and hashes of the images.
-        records: when and why it was recorded, the newest last.
-        gate_seeds: what the gate trains, published so that a verdict can be repeated.
-        repeats: of other seeds than those.
-        traces: by engine.
-        early: first epochs of several seeds.
-        alike: by engine, in how many epochs of the baseline it printed what the engine of the repeats does: losses to
-            four decimals, and error counts.
-        detectable: the smallest slowdown, relative, that a gate of all its seeds finds 9 times in 10; None if it finds
-            none of those tried, or if the reference was recorded before this was. To simulate it takes seconds.
+        schema_: Version of the file format.
+        trace: Trace version: the version of what training computes (``harness.trace``).
+        dataset: Name and hashes of the images.
+        records: Dates and reasons of the recordings, the newest last.
+        gate_seeds: Seeds that the gate trains. They are published, so that a verdict can be repeated.
+        repeats: Trainings of other seeds.
+        traces: Trace of the baseline by each engine.
+        early: First epochs of several seeds.
+        alike: For each engine, the number of epochs of the baseline in which it printed the same as the engine of the
+            repeats: losses with four decimals, and error counts.
+        detectable: Smallest slowdown, as a fraction, that a gate with all seeds detects 9 times in 10. None if it
+            detects none of those tried, or if an earlier version recorded the reference. Simulating it takes seconds.
     """
 
     schema_: Annotated[int, Field(alias="schema")]
@@ -148,13 +148,13 @@ class Reference(Part):
     detectable: _Finite | None = None
 
     def detectable_in(self, stages: tuple[int, ...]) -> float | None:
-        """The slowdown that a gate with these stages finds 9 times in 10: the recorded one, or else simulated."""
+        """The slowdown that a gate with these stages detects 9 times in 10, recorded or simulated."""
         is_whole = stages == stages_of(len(self.gate_seeds))
         return (self.detectable if is_whole else None) or detectable(self.repeats.sample(), stages)
 
 
 def path_of(dataset: str) -> Path:
-    """Where the package keeps the reference of a dataset."""
+    """The path of the package's own reference for a dataset."""
     return Path(str(resources.files("harness.gate") / FOLDER / f"{dataset}-trace{TRACE_VERSION}.json"))
 
 
@@ -162,7 +162,7 @@ def load(path: Path) -> Reference:
     """Read a reference.
 
     Raises:
-        DataError: there is none, it was edited, it is of another version, or it cannot be understood.
+        DataError: The file is missing, edited, unreadable, or of another version.
     """
     try:
         content: Any = json.loads(path.read_text())
@@ -174,7 +174,7 @@ def load(path: Path) -> Reference:
         raise DataError(f"{path}: this is not a reference", _AGAIN)
     if content["schema"] != SCHEMA:
         age = "newer" if isinstance(content["schema"], int) and content["schema"] > SCHEMA else "older"
-        raise DataError(f"{path}: the reference is of {age} form {content['schema']!r}, not {SCHEMA}", _AGAIN)
+        raise DataError(f"{path}: the reference has the {age} format {content['schema']!r}, not {SCHEMA}", _AGAIN)
     claimed = content.pop("sha256", None)
     if claimed != _digest(content):
         raise DataError(f"{path}: the reference was edited or truncated: its content does not match its hash", _AGAIN)
@@ -183,12 +183,12 @@ def load(path: Path) -> Reference:
     except ValidationError as error:
         raise DataError(f"{path}: the reference is incomplete: {describe(error)}", _AGAIN) from None
     if found.trace != TRACE_VERSION:
-        raise DataError(f"{path}: the reference is of trace {found.trace}, this is trace {TRACE_VERSION}", _AGAIN)
+        raise DataError(f"{path}: the reference has the trace version {found.trace}, not {TRACE_VERSION}", _AGAIN)
     return found
 
 
 def records_of(path: Path) -> list[Record]:
-    """When and why a file was recorded, also one that cannot be compared with any more; nothing if it does not say."""
+    """The records of a reference file, also of an older version. Empty if the file has none."""
     try:
         return [Record.model_validate(record) for record in json.loads(path.read_text())["records"]]
     except (OSError, ValueError, TypeError, KeyError):
@@ -196,13 +196,13 @@ def records_of(path: Path) -> list[Record]:
 
 
 def save(reference: Reference, path: Path) -> None:
-    """Write a reference, with the hash of what it holds.
+    """Write a reference with the hash of its content.
 
     Raises:
-        StoppedError: the file cannot be written.
+        StoppedError: The file cannot be written.
     """
     content = reference.model_dump(mode="json", by_alias=True)
-    # A line a part: thousands of lines of a number each would be no easier to read.
+    # Each part is one line. One number on each of thousands of lines would not be easier to read.
     parts = [f'"{name}": {json.dumps(part)}' for name, part in {**content, "sha256": _digest(content)}.items()]
     write_text(path, "{\n" + ",\n".join(parts) + "\n}\n")
 

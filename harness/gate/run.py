@@ -1,4 +1,4 @@
-"""Runs a gate: what it trains, in which order, and when it stops."""
+"""Runs a gate: trains what the checks need, runs the checks in order, and stops as soon as the answer is clear."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ from harness.gate.verdict import Check, Verdict, overall
 from harness.network.variant import BASELINE, Variant
 from harness.workers.local import Batch, EngineStartError, WorkerError, WorkerLostError, Workers
 
-# For how many epochs the first of the early seeds are trained by another engine and by this one, to be compared; few
-# by the slow one.
+# The number of epochs for which both engines train each of the first early seeds, to compare two engines. The slow
+# engine trains fewer epochs.
 _PAIRS = {"xla": (40, 40, 40, 40), "graph": (40, 40, 40, 40), "keras": (40, 40, 10, 10)}
 
-# With fewer there is no spread to compare with.
+# A spread needs at least this number of seeds.
 FEWEST_SEEDS = 2
 
 
@@ -35,23 +35,23 @@ class GateProgress(Protocol):
     """Receives the progress of a gate."""
 
     def trained(self, done: int, total: int) -> None:
-        """So many of what will be trained at most are done."""
+        """Receive the number of finished trainings, and the largest number that the gate may need."""
 
     def check(self, check: Check) -> None:
-        """A check is done."""
+        """Receive a finished check."""
 
 
 @dataclass(frozen=True)
 class Asked:
-    """What is put to the gate.
+    """The configuration of a gate.
 
     Attributes:
-        engine: the engine under test.
-        seeds: what it trains beside the baseline's own, in this order.
-        workers: processes that train it.
-        against: the engines that it has to agree with; it itself is passed over.
-        strict: whether training that became better fails.
-        conformance: whether the engine is put to the conformance suite first.
+        engine: Name of the engine under test.
+        seeds: Seeds that it trains besides the baseline's own, in this order.
+        workers: Number of processes that train with it.
+        against: Names of the engines that must agree with it. Its own name is ignored.
+        strict: Whether better training fails the gate.
+        conformance: Whether the conformance suite of engines runs first.
     """
 
     engine: str
@@ -63,23 +63,23 @@ class Asked:
 
     @property
     def stages(self) -> tuple[int, ...]:
-        """After how many seeds the gate looks."""
+        """The number of seeds at each stage."""
         return stages_of(len(self.seeds))
 
 
 @dataclass(frozen=True)
 class GateResult:
-    """What a gate came to.
+    """The result of a gate.
 
     Attributes:
-        checks: a line each.
-        verdict: of all together.
-        engine: that was tested.
-        dataset: the name of the images.
-        seeds: that were trained, in order.
-        first_zero: ``(n,)``, their first epochs without error; None where there was none.
-        errors: ``(n,)``, their errors at the early epoch.
-        duration_s: of all.
+        checks: Results of the checks.
+        verdict: Verdict of all checks together.
+        engine: Name of the tested engine.
+        dataset: Name of the images.
+        seeds: Trained seeds, in order.
+        first_zero: First zero epoch of each seed, ``(n,)``; None for a seed that never reached zero.
+        errors: Error count of each seed at the early epoch, ``(n,)``.
+        duration_s: Duration of the gate, in seconds.
     """
 
     checks: list[Check]
@@ -93,20 +93,20 @@ class GateResult:
 
     @property
     def answer(self) -> str:
-        """What it comes to, in a sentence."""
+        """The result as a sentence."""
         bad = ", ".join(check.name for check in self.checks if check.verdict not in {Verdict.PASS, Verdict.CHANGED})
         better = ", ".join(check.name for check in self.checks if check.verdict is Verdict.CHANGED)
         return {
-            Verdict.PASS: "the baseline still reaches zero errors, as soon as it did"
-            + (f"; better than it was: {better}" if better else ""),
-            Verdict.FAIL: f"training is not what it was: {bad or better}",
-            Verdict.INCONCLUSIVE: f"what was seen is too little to tell: {bad}",
+            Verdict.PASS: "the baseline still reaches zero errors, as early as in the reference"
+            + (f"; better than the reference: {better}" if better else ""),
+            Verdict.FAIL: f"training has changed: {bad or better}",
+            Verdict.INCONCLUSIVE: f"too few results to decide: {bad}",
             Verdict.NOT_RUN: f"no answer, because these checks have no result: {bad}",
         }[self.verdict]
 
 
 class _FailedError(Exception):
-    """A training that the gate needs and that was not had; with the verdict that it comes to."""
+    """A training that the gate needs has failed. It has the verdict of the check that needs it."""
 
     def __init__(self, verdict: Verdict, reason: str) -> None:
         super().__init__(reason)
@@ -114,13 +114,16 @@ class _FailedError(Exception):
 
 
 def _failed(error: WorkerLostError | StoppedError | WorkerError) -> _FailedError:
-    """What comes of a worker that gave nothing: FAIL where the engine itself said so."""
+    """The failure of a worker: FAIL if the engine raised an error, otherwise NOT RUN."""
     is_of_engine = isinstance(error, WorkerError) and not isinstance(error, EngineStartError)
     return _FailedError(Verdict.FAIL if is_of_engine else Verdict.NOT_RUN, str(error))
 
 
 class _Trainer:
-    """An engine's workers, and what they were given: what is a part of a longer training is read off that."""
+    """The workers of an engine, and the trainings that were submitted to them.
+
+    A training that is the beginning of a longer one is read from the longer one.
+    """
 
     def __init__(self, workers: Workers[Training], name: str, on_done: Callable[[int], None]) -> None:
         self._workers, self._name, self._on_done = workers, name, on_done
@@ -128,7 +131,7 @@ class _Trainer:
         self.n = 0
 
     def submit(self, variants: Sequence[Variant]) -> None:
-        """Train these, in batches of the engine's width, without those that were given before."""
+        """Train variants, in batches of the engine's width. Variants that were submitted before are left out."""
         new = [variant for variant in variants if self._longest(variant) is None]
         for batch in registry.batches(self._name, new):
             future = self._workers.submit(batch)
@@ -137,7 +140,7 @@ class _Trainer:
         self.n += len(new)
 
     def _longest(self, variant: Variant) -> Variant | None:
-        """What was given that this one is the beginning of, or the whole."""
+        """The longest submitted variant that includes the training of this one; None if there is none."""
         same = (given for given in self._futures if given.with_epochs(variant.epochs) == variant)
         found = max(same, key=lambda given: given.epochs, default=variant.with_epochs(0))
         return found if found.epochs >= variant.epochs else None
@@ -149,7 +152,7 @@ class _Trainer:
         """Wait for a training.
 
         Raises:
-            _FailedError: there is none.
+            _FailedError: The training failed.
         """
         longest = self._longest(variant)
         if longest is None:
@@ -162,13 +165,13 @@ class _Trainer:
 
 
 def run(digits: Digits, reference: Reference, asked: Asked, progress: GateProgress) -> GateResult:
-    """Put an engine to the gate.
+    """Run a gate.
 
     Args:
-        digits: the images.
-        reference: what is compared with.
-        asked: what is tested, and with which seeds.
-        progress: Receives the finished trainings and each check.
+        digits: Images.
+        reference: Reference to compare with.
+        asked: Configuration of the gate.
+        progress: Receives the number of finished trainings, and each check.
     """
     began_s = time.monotonic()
     found = [checks.data(digits, reference)]
@@ -194,13 +197,13 @@ def run(digits: Digits, reference: Reference, asked: Asked, progress: GateProgre
 
 
 def not_run(name: str, expected: str, error: HarnessError) -> GateResult:
-    """What a gate comes to that has no images, or no reference."""
+    """The result of a gate that has no images or no reference."""
     check = Check(name, Verdict.NOT_RUN, expected, error.cause, look=error.remedy)
     return GateResult([check], overall([check]), "", "")
 
 
 class _Gate:
-    """The trainings of one gate, and the checks that are made of them."""
+    """The trainings of one gate, and the checks that use them."""
 
     def __init__(self, digits: Digits, reference: Reference, asked: Asked, progress: GateProgress) -> None:
         self._digits, self._reference, self._asked, self._progress = digits, reference, asked, progress
@@ -213,21 +216,21 @@ class _Gate:
         self.trained: list[Training] = []
 
     def checks(self) -> Iterator[Check]:
-        """The checks, the cheapest first."""
+        """Run the checks, the cheapest first."""
         with ExitStack() as stack:
             try:
                 self._start(stack)
             except StoppedError as error:
-                yield Check("workers", Verdict.NOT_RUN, "processes that train", error.cause, look=error.remedy)
+                yield Check("workers", Verdict.NOT_RUN, "worker processes start", error.cause, look=error.remedy)
                 return
             yield from self._all()
 
     def _start(self, stack: ExitStack) -> None:
-        """Start all processes, and give them what is trained in any case."""
-        # One process for each other engine: it is done long before the engine under test, which has far more seeds.
+        """Start all processes, and submit the trainings that every gate needs."""
+        # Each other engine has one process. It ends long before the engine under test, which has far more seeds.
         counts = {self._engine: self._asked.workers} | dict.fromkeys(self._others, 1)
         for name, count in counts.items():
-            # A worker that dies is a finding, so that nothing is tried twice.
+            # No retries: a worker that dies is a finding.
             workers = stack.enter_context(Workers(count, name, train, BASELINE.shape, retries=0))
             workers.load(self._digits)
             self._trainers[name] = _Trainer(workers, name, self._count)
@@ -248,7 +251,7 @@ class _Gate:
         return [begun.model_copy(update={"seed": seed}) for seed in self._reference.early.seeds]
 
     def _pairs(self, other: str) -> list[Variant]:
-        """What both this engine and another train, with the Adam of Keras where one of them is Keras."""
+        """The variants that both engines train. They use the Adam of Keras if one of the engines is Keras."""
         adam = "keras" if "keras" in {self._engine, other} else "tensorflow"
         early = self._early(BASELINE.model_copy(update={"adam": adam}))
         return [variant.with_epochs(epochs) for variant, epochs in zip(early, _PAIRS[other], strict=False)]
@@ -269,8 +272,8 @@ class _Gate:
         try:
             return make()
         except _FailedError as error:
-            look = f"the same by hand: harness train --engine {name.partition(' ')[2] or self._engine}"
-            return Check(name, error.verdict, "that it is trained", str(error), look=look)
+            look = f"run harness train --engine {name.partition(' ')[2] or self._engine}"
+            return Check(name, error.verdict, "the trainings succeed", str(error), look=look)
 
     def _conformance(self) -> Check:
         try:
@@ -300,13 +303,13 @@ class _Gate:
     def _convergence(self) -> Check:
         stages = self._asked.stages
         if stages[-1] < FEWEST_SEEDS:
-            seen = f"{stages[-1]} seeds, of which nothing can be said"
+            seen = f"{stages[-1]} seeds, which are too few for a test"
             return Check("convergence", Verdict.NOT_RUN, f"at least {FEWEST_SEEDS} seeds", seen, look="--seeds")
         theirs = self._reference.repeats.sample()
         subject = self._trainers[self._engine]
         power = self._reference.detectable_in(stages)
         for stage, n in enumerate(stages):
-            # None that is well ends at the first look, so nobody waits for it before the second's are trained.
+            # A correct training never passes at the first stage, so submit the seeds of the second stage at once.
             subject.submit(self._variants[: stages[max(stage, min(1, len(stages) - 1))]])
             self.trained = [subject.result(variant) for variant in self._variants[:n]]
             check, found = checks.convergence(self._sample(), theirs, stage, stages, power)

@@ -18,17 +18,17 @@ from harness.tracking.run_content import dataset_input, origin_tags
 from harness.tracking.store import Store, failures
 from harness.tracking.tags import Role, Tag
 
-# Of the check of convergence, what is a metric.
+# The figures of the convergence check that are recorded as metrics.
 _METRICS = ("mean_first_zero", "mean_errors", "reached", "p_more_errors", "p_share", "p_later")
 
 
 def record(result: GateResult, digits: Digits | None, paths: Sequence[Path]) -> str:
-    """Record a gate with its files; return the id of its run.
+    """Record a gate with its files, and return the id of its run.
 
-    A gate that was not run is a run that failed, any other is one that finished.
+    The run of a gate with the verdict NOT RUN is FAILED. All others are FINISHED.
 
     Raises:
-        StoppedError: the store cannot be reached or written.
+        StoppedError: The store cannot be reached or written.
     """
     store = Store(create=True)
     tags = {

@@ -18,7 +18,7 @@ from harness.network.softmax import WAYS, SoftmaxCheck, consistency, tensorflow_
 from harness.network.variant import BASELINE, N_CLASSES, N_IMAGES, Variant
 from harness.text import plural
 
-# What the lab feeds its softmax, and rows that are harder: equal, far apart, and as large as float32 can stand.
+# The lab's vector, and harder ones: equal entries, entries that are far apart, and entries near float32's overflow.
 VECTORS = np.array(
     [[1, 2, 3, 4], [0, 0, 0, 0], [-4, -3, -2, -1], [5, 5, 4, 5], [40, 1, 0, -40], [80, 79, 78, 0]], np.float32
 )
@@ -26,15 +26,15 @@ VECTORS = np.array(
 
 @dataclass(frozen=True)
 class SoftmaxLook:
-    """``my_softmax`` on some rows of logits.
+    """The comparison of ``my_softmax`` with TensorFlow's softmax on some rows of logits.
 
     Attributes:
-        rows: how many.
-        may_overflow: in how many the exponential of the largest logit is no normal number of ``float32``, so that the
-            forms that do not take it off first may overflow.
-        small_abs_diff: the largest difference from TensorFlow's, of any way, over entries of which one side at least
-            is no normal number: these have no ULPs to be counted.
-        checks: by way.
+        rows: Number of rows.
+        may_overflow: Number of rows in which the exponential of the largest logit is not a normal ``float32``. There,
+            implementations that do not subtract the largest logit may overflow.
+        small_abs_diff: Largest absolute difference of any implementation, over the entries in which at least one side
+            is not a normal number. Such entries have no distance in ULPs.
+        checks: Check of each implementation, by name.
     """
 
     rows: int
@@ -45,16 +45,16 @@ class SoftmaxLook:
 
 @dataclass(frozen=True, eq=False)
 class Training:
-    """What the gate looks at of one training.
+    """The results of one training that the gate uses.
 
     Attributes:
-        variant: what was trained.
-        losses: ``(epochs,)``, ``float64``.
-        errors: ``(epochs,)``, ``int64``.
-        weights: the SHA-256 of the weights after each epoch, of the baseline's own seed; else empty.
-        softmax: ``my_softmax`` against TensorFlow's: on the last logits of the baseline's own seed and on
-            :data:`VECTORS`; else empty.
-        duration_s: of the training, its share where several trained together.
+        variant: Variant that was trained.
+        losses: Mean loss of each epoch, ``(epochs,)``, ``float64``.
+        errors: Error count after each epoch, ``(epochs,)``, ``int64``.
+        weights: SHA-256 of the weights after each epoch. Empty unless this is the baseline's own seed.
+        softmax: Comparisons of ``my_softmax`` with TensorFlow, on the final logits and on :data:`VECTORS`. Empty unless
+            this is the baseline's own seed.
+        duration_s: Duration of the training in seconds. If several trained together, its share of their duration.
     """
 
     variant: Variant
@@ -65,28 +65,28 @@ class Training:
     duration_s: float
 
     def prefix(self, epochs: int) -> Training:
-        """The first epochs of this training; its softmax stays that of its end."""
+        """The first epochs of this training. The softmax comparison is still that of the last epoch."""
         variant, weights = self.variant.with_epochs(epochs), self.weights[:epochs]
         return replace(self, variant=variant, losses=self.losses[:epochs], errors=self.errors[:epochs], weights=weights)
 
     @property
     def first_zero_epoch(self) -> int | None:
-        """The first epoch (from 1) with no error; None if there is none."""
+        """The first epoch (from 1) with zero errors; None if there is none."""
         return first_zero(self.errors)
 
     @property
     def returned(self) -> int:
-        """Epochs after the first with no error that had some again."""
+        """The number of epochs with errors after the first zero epoch."""
         first = self.first_zero_epoch
         return 0 if first is None else int(np.count_nonzero(self.errors[first:]))
 
     def errors_at(self, epoch: int) -> int:
-        """Errors after an epoch (from 1)."""
+        """The error count after an epoch (from 1)."""
         return int(self.errors[epoch - 1])
 
 
 class InvalidResultError(Exception):
-    """An engine that did not return what it was asked for."""
+    """An engine returned an invalid result."""
 
 
 def train(engine: Engine, digits: Digits, variants: Sequence[Variant]) -> list[Training]:
@@ -108,10 +108,10 @@ def train(engine: Engine, digits: Digits, variants: Sequence[Variant]) -> list[T
 
 
 def train_with_noise(engine: Engine, digits: Digits, variants: Sequence[Variant]) -> list[Training]:
-    """Train each variant on images of its own, whose every number is moved by its last bit, or is not.
+    """Train each variant on its own images, with random noise in the last bit of every number.
 
-    That is in every product of every step, as another order of sums is: a control for what rounding alone does. A
-    variant's noise is drawn by its seed.
+    The noise changes every product in every step, as another order of summation would. It shows the effect of rounding
+    alone. The seed of the variant is also the seed of its noise.
     """
     found = []
     for variant in variants:
@@ -122,16 +122,16 @@ def train_with_noise(engine: Engine, digits: Digits, variants: Sequence[Variant]
 
 
 def conform(engine: Engine, digits: Digits, _variants: Sequence[Variant]) -> list[dict[str, str]]:
-    """Put the engine to the rules of the contract; see :func:`harness.engines.conformance.examine`."""
+    """Check the engine against the rules of the contract; see :func:`harness.engines.conformance.examine`."""
     from harness.engines import conformance
 
     return [conformance.examine(engine, digits)]
 
 
 def with_noise(digits: Digits, seed: int) -> Digits:
-    """The images with every number moved up, down or not at all by one of ``float32``'s steps, by equal chance.
+    """The images with each number moved to the next ``float32`` above or below, or unchanged, with equal probability.
 
-    Pixels that are exactly zero stay so: they come from clean paper, and a product with them has no rounding.
+    Pixels that are exactly zero stay zero: products with them have no rounding error.
     """
     random = np.random.Generator(np.random.PCG64(seed))
     features = digits.features
@@ -190,7 +190,7 @@ def _training(history: TrainingHistory) -> Training:
     weights: tuple[str, ...] = ()
     softmax: dict[str, SoftmaxLook] = {}
     if is_own:
-        if "tensorflow" not in sys.modules:  # another's engine may do without
+        if "tensorflow" not in sys.modules:  # engines of other packages may not use it
             tensorflow_setup.start(with_keras=False)
         weights = tuple(digest(history.snapshots[epoch].weights) for epoch in sorted(history.snapshots))
         softmax = {"trained logits": _look(np.asarray(history.final.logits)), "vectors": _look(VECTORS)}
@@ -201,9 +201,9 @@ def _training(history: TrainingHistory) -> Training:
 def _look(logits: NDArray[np.float32]) -> SoftmaxLook:
     smallest = np.finfo(np.float32).tiny
     expected, small = tensorflow_softmax(logits), 0.0
-    with np.errstate(all="ignore"):  # overflow is what this looks for
+    with np.errstate(all="ignore"):  # overflow is expected
         largest = np.exp(logits.max(axis=1))
-        # The sum of ten such may overflow too.
+        # The sum of ten exponentials may overflow too.
         plain = np.isfinite(largest * N_CLASSES) & (largest >= smallest)
         for softmax in WAYS.values():
             got = softmax(logits)
@@ -213,7 +213,7 @@ def _look(logits: NDArray[np.float32]) -> SoftmaxLook:
 
 
 def digest(weights: Sequence[NDArray[np.float32]]) -> str:
-    """The SHA-256 of all weights' bytes, in order, C-contiguous ``float32``."""
+    """The SHA-256 of the bytes of all weights in order, as C-contiguous ``float32``."""
     whole = hashlib.sha256()
     for weight in weights:
         whole.update(np.ascontiguousarray(weight, np.float32).tobytes())

@@ -46,7 +46,7 @@ def test_a_missing_reference_is_said_to_be_missing(tmp_path: Path) -> None:
         reference.load(tmp_path / "none.json")
 
 
-@pytest.mark.parametrize(("schema", "said"), [(0, "older form 0"), (2, "newer form 2"), ("x", "older form 'x'")])
+@pytest.mark.parametrize(("schema", "said"), [(0, "older format 0"), (2, "newer format 2"), ("x", "older format 'x'")])
 def test_a_reference_of_another_form_is_refused(
     schema: object, said: str, content: dict[str, Any], tmp_path: Path
 ) -> None:

@@ -73,8 +73,8 @@ def test_a_check_says_where_to_look_only_if_it_does_not_pass() -> None:
     ("verdict", "said"),
     [
         (Verdict.PASS, "still reaches zero errors"),
-        (Verdict.FAIL, "not what it was: check 0"),
-        (Verdict.INCONCLUSIVE, "too little to tell: check 0"),
+        (Verdict.FAIL, "training has changed: check 0"),
+        (Verdict.INCONCLUSIVE, "too few results to decide: check 0"),
         (Verdict.NOT_RUN, "because these checks have no result: check 0"),
     ],
 )
