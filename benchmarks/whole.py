@@ -8,7 +8,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median
@@ -101,19 +101,24 @@ def _environment() -> dict[str, str]:
 
 
 def _note_peaks(pid: int, peaks: dict[int, float]) -> None:
-    """Record the peak memory of a process and of its children, in MB.
+    """Record the peak memory of a process and of all processes that it started, in MB.
 
     Records nothing if the system does not report the memory (any system but Linux).
     """
-    children = Path(f"/proc/{pid}/task/{pid}/children")
     try:
-        pids = [pid, *map(int, children.read_text().split())]
-        for one in pids:
+        for one in _with_descendants(pid):
             for line in Path(f"/proc/{one}/status").read_text().splitlines():
                 if line.startswith("VmHWM:"):
                     peaks[one] = float(line.split()[1]) / 1000
     except OSError:
-        return  # the process has just ended
+        return  # a process has just ended
+
+
+def _with_descendants(pid: int) -> Iterator[int]:
+    """A process and all processes that it started, directly or not. The fork server starts the workers."""
+    yield pid
+    for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
+        yield from _with_descendants(int(child))
 
 
 def cold(data: str, rounds: int, tell: Callable[[str], None]) -> list[StudyRun]:
