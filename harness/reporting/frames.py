@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import asdict
 
 import numpy as np
 import pandas as pd
@@ -27,7 +26,12 @@ def runs(record: StudyRecord) -> pd.DataFrame:
 
     Missing numbers are NaN: a failed run has no score, and not every training reaches zero errors.
     """
-    frame = pd.DataFrame([_row(run) for run in record.trainings if run.status in _ENDED])
+    columns: dict[str, list[object]] = {}  # a list of rows would take twice the memory
+    for run in record.trainings:
+        if run.status in _ENDED:
+            for name, value in _row(run).items():
+                columns.setdefault(name, []).append(value)
+    frame = pd.DataFrame(columns)
     if frame.empty:
         return frame
     frame["rate"] = _group_labels(frame)
@@ -159,6 +163,7 @@ def curves(record: StudyRecord, frame: pd.DataFrame) -> pd.DataFrame:
     """Loss and errors of every training, one row per epoch."""
     histories = {run.run_id: run for run in record.trainings}
     own = trainings(frame)
+    own["run_id"] = own["run_id"].astype("category")  # a repeated text would take most of the memory
     if own.empty:
         return pd.DataFrame(columns=["epoch", "loss", "errors", "rate", "seed", "run_id"])
     recorded = [histories[run_id] for run_id in own["run_id"]]
@@ -187,12 +192,11 @@ def baseline(frame: pd.DataFrame) -> pd.DataFrame:
 
 def softmax(record: StudyRecord) -> pd.DataFrame:
     """The largest difference of each implementation of ``my_softmax`` over all runs, with its run."""
-    rows = []
-    for run in record.trainings:
-        rows += [{"way": way, "run_id": run.run_id, **asdict(check)} for way, check in run.softmax.items()]
-    if not rows:
+    checks = [(run.run_id, way, check) for run in record.trainings for way, check in run.softmax.items()]
+    if not checks:
         return pd.DataFrame(columns=["way", "runs", *_SOFTMAX_FIGURES])
-    every = pd.DataFrame(rows).set_index("run_id")
+    figures = {name: [getattr(check, name) for _, _, check in checks] for name in _SOFTMAX_FIGURES}
+    every = pd.DataFrame({"way": [way for _, way, _ in checks], **figures}, index=[run_id for run_id, _, _ in checks])
     summary = []
     for name, group in every.groupby("way", sort=False):
         worst: dict[str, object] = {"way": name, "runs": len(group)}

@@ -23,7 +23,7 @@ class TrialState(Enum):
     FAILED = "failed"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class RecordedTraining:
     """A finished training run.
 
@@ -40,7 +40,7 @@ class RecordedTraining:
     epochs: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class RecordedTrial:
     """A recorded trial.
 

@@ -29,7 +29,7 @@ class DamagedRecordError(DataError):
         super().__init__(damage, "Correct it in MLflow, or delete that run.")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class RunRecord:
     """A run as recorded in MLflow.
 
