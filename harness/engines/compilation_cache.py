@@ -58,6 +58,8 @@ def use() -> None:
 
 def restore_flags() -> None:
     """Remove the flag from the environment, which processes inherit. Call this function when TensorFlow has read it."""
+    if _own is None:
+        return
     flags = [flag for flag in os.environ.get("TF_XLA_FLAGS", "").split() if flag != f"{_FLAG}={_own}"]
     if flags:
         os.environ["TF_XLA_FLAGS"] = " ".join(flags)

@@ -14,6 +14,8 @@ from threading import Thread
 from types import TracebackType
 from typing import Self
 
+import numpy as np
+
 from harness import startup
 from harness.data.digits import Digits
 from harness.engines import registry
@@ -22,6 +24,7 @@ from harness.workers import processes
 from harness.workers.processes import Child
 
 _TIME_LIMIT_S = 120
+_IMAGES = "images.npz"
 
 
 class ModelProcess:
@@ -64,7 +67,9 @@ class ModelProcess:
         self._starting.join()
         if self._child is not None:
             try:
-                self._child.connection.send((digits.features, digits.labels, specs))
+                # A file, because sending the images would copy them twice in memory.
+                np.savez(self.folder / _IMAGES, features=digits.features, labels=digits.labels)
+                self._child.connection.send((self.folder / _IMAGES, specs))
                 self._results = self._child.connection.recv()
             except (EOFError, OSError):
                 self._failure = _last_line(self.folder / "log")
@@ -102,9 +107,12 @@ def _run(connection: Connection, log: Path) -> None:
         for output in (1, 2):
             os.dup2(stream.fileno(), output)
     startup.reduce_garbage_collection()
+    os.environ["CUDA_VISIBLE_DEVICES"] = "-1"  # a model is small, and the workers may use the GPU
     registry.start("keras")
     from harness.tracking import model_export  # it imports Keras
 
     with suppress(EOFError):
-        features, labels, specs = connection.recv()
+        path, specs = connection.recv()
+        with np.load(path) as images:
+            features, labels = images["features"], images["labels"]
         connection.send({spec.run_id: model_export.save(spec, features, labels) for spec in specs})
