@@ -1,1 +1,1 @@
-"""Benchmarks of this project against the alternatives of a user, and measurements of the gate's power."""
+"""Benchmarks of this project against other libraries, and measurements of the gate's statistical power."""

@@ -1,6 +1,6 @@
 """The command behind ``nox -s bench``.
 
-It compares speed and memory with the alternatives of a user.
+It compares the speed and memory of this project with those of other libraries and of a naive study.
 """
 
 from __future__ import annotations
@@ -26,16 +26,22 @@ BENCH_PARTS = ("speed", "study", "growth")
     "parts",
     type=click.Choice(BENCH_PARTS),
     multiple=True,
-    help="What to measure, all by default: training, the default study, or how studies grow. May be repeated.",
+    help="The part to measure: training, the default study, or studies of increasing size; repeatable. Default: all.",
 )
-@click.option("--rounds", type=click.IntRange(min=1), default=5, show_default=True, help="How often each trains.")
-@click.option("--rivals", metavar="PYTHON", default=sys.executable, help="The Python that has JAX and PyTorch.")
+@click.option(
+    "--rounds",
+    type=click.IntRange(min=1),
+    default=5,
+    show_default=True,
+    help="The number of trainings of each contender.",
+)
+@click.option("--rivals", metavar="PYTHON", default=sys.executable, help="The path of a Python with JAX and PyTorch.")
 @options.data
 @options.json
 def bench(parts: tuple[str, ...], rounds: int, rivals: str, data: str, json_to: str | None) -> None:
-    """Compare speed and memory with the alternatives.
+    """Compare speed and memory with those of other libraries and of a naive study.
 
-    Takes ten minutes or more on an idle machine.
+    The comparison takes at least ten minutes on an idle machine.
     """
     check_destinations(json_to)
     digits = console.load(data)

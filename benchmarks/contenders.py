@@ -1,8 +1,8 @@
-"""Contenders that train the lab's network: the engines of this project, and the alternatives of a user.
+"""Contenders that train the lab's network: the engines of this project, and other libraries.
 
-This script runs in its own process. So no library disturbs another one, and each can use another Python. The script
-reads one contender name per line, and answers with the duration of one call in seconds. It imports modules of this
-project only for contenders that need them.
+This script runs in its own process. So libraries do not affect each other, and each can use another Python. The script
+reads one contender name per line, and answers each with one line of JSON: the duration of one call in seconds, or the
+reason why the contender cannot be measured. It imports modules of this project only for contenders that need them.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ Call = Callable[[], object]
 
 
 def engine(name: str, width: int, work: Arrays) -> Call:
-    """An engine of this project, with one variant for each of its lanes."""
+    """An engine of this project that trains ``width`` variants in one call."""
     from harness.data.digits import Digits
     from harness.engines import registry
     from harness.engines.contract import Engine
@@ -44,7 +44,7 @@ def engine(name: str, width: int, work: Arrays) -> Call:
 
 
 def fit(work: Arrays) -> Call:
-    """Keras as in its guides: ``fit`` on arrays with its defaults, and a callback that counts errors."""
+    """Keras as in its guides: ``fit`` on arrays with default settings, and a callback that counts errors."""
     from harness.engines import tensorflow_setup
 
     tensorflow_setup.start()
@@ -60,10 +60,7 @@ def fit(work: Arrays) -> Call:
             self.errors: list[int] = []
 
         def on_epoch_end(self, epoch: int, logs: object) -> None:
-            """Count the errors.
-
-            Keras defines the signature.
-            """
+            """Count the errors. Keras defines the signature."""
             del epoch, logs
             logits = self.model.predict(features, batch_size=len(features), verbose=0)
             self.errors.append(int((logits.argmax(axis=1) != labels).sum()))
@@ -83,7 +80,7 @@ def fit(work: Arrays) -> Call:
 def sklearn(work: Arrays) -> Call:
     """``MLPClassifier`` with the lab's settings.
 
-    It cannot count errors after each epoch, so it does not count them.
+    scikit-learn cannot count errors after each epoch, so this contender does not count them.
     """
     from sklearn.neural_network import MLPClassifier
 
@@ -196,10 +193,7 @@ PREPARE: Mapping[str, Callable[[Arrays], Call]] = {
 
 
 def prepare(name: str, work: Arrays) -> Call:
-    """Do all one-time work of a contender, including a first call.
-
-    The returned call only trains.
-    """
+    """Prepare a contender, make a first call, and return the function that only trains."""
     kind, _, width = name.partition(" ")
     call = PREPARE[kind](work) if kind in PREPARE else engine(kind, int(width or 1), work)
     call()
@@ -207,9 +201,9 @@ def prepare(name: str, work: Arrays) -> Call:
 
 
 def main() -> None:
-    """Write the answers to standard output.
+    """Read contender names from standard input, and write the answers to standard output.
 
-    Redirect everything that libraries print to standard error.
+    Everything that libraries print goes to standard error.
     """
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)

@@ -1,6 +1,6 @@
 """Training faults that the gate should detect.
 
-Each one is planted into the fast engine of a worker process.
+A worker process applies each fault to its fast engine, to the variants or to the images.
 """
 # ruff: noqa: SLF001 - planting a fault requires private members of the engine
 
@@ -25,15 +25,13 @@ _SCALE = 255.0  # pixels are divided by this value before training
 
 @dataclass(frozen=True)
 class Fault:
-    """A training fault.
-
-    It consists of changes to the variant, to the engine or to the images.
+    """A training fault: changes to the variant, to the engine or to the images.
 
     Attributes:
         name: Name of the fault.
         what: Description of the fault in words.
         changes: Changed fields of the variant, by name.
-        plant: Function that plants the fault into this process, called once. None if the engine stays unchanged.
+        plant: Function that changes the engine in this process, called once. None if the engine stays unchanged.
         spoil: Function that changes the images. None if the images stay unchanged.
     """
 
@@ -45,10 +43,7 @@ class Fault:
 
 
 def task(name: str) -> Callable[[Engine, Digits, Sequence[Variant]], list[Training]]:
-    """The task that trains with this fault in a worker.
-
-    Its results carry the original, unchanged variants.
-    """
+    """The task that trains with this fault in a worker. Its results name the original variants."""
     return partial(_train, name)
 
 
@@ -114,7 +109,7 @@ def _shuffled_once() -> None:
 def _dead_unit(layer: int) -> None:
     """Make the first unit of a layer dead.
 
-    Its input to ReLU is negative for every image. So its output is zero, and the unit learns nothing.
+    The input of its ReLU is negative for every image. So its output is zero, and the unit learns nothing.
     """
     _weights_through(lambda weights: _with_dead(weights, layer, 1))
 
@@ -145,7 +140,8 @@ def _weights_through(
 
 def _batches_dropped(full: int) -> None:
     """Drop the last, smaller batch of every epoch, and this number of full batches before it."""
-    # The engine calls ``divmod`` to split the images into full batches and a rest. A module attribute replaces it.
+    # The engine calls ``divmod`` to split the images into full batches and a remainder. A module attribute of this
+    # name replaces the built-in function.
     _engine().divmod = lambda whole, part: (whole // part - full, 0)
 
 

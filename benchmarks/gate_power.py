@@ -1,6 +1,6 @@
 """The command behind ``nox -s gate-power``.
 
-It measures how often the gate fails, without and with planted faults.
+It measures how often the gate fails, without a fault and with each planted fault.
 """
 
 from __future__ import annotations
@@ -22,10 +22,28 @@ from harness.workers.local import default_count
 
 
 @click.command()
-@click.option("--clean", type=click.IntRange(min=1), default=1024, show_default=True, help="Trainings without a fault.")
-@click.option("--seeds", type=click.IntRange(min=1), default=128, show_default=True, help="Trainings of each fault.")
-@click.option("--gates", type=click.IntRange(min=1), default=4000, show_default=True, help="Resampled gates of each.")
-@click.option("--fault", "names", multiple=True, help="A fault by its name, all by default. May be repeated.")
+@click.option(
+    "--clean",
+    type=click.IntRange(min=1),
+    default=1024,
+    show_default=True,
+    help="The number of trainings without a fault.",
+)
+@click.option(
+    "--seeds",
+    type=click.IntRange(min=1),
+    default=128,
+    show_default=True,
+    help="The number of trainings with each fault.",
+)
+@click.option(
+    "--gates",
+    type=click.IntRange(min=1),
+    default=4000,
+    show_default=True,
+    help="The number of resampled gates for each fault.",
+)
+@click.option("--fault", "names", multiple=True, help="The name of a fault; repeatable. Default: all.")
 @click.option("--out", "folder", type=click.Path(path_type=Path), default=console.OUT / "gate" / "power")
 @options.reference
 @options.workers
@@ -47,7 +65,7 @@ def gate_power(  # noqa: PLR0913 - one argument for each option
 ) -> None:
     """Measure how often the convergence check fails.
 
-    Takes half an hour. Finished trainings are kept and reused.
+    The measurement takes half an hour. Finished trainings are kept and reused.
     """
     if unknown := set(names) - set(faults.FAULTS):
         raise UsageError(f"no fault is called {min(unknown)!r}", f"Faults: {', '.join(faults.FAULTS)}.")

@@ -1,6 +1,6 @@
 """A naive version of the default study: an Optuna objective, Keras' ``fit``, and MLflow's callback for Keras.
 
-This script runs in its own process. It trains a few trials, and writes the duration of each in seconds to a file.
+This script runs in its own process. It trains a few trials, and writes the duration of each in seconds to a JSON file.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 def main() -> None:
     """Run the trials.
 
-    The arguments are the file of arrays, the file for the answer, and the epochs of each trial.
+    The command-line arguments are the NPZ file of the images, the JSON file to write, and the number of epochs of each
+    trial.
     """
     import keras
     import mlflow

@@ -1,6 +1,6 @@
 """Estimates how often the gate fails, by resampling recorded trainings.
 
-The estimate is made for correct training, and for each planted fault.
+There is one estimate for correct training, and one for each planted fault.
 """
 
 from __future__ import annotations
@@ -34,15 +34,15 @@ CLEAN = "clean"
 
 @dataclass(frozen=True)
 class Trained:
-    """Trainings with one fault.
+    """Trainings with one fault, or without a fault.
 
     Attributes:
         fault: Name of the fault.
-        first_zero: ``(n,)``, first epoch without error of each training. None if there is no such epoch.
-        errors: ``(n,)``, errors of each training at the early epoch.
+        first_zero: First zero epoch of each training, ``(n,)``; None for a training that never reached zero.
+        errors: Error count of each training at the early epoch, ``(n,)``.
         duration_s: Duration of all trainings together, in seconds.
         workers: Number of processes that trained in parallel.
-        made_from: Inputs of the trainings besides the seeds: fault, images, versions.
+        made_from: Inputs of the trainings besides the seeds: fault, images, trace version and package versions.
     """
 
     fault: str
@@ -54,7 +54,7 @@ class Trained:
 
     @property
     def n(self) -> int:
-        """Number of trainings."""
+        """The number of trainings."""
         return len(self.errors)
 
     def sample(self) -> Sample:
@@ -64,9 +64,7 @@ class Trained:
 
 @dataclass(frozen=True)
 class Power:
-    """Verdicts of resampled gates that train with one fault.
-
-    Only the convergence check is included.
+    """Verdicts of resampled gates that train with one fault, from the convergence check alone.
 
     Attributes:
         fault: Name of the fault.
@@ -75,11 +73,11 @@ class Power:
         mean: Mean first zero epoch of these trainings. A training that never reaches zero counts as the budget.
         slower: Relative difference of ``mean`` from the mean of the reference. Positive if the fault is slower.
         share: Fraction of these trainings that reach zero.
-        errors: Mean errors at the early epoch.
-        red: Fraction of the resampled gates with the verdict FAIL. Its 95% interval covers the resampling alone, given
-            the trainings. The same holds for ``better`` and ``passed``.
-        better: Fraction of the resampled gates with CHANGED, because training reaches zero sooner.
-        passed: Fraction of the resampled gates with PASS, including those with CHANGED.
+        errors: Mean error count at the early epoch.
+        red: Fraction of the resampled gates with the verdict FAIL, with a 95% interval. The interval covers the
+            resampling alone, not the choice of the trainings. The same holds for ``better`` and ``passed``.
+        better: Fraction of the resampled gates with the verdict CHANGED: training reaches zero sooner.
+        passed: Fraction of the resampled gates with the verdict PASS or CHANGED.
         seeds: Numbers of seeds after which 50% and 95% of the gates have a verdict.
         duration_s: Durations of training these numbers of seeds on the machine of the trainings, in seconds.
         must: Whether the gate must detect the fault: compared with the reference, training needs at least 10% more
@@ -141,10 +139,7 @@ def _made_from(name: str, digits: Digits) -> dict[str, str]:
 
 
 def _read(path: Path) -> Trained | None:
-    """The earlier result in this file.
-
-    None if there is no readable result.
-    """
+    """The earlier result in this file; None if there is no readable result."""
     try:
         content = json.loads(path.read_text())
         content.pop("schema")
@@ -187,7 +182,7 @@ def as_json(found: list[Power]) -> dict[str, Any]:
 
 
 _HEAD = (
-    *("what was done", "trainings", "first zero epoch", "reach zero", "errors at 40", "red", "CHANGED"),
+    *("fault", "trainings", "first zero epoch", "reach zero", "errors at 40", "red", "CHANGED"),
     *("seeds", "seconds"),
 )
 
@@ -196,11 +191,11 @@ def markdown(found: list[Power]) -> str:
     """A Markdown table of the results, and the meaning of its columns."""
     points = rule.MARGIN_SHARE * 100
     about = [
-        f"In bold: at least {rule.MARGIN_MEAN:.0%} more epochs, or {points:.0f} points fewer that reach zero.",
-        f"First zero epoch: the mean, a seed that never reaches zero counted as {BASELINE.epochs}.",
-        "Red: FAIL, of the resampled gates, with a 95% interval for the resampling: of these trainings, not of others.",
-        "CHANGED: better than the reference beyond chance.",
-        "Seeds and seconds: after which half of the gates, and 95 of 100, results_of their verdict.",
+        f"In bold: at least {rule.MARGIN_MEAN:.0%} more epochs, or {points:.0f} percentage points fewer seeds at zero.",
+        f"First zero epoch: the mean. A seed that never reaches zero counts as {BASELINE.epochs}.",
+        "Red: resampled gates with FAIL. The 95% interval covers the resampling, not the choice of the trainings.",
+        "CHANGED: resampled gates in which training is significantly better than the reference.",
+        "Seeds and seconds: the values at which 50% and 95% of the gates have their verdict.",
     ]
     return "\n".join([markdown_table(_HEAD, map(_row, found), n_left=len(_HEAD)), "", *about])
 

@@ -54,7 +54,7 @@ PUBLISHED = (
 def publish(folders: tuple[str, ...]) -> None:
     """Publish reports, all by default.
 
-    Each command runs in an empty folder and replaces its folder in reports/.
+    Each command runs in an empty folder. Its report replaces the earlier one in reports/.
     """
     for one in PUBLISHED:
         if not folders or one.folder in folders:

@@ -29,11 +29,11 @@ STANDIN = ROOT / "benchmarks" / "standin"
 TRIALS = 10_000
 SMALL = 160
 _NAME = "many"
-_MARKS = 10  # progress is recorded at the first trials, and after each tenth of all
+_MARKS = 10  # the progress is recorded at the first trials, and after each tenth of all trials
 _EVERY_S = 1.0
 
 _STUDY = """
-description = "As the default study, with very many seeds and no training."
+description = "Like the default study, with very many seeds and no training."
 engine = "standin"
 objectives = ["errors"]
 
@@ -46,11 +46,11 @@ seed = {seeds}
 kind = "factorial"
 """
 
-_PAGE = """# What many trials cost
+_PAGE = """# The cost of many trials
 
 `nox -s scale` runs a study of {trials} trials with an engine that trains nothing. Five trials share a training of 100
-epochs. What remains is the cost of a trial besides its training: recording in MLflow on SQLite, and the report. The
-command writes this page.
+epochs. So the study measures the cost of a trial without its training: recording in MLflow on SQLite, and the report.
+The command writes this page.
 
 Measured on {date} on {machine}; {versions}.
 
@@ -58,7 +58,7 @@ Measured on {date} on {machine}; {versions}.
 
 | | |
 |---|---:|
-| recording, a trial | {trial_ms} ms |
+| recording a trial | {trial_ms} ms |
 | the whole study with its report | {duration} s |
 | peak memory of the coordinator, with the report | {peak} MB |
 | the report alone (`harness report`) | {report} s |
@@ -68,15 +68,15 @@ Measured on {date} on {machine}; {versions}.
 | MLflow's artifacts | {artifacts} MB |
 | the report with table and figures | {report_mb} MB |
 | recording a trial of a small study ({small} trials) in SQLite | {sqlite} |
-| the same behind MLflow's server on PostgreSQL | {server} |
+| the same through MLflow's server on PostgreSQL | {server} |
 
 Training is measured separately, by `nox -s bench`.
 
 ## A million trials
 
-By proportion, recording a million trials takes one process {million_h} hours. MLflow's database has {million_gb} GB.
+By extrapolation, one process records a million trials in {million_h} hours. MLflow's database then has {million_gb} GB.
 
-## The limits, and what to do about them
+## Limits and remedies
 
 1. **The report** reads every run and draws every training. Above some ten thousand runs, use one study for each
    question, or read the tables `runs`, `params` and `latest_metrics` of the database with pandas or DuckDB.
@@ -85,9 +85,9 @@ By proportion, recording a million trials takes one process {million_h} hours. M
    part its own coordinator and database.
 3. **Reading the records** takes the longest at the start of a study with some hundred thousand trials. A TPE search
    also reads all trials for each proposal. Use several studies.
-4. **SQLite** serves one writing process. If several machines read meanwhile, use MLflow's server on PostgreSQL
-   ([cluster.md](cluster.md)).
-5. **Artifacts** are one file or two for each trial. At about a million files, use an object store behind the server
+4. **SQLite** allows one writing process at a time. If other machines read at the same time, use MLflow's server on
+   PostgreSQL ([cluster.md](cluster.md)).
+5. **Artifacts** are one or two files for each trial. At about a million files, use an object store behind the server
    (`--artifacts-destination s3://...`).
 6. **Training** scales with the number of workers ([cluster.md](cluster.md)). They share nothing.
 """
@@ -125,7 +125,7 @@ class Scale:
         artifacts_mb: Size of MLflow's artifacts, in blocks of the file system.
         report_mb: Size of the report with its table and figures.
         sqlite_ms: Time to record a trial of a small study in SQLite, in milliseconds.
-        server_ms: The same behind MLflow's server on PostgreSQL; None if PostgreSQL is not installed.
+        server_ms: The same through MLflow's server on PostgreSQL; None if PostgreSQL is not installed.
     """
 
     marks: list[Mark]
@@ -155,19 +155,19 @@ def measure(data: str, tell: Callable[[str], None], n_trials: int = TRIALS) -> S
     """
     with tempfile.TemporaryDirectory(prefix="bench-") as place:
         folder = Path(place)
-        tell(f"{SMALL} trials on SQLite and behind a server")
+        tell(f"a study of {SMALL} trials on SQLite and through a server")
         sqlite_ms, server_ms = (
             _recording_ms(folder / "sqlite", data, None),
             _behind_a_server_ms(folder / "server", data),
         )
         _write_study(folder, n_trials)
-        tell(f"a study of {n_trials} trials that trains nothing")
+        tell(f"a study of {n_trials} trials without training")
         marks, duration_s, peak_mb = _watched(folder, data, n_trials)
-        tell("the same again, with nothing to train")
+        tell("a second run, with nothing to train")
         started_s = time.perf_counter()
         _wait(_start(folder, *_run(data)), folder)
         again_s = time.perf_counter() - started_s
-        tell("its report")
+        tell("the report of the study")
         report_s, report_peak_mb = _report(folder)
         out = folder / "out" / _NAME
         return Scale(
@@ -235,7 +235,7 @@ def _start(folder: Path, *arguments: str, uri: str | None = None) -> subprocess.
 def _wait(process: subprocess.Popen[bytes], folder: Path) -> None:
     if process.wait():
         log = (folder / "log").read_text().strip()
-        raise StoppedError(f"the study failed: {log[-1000:]}", "No cost is reported without a result.")
+        raise StoppedError(f"the study failed: {log[-1000:]}", "The costs of a failed study are not reported.")
 
 
 def _watched(folder: Path, data: str, n_trials: int) -> tuple[list[Mark], float, float]:
@@ -272,7 +272,7 @@ def _recorded(database: Path) -> int:
 def _memory_mb(pid: int, name: str) -> float:
     """A memory value of a process, in MB, as reported by the system.
 
-    The value is 0 if the system does not report it (any system but Linux), or if the process has ended.
+    The value is 0 if the system does not report it (only Linux does), or if the process has ended.
     """
     try:
         for line in Path(f"/proc/{pid}/status").read_text().splitlines():
@@ -284,16 +284,13 @@ def _memory_mb(pid: int, name: str) -> float:
 
 
 def _size_mb(folder: Path, pattern: str) -> float:
-    """The disk space of files, in MB.
-
-    Counts blocks if the system reports them, else bytes.
-    """
+    """The disk space of files in MB, from their blocks if the system reports them, otherwise from their bytes."""
     sizes = (path.stat() for path in folder.glob(pattern) if path.is_file())
     return sum(getattr(size, "st_blocks", size.st_size / 512) * 512 for size in sizes) / 1e6
 
 
 def page(scale: Scale) -> str:
-    """The page ``docs/scale.md``."""
+    """The text of the page ``docs/scale.md``."""
     versions, last = provenance.versions(), scale.marks[-1]
     rows = [[f"{mark.trials:,}", f"{mark.elapsed_s:.0f}", f"{mark.coordinator_mb:.0f}"] for mark in scale.marks]
     server = "not measured" if scale.server_ms is None else f"{scale.server_ms:.0f} ms"
@@ -303,7 +300,7 @@ def page(scale: Scale) -> str:
         machine=f"{os.cpu_count()} cores of {provenance.processor()}",
         versions=", ".join(f"{name} {versions[name]}" for name in ("python", "mlflow", "optuna")),
         date=datetime.now(UTC).date(),
-        table=markdown_table(["trials recorded", "s since the first mark", "coordinator, MB"], rows, n_left=0),
+        table=markdown_table(["trials recorded", "s since the first row", "coordinator, MB"], rows, n_left=0),
         trial_ms=f"{scale.trial_ms:.0f}",
         sqlite=f"{scale.sqlite_ms:.0f} ms",
         server=server,

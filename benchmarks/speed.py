@@ -1,4 +1,4 @@
-"""Measures the training speed of every contender on one core, in turns."""
+"""Measures the training speed of every contender on one core. The contenders take turns."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Speed:
         name: Name of the contender.
         variants: Number of variants trained in one call.
         variant_s: Seconds for 40 epochs of one variant.
-        step_us: Microseconds for one step of one variant, including its part of the error counts.
+        step_us: Microseconds for one step of one variant, including its share of the time to count errors.
         least_us: Microseconds for one step in the fastest round.
         times_fit: Speed of one variant relative to Keras' ``fit``. The ratio is computed within each round.
     """
@@ -96,9 +96,7 @@ class _Child:
         self.missing: dict[str, str] = {}
 
     def measure(self, name: str) -> float | None:
-        """The duration of one call in seconds.
-
-        None if the contender fails here; ``missing`` holds the reason.
+        """The duration of one call in seconds; None if the contender fails. ``missing`` holds the reason.
 
         Raises:
             UsageError: The process does not answer.
@@ -114,7 +112,7 @@ class _Child:
                 with suppress(BrokenPipeError):  # flush unread text here, so that a later close cannot fail
                     stdin.close()
         if not answer:
-            raise UsageError(f"{self._python} cannot measure {name}", "Its message is printed above. It needs NumPy.")
+            raise UsageError(f"{self._python} cannot measure {name}", "Its error message is above. It needs NumPy.")
         answered = json.loads(answer)
         self.missing.update({name: answered["missing"]} if "missing" in answered else {})
         duration_s: float | None = answered.get("duration_s")
@@ -131,7 +129,7 @@ def _child(python: str, work: Path) -> Iterator[_Child]:
 
 
 def measure(work: Path, rounds: int, rivals_python: str, tell: Callable[[str], None]) -> Speeds:
-    """Measure the contenders in turns, so that disturbances of the machine affect all of them alike.
+    """Measure the contenders in turns, so that other load on the machine affects all of them alike.
 
     Args:
         work: File that :func:`save_work` has written.

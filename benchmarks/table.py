@@ -1,4 +1,4 @@
-"""Runs all measurements, and presents the results as tables for people and as JSON for programs."""
+"""Runs the measurements, and presents the results as tables for people and as JSON for programs."""
 
 from __future__ import annotations
 
@@ -15,19 +15,20 @@ from benchmarks import speed, whole
 from harness import provenance
 from harness.data.digits import Digits
 
-_STUDY_COLUMNS = ("MLflow", "Optuna", "workers busy", "MB", "MB, worker")
+_STUDY_COLUMNS = ("MLflow", "Optuna", "workers busy", "coordinator, MB", "worker, MB")
 
 
 def measure(
     digits: Digits, data: str, parts: tuple[str, ...], rounds: int, rivals_python: str, tell: Callable[[str], None]
 ) -> dict[str, Any]:
-    """Measure the chosen parts, and return plain values by part, with the machine and its versions.
+    """Measure the chosen parts, and return the results by part as plain values, with the machine and its versions.
 
     Args:
         digits: Images.
         data: Value of ``--data`` that selects these images, for the processes of the studies.
         parts: Parts to measure: ``speed``, ``study``, ``growth``.
-        rounds: Number of trainings of each contender. The default study runs as often, but at most three times.
+        rounds: Number of trainings of each contender. The default study also runs this number of times, at most
+            three.
         rivals_python: Path of a Python that has JAX and PyTorch, if there is one.
         tell: Callback that receives a description of each measurement before it starts.
 
@@ -49,7 +50,7 @@ def measure(
             results["speed"] = speed.measure(work, rounds, rivals_python, tell).as_json()
         if "study" in parts:
             runs = whole.cold(data, min(rounds, 3), tell)
-            tell("the default study written naively, a few trials")
+            tell("a few trials of the naive default study")
             against = whole.naive(work)
             results["study"] = {
                 "runs": [run.as_json() for run in runs],
@@ -86,19 +87,19 @@ def _table(title: str, *columns: str) -> Table:
 
 def _show_speed(measured: dict[str, Any], rounds: int, console: Console) -> None:
     title = f"training on one core, {speed.EPOCHS} epochs, median of {rounds} rounds"
-    table = _table(title, "", "a call", "s a variant", "us per step", "best us", "times Keras' fit")
+    table = _table(title, "", "variants per call", "s per variant", "us per step", "least us", "speed / Keras' fit")
     for of in sorted(measured["speeds"], key=lambda of: -of["variant_s"]):
         numbers = f"{of['variant_s']:.3f}", f"{of['step_us']:.1f}", f"{of['least_us']:.1f}", f"{of['times_fit']:.1f}"
         table.add_row(of["name"].split()[0], str(of["variants"]), *numbers)
     console.print(table)
-    console.print(f"meanwhile NumPy multiplied matrices of 1024 x 1024 at {measured['sgemm_gflop_per_s']:.0f} GFLOP/s")
+    console.print(f"NumPy's product of 1024 x 1024 matrices, same rounds: {measured['sgemm_gflop_per_s']:.0f} GFLOP/s")
     for name, why in measured["missing"].items():
         console.print(f"not measured: {name} ({why})", markup=False)
 
 
 def _show_study(measured: dict[str, Any], console: Console) -> None:
     table = _table(
-        "the default study, from the command to its report, from nothing; MLflow and Optuna in ms a trial",
+        "the default study in a new folder, from the command to the report; MLflow and Optuna in ms per trial",
         *("", "s", *_STUDY_COLUMNS),
     )
     for number, run in enumerate(measured["runs"], start=1):
@@ -106,9 +107,9 @@ def _show_study(measured: dict[str, Any], console: Console) -> None:
     console.print(table)
     naive = measured["naive"]
     console.print(
-        f"written naively, {naive['default_study_s']:.0f} s: extrapolated from {len(whole.NAIVE_EPOCHS) - 1} short "
-        f"trials, {naive['trial_s']:.2f} s a trial and {naive['epoch_s']:.3f} s an epoch, all cores allowed\n"
-        f"{measured['times_naive']:.0f} times faster: {measured['by_sharing']:.1f} by reading short trials off long "
+        f"the naive study: {naive['default_study_s']:.0f} s, extrapolated from {len(whole.NAIVE_EPOCHS) - 1} short "
+        f"trials on all cores: {naive['trial_s']:.2f} s per trial and {naive['epoch_s']:.3f} s per epoch\n"
+        f"{measured['times_naive']:.0f} times as fast: {measured['by_sharing']:.1f} by reading short trials from long "
         f"trainings, {measured['by_speed']:.0f} by speed"
     )
 
@@ -127,8 +128,8 @@ def _study_columns(run: dict[str, Any]) -> list[str]:
 
 def _show_growth(runs: list[dict[str, Any]], console: Console) -> None:
     table = _table(
-        "the same study with more and more seeds, one run each; MLflow, Optuna and the whole in ms a trial",
-        *("trials", "s", *_STUDY_COLUMNS, "whole"),
+        "the same study with increasing numbers of seeds, one run each; MLflow, Optuna and total in ms per trial",
+        *("trials", "s", *_STUDY_COLUMNS, "total"),
     )
     for run in runs:
         table.add_row(str(run["trials"]), *_study_columns(run), f"{run['duration_s'] / run['trials'] * 1000:.0f}")

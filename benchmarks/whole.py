@@ -28,7 +28,7 @@ EPOCHS = (9600, 3200)
 _EVERY_S = 0.1
 
 _GROWING = """
-description = "As the default study, with more seeds."
+description = "Like the default study, with another number of seeds."
 engine = "xla"
 objectives = ["errors"]
 
@@ -89,7 +89,7 @@ def run_study(name: str, data: str) -> StudyRun:
             duration_s = time.perf_counter() - started
         if process.returncode:
             text = (Path(folder) / "log").read_text().strip()
-            raise StoppedError(f"the study {name} failed: {text}", "No time is reported without a result.")
+            raise StoppedError(f"the study {name} failed: {text}", "The time of a failed study is not reported.")
         said = json.loads(summary.read_text())
         others = [peak for pid, peak in peaks.items() if pid != process.pid]
         return StudyRun(said["trained"], duration_s, peaks.get(process.pid, 0.0), max(others, default=0.0), said)
@@ -103,7 +103,7 @@ def _environment() -> dict[str, str]:
 def _note_peaks(pid: int, peaks: dict[int, float]) -> None:
     """Record the peak memory of a process and of all processes that it started, in MB.
 
-    Records nothing if the system does not report the memory (any system but Linux).
+    Nothing is recorded if the system does not report the memory (only Linux does).
     """
     try:
         for one in _with_descendants(pid):
@@ -115,7 +115,7 @@ def _note_peaks(pid: int, peaks: dict[int, float]) -> None:
 
 
 def _with_descendants(pid: int) -> Iterator[int]:
-    """A process and all processes that it started, directly or not. The fork server starts the workers."""
+    """A process and all processes that it started, directly or indirectly. The fork server starts the workers."""
     yield pid
     for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
         yield from _with_descendants(int(child))
@@ -178,7 +178,7 @@ def naive(work: Path) -> Naive:
         done = subprocess.run(command, cwd=folder, env=_environment(), capture_output=True, text=True, check=False)
         if done.returncode:
             last = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
-            raise StoppedError(f"the study written naively failed: {last}", "No time is reported without a result.")
+            raise StoppedError(f"the naive study failed: {last}", "The time of a failed study is not reported.")
         durations_s = json.loads(answer.read_text())
     epoch_s, trial_s = map(float, np.polyfit(NAIVE_EPOCHS[1:], durations_s[1:], 1))
     all_trials_s, (apart, shared) = TRIALS * trial_s, EPOCHS

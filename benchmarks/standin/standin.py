@@ -1,8 +1,7 @@
 """An engine that trains nothing.
 
-It computes results from the variant alone, the same on every machine.
-
-It replaces a real engine in tests of a study's bookkeeping, where training does not matter. Put the folder of this
+It computes results from the variant alone, the same on every machine. It replaces a real engine in tests of a study's
+bookkeeping, where training does not matter. Put the folder of this
 file on ``PYTHONPATH``. Then the engine is found like the engine of any other package, and the ``tensorflow`` package
 beside this file replaces the real one.
 """
@@ -22,8 +21,8 @@ from harness.engines.contract import EpochReport, OnEpoch, wanted_epochs
 from harness.engines.history import Snapshot, TrainingHistory
 from harness.network.variant import N_CLASSES, N_FEATURES, N_IMAGES, Variant
 
-# Environment variables with the pretended duration of a training, which allows interrupts: seconds for each call, and
-# seconds for each epoch of each variant.
+# Environment variables with the simulated duration of a training: seconds for each call, and seconds for each epoch of
+# each variant. Tests interrupt a training within this time.
 PAUSE, EPOCH = "STANDIN_PAUSE_S", "STANDIN_EPOCH_S"
 
 # The environment variable with the path of a file. Each process appends its process ID when a training starts. Tests
@@ -63,10 +62,7 @@ class Standin:
         return trained
 
     def _history(self, variant: Variant, snapshots: Collection[int]) -> TrainingHistory:
-        """Compute losses and errors that fall with the epochs.
-
-        The rate and the noise depend on the variant.
-        """
+        """Compute losses and errors that decrease with the epochs. Their rate and noise depend on the variant."""
         random = np.random.Generator(np.random.PCG64(int(variant.with_epochs(1).key, 16)))
         rate, noise = random.uniform(0.02, 0.2), random.random(variant.epochs)
         epochs = np.arange(1, variant.epochs + 1)

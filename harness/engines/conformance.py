@@ -28,7 +28,7 @@ class ContractError(Exception):
     """An engine violates the contract."""
 
 
-def _must(holds: bool, otherwise: str) -> None:  # noqa: FBT001 - a condition and what to say if it fails
+def _must(holds: bool, otherwise: str) -> None:  # noqa: FBT001 - a condition and the message if it is false
     if not holds:
         raise ContractError(otherwise)
 
@@ -130,13 +130,13 @@ def first_steps(engine: Engine, digits: Digits) -> None:
     # After fifteen steps in float32, the measured losses differ by up to 5e-6. A learning rate that is wrong by 1%
     # changes the losses by 2e-3. A beta of 0.998 instead of 0.999 changes them by 3e-5.
     off = _off(trained, losses)
-    _must(off < 2e-5, f"losses {trained.losses.tolist()} are {off:.1e} from {losses}")
+    _must(off < 2e-5, f"losses {trained.losses.tolist()} differ by up to {off:.1e} from {losses}")
     # Adam divides a gradient by its own size. Where the terms of a gradient nearly cancel, float32 rounding decides
     # its sign, and a weight may differ by several steps. Nine of ten weights agree to 1e-5. The two faults named above
     # change these nine by more than 2e-4.
     for number, (mine, theirs) in enumerate(zip(trained.final.weights, weights, strict=True)):
         most = float(np.quantile(np.abs(mine - theirs), 0.9))
-        _must(most < 5e-5, f"one in ten of weights {number} is {most:.1e} and more away")
+        _must(most < 5e-5, f"one in ten entries of weight array {number} differs by {most:.1e} or more")
 
 
 _CHANGES: tuple[dict[str, float], ...] = ({"beta_1": 0.8}, {"beta_2": 0.99}, {"epsilon": 1e-3})
@@ -144,7 +144,7 @@ _ADAMS: tuple[AdamKind, ...] = ("tensorflow", "keras")
 
 
 def optimizer(engine: Engine, digits: Digits) -> None:
-    """What a variant says of Adam is done."""
+    """The engine uses the Adam settings of a variant."""
     plain = Variant(epochs=4, batch_size=1000)
     _, usual = reference(plain, digits)
     changed = [plain.model_copy(update={"adam": adam, **changes}) for adam in _ADAMS for changes in _CHANGES]
@@ -152,7 +152,7 @@ def optimizer(engine: Engine, digits: Digits) -> None:
 
 
 def softmax_in_output(engine: Engine, digits: Digits) -> None:
-    """Where a variant has softmax in its output, probabilities are clipped as Keras does."""
+    """With softmax in the output, the engine clips probabilities as Keras does."""
     # The learning rate is large, so that probabilities come close enough to 0 and 1 to be clipped.
     plain = Variant(epochs=4, batch_size=1000, learning_rate=0.5)
     _, usual = reference(plain, digits)
@@ -161,40 +161,40 @@ def softmax_in_output(engine: Engine, digits: Digits) -> None:
 
 
 def _differ(engine: Engine, digits: Digits, variants: Sequence[Variant], usual: Sequence[float]) -> None:
-    """Check that each training follows the reference of its variant, and that this reference is not the usual one."""
+    """Check that each training matches the NumPy training of its variant, whose losses differ from the usual losses."""
     for variant, trained in zip(variants, engine.train(variants), strict=True):
         _, losses = reference(variant, digits)
         # After twenty steps in float32, the measured losses, up to 16, differ by up to 4e-6. The changed settings
-        # change the losses by a hundred times as much.
+        # change the losses a hundred times as much.
         off, from_usual = _off(trained, losses), float(np.abs(np.array(usual) - losses).max())
         is_right = off < 1e-5 and from_usual > 3e-4
-        _must(is_right, f"losses {trained.losses.tolist()} are {off:.1e} from {losses}: {variant}")
+        _must(is_right, f"losses {trained.losses.tolist()} differ by up to {off:.1e} from {losses}: {variant}")
 
 
 def last_batch(engine: Engine, digits: Digits) -> None:
-    """The smaller last batch is trained."""
+    """The engine trains the last batch although it is smaller."""
     variant = Variant(epochs=1, batch_size=4992)
     [trained] = engine.train([variant])
     _, losses = reference(variant, digits)
     _, dropped = reference(variant, digits, drop_remainder=True)
     off = _off(trained, losses)
-    _must(off < 2e-5 and abs(losses[0] - dropped[0]) > 1e-4, f"the loss is {off:.1e} from {losses[0]:.6f}")
+    _must(off < 2e-5 and abs(losses[0] - dropped[0]) > 1e-4, f"the loss differs by {off:.1e} from {losses[0]:.6f}")
 
 
 def scores(engine: Engine, digits: Digits) -> None:
-    """Every image is scored once, after the epoch, by the weights that are returned."""
+    """The logits and the error count are those of the returned weights, after the epoch, for every image."""
     [trained] = engine.train([Variant(epochs=1)])
     logits = forward([weight.astype(np.float64) for weight in trained.final.weights], digits.x)[-1]
-    _must(trained.final.logits.shape == logits.shape, f"logits are of shape {trained.final.logits.shape}")
+    _must(trained.final.logits.shape == logits.shape, f"the logits have the shape {trained.final.logits.shape}")
     # A logit of size 10 is a sum of up to 400 float32 products, and float32 has seven digits.
     off = float(np.abs(trained.final.logits - logits).max())
-    _must(off < 1e-4, f"logits are {off:.1e} from those of the returned weights")
+    _must(off < 1e-4, f"the logits differ by up to {off:.1e} from those of the returned weights")
     wrong = len(wrong_images(trained.final.logits, digits.labels))
-    _must(int(trained.errors[0]) == wrong, f"{trained.errors[0]} errors are reported for logits with {wrong}")
+    _must(int(trained.errors[0]) == wrong, f"the engine counts {trained.errors[0]} errors, but its logits have {wrong}")
 
 
 def repeats(engine: Engine, _digits: Digits) -> None:
-    """A training repeats to the last bit, whatever else is in its list, and comes back in its place."""
+    """A training repeats to the last bit in every list of variants, and the results are in the order of the list."""
     variant = Variant(epochs=2, seed=7, batch_size=1000)
     others = [
         Variant(epochs=1, learning_rate=0.01, batch_size=1000),
@@ -206,41 +206,47 @@ def repeats(engine: Engine, _digits: Digits) -> None:
     among = engine.train(asked)
     _must([trained.variant for trained in among] == asked, "histories are not in the order of the variants")
     _must(same(among[1], alone), "a training depends on the other variants in its list")
-    _must(same(among[4], alone), "the same variant twice in a list gives two results")
+    _must(same(among[4], alone), "the same variant twice in a list gives two different results")
 
 
 def prefixes(engine: Engine, _digits: Digits) -> None:
-    """The beginning of a long training is the short training."""
+    """The first epochs of a long training equal a short training."""
     [long] = engine.train([Variant(epochs=4, batch_size=1000)], snapshots=[2])
     [short] = engine.train([Variant(epochs=2, batch_size=1000)])
-    _must(same(long.prefix(2), short), "two epochs of four are not the same as two")
+    _must(same(long.prefix(2), short), "the first two of four epochs differ from a training of two epochs")
 
 
 def snapshots(engine: Engine, _digits: Digits) -> None:
-    """Snapshots are taken where they are asked for, and of the last epoch."""
+    """The engine returns snapshots of the requested epochs and of the last epoch."""
     first, second = engine.train([Variant(epochs=epochs, batch_size=1000) for epochs in (3, 1)], snapshots=[1, 2, 9])
     taken = sorted(first.snapshots), sorted(second.snapshots)
-    _must(taken == ([1, 2, 3], [1]), f"snapshots of {taken} for [1, 2, 3] and [1]")
+    _must(taken == ([1, 2, 3], [1]), f"the snapshots are of the epochs {taken}, not [1, 2, 3] and [1]")
     changed = not np.array_equal(first.snapshots[1].logits, first.snapshots[2].logits)
     _must(changed, "snapshots of two epochs have the same logits")
 
 
 def divergence(engine: Engine, _digits: Digits) -> None:
-    """NaN and infinity come back as data, and their images are wrong."""
+    """The engine returns NaN and infinity, and counts images with such logits as errors."""
     # With a learning rate of 1e30, the weights overflow float32 in the second step. All later values are NaN or
     # infinity. NumPy warns when it computes with such values.
     with np.errstate(invalid="ignore", over="ignore"):
         [diverged] = engine.train([Variant(epochs=2, learning_rate=1e30)])
-    _must(not np.isfinite(diverged.losses).all(), f"losses {diverged.losses.tolist()} at a learning rate of 1e30")
-    _must(diverged.errors.tolist() == [N_IMAGES, N_IMAGES], f"errors {diverged.errors.tolist()} without finite logits")
+    _must(
+        not np.isfinite(diverged.losses).all(),
+        f"losses {diverged.losses.tolist()} are finite at a learning rate of 1e30",
+    )
+    _must(
+        diverged.errors.tolist() == [N_IMAGES, N_IMAGES],
+        f"error counts {diverged.errors.tolist()} without finite logits",
+    )
 
 
 def shapes(engine: Engine, _digits: Digits) -> None:
-    """Other layers and batch sizes are trained."""
+    """The engine trains variants with other layers and batch sizes."""
     asked = [Variant(epochs=1, layers=(10,)), Variant(epochs=1, layers=(8, 10), batch_size=N_IMAGES)]
     found = [[weight.shape for weight in trained.final.weights] for trained in engine.train(asked)]
     wanted = [[(400, 10), (10,)], [(400, 8), (8,), (8, 10), (10,)]]
-    _must(found == wanted, f"weights of shapes {found} for {wanted}")
+    _must(found == wanted, f"the weights have the shapes {found}, not {wanted}")
 
 
 def reports(engine: Engine, _digits: Digits) -> None:
@@ -250,16 +256,16 @@ def reports(engine: Engine, _digits: Digits) -> None:
     for trained in engine.train(variants, on_epoch=reported.append):
         own = [report for report in reported if report.variant == trained.variant]
         epochs = [report.epoch for report in own]
-        _must(epochs == list(range(1, trained.variant.epochs + 1)), f"epochs {epochs} are reported")
+        _must(epochs == list(range(1, trained.variant.epochs + 1)), f"the engine reports the epochs {epochs}")
         _must([report.loss for report in own] == trained.losses.tolist(), "reported losses differ from the history")
         _must([report.errors for report in own] == trained.errors.tolist(), "reported errors differ from the history")
         together_s = sum(report.duration_s for report in own)
-        _must(together_s <= trained.duration_s * 1.001, "epochs take longer than their training")
+        _must(together_s <= trained.duration_s * 1.001, "the epochs together take longer than the training")
 
 
 def nothing(engine: Engine, _digits: Digits) -> None:
-    """No variants give no training histories."""
-    _must(engine.train([]) == [], "something is returned for no variants")
+    """An empty list of variants gives an empty list of training histories."""
+    _must(engine.train([]) == [], "the result for an empty list of variants is not an empty list")
 
 
 RULES: tuple[Rule, ...] = (
@@ -273,7 +279,7 @@ def examine(engine: Engine, digits: Digits) -> dict[str, str]:
 
     Returns:
         The violation of each rule, by the text of the rule; an empty string if the engine follows the rule. Any
-        exception is a violation.
+        exception counts as a violation.
     """
     return {(rule.__doc__ or rule.__name__).rstrip("."): _broken(rule, engine, digits) for rule in RULES}
 

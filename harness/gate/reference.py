@@ -133,7 +133,8 @@ class Reference(Part):
         alike: For each engine, the number of epochs of the baseline in which it printed the same as the engine of the
             repeats: losses with four decimals, and error counts.
         detectable: Smallest slowdown, as a fraction, that a gate with all seeds detects 9 times in 10. None if it
-            detects none of those tried, or if an earlier version recorded the reference. Simulating it takes seconds.
+            detects none of the simulated slowdowns, or if an earlier version recorded the reference. The value is
+            recorded because simulating it takes seconds.
     """
 
     schema_: Annotated[int, Field(alias="schema")]

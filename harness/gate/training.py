@@ -175,7 +175,7 @@ def _check_counts(history: TrainingHistory, digits: Digits) -> None:
         counted, wrong = int(history.errors[epoch - 1]), len(wrong_images(logits, digits.labels))
         if counted != wrong:
             raise InvalidResultError(
-                f"the engine counts {counted} errors at epoch {epoch} where its logits have {wrong}"
+                f"the engine counts {counted} errors at epoch {epoch}, but its logits have {wrong}"
             )
 
 

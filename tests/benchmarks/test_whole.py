@@ -46,7 +46,7 @@ def test_a_study_that_fails_is_no_measurement(tmp_path: Path) -> None:
 def test_the_naive_way_is_a_line_through_short_trials(
     digits: Digits, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(whole, "NAIVE_EPOCHS", (1, 1, 4))
+    monkeypatch.setattr(whole, "NAIVE_EPOCHS", (1, 1, 12))  # far apart, because the machine is noisy
     np.savez(tmp_path / "work.npz", features=digits.features, labels=digits.labels)
     naive = whole.naive(tmp_path / "work.npz")
     assert naive.epoch_s > 0
@@ -90,5 +90,5 @@ def test_everything_that_was_measured_is_shown(capsys: pytest.CaptureFixture[str
         "97%",
     ):
         assert text in shown
-    assert "100 times faster: 2.5 by reading short trials off long trainings, 40 by speed" in shown
+    assert "100 times as fast: 2.5 by reading short trials from long trainings, 40 by speed" in shown
     assert "781" in shown  # ms a trial in all

@@ -69,7 +69,7 @@ def test_a_training_that_is_as_recorded_passes(gate: Gate, tmp_path: Path) -> No
         pytest.param("rates", "FAIL", 1, "not counts of 5000 images", marks=pytest.mark.slow),
         pytest.param("nothing", "FAIL", 1, "returned NoneType", marks=pytest.mark.slow),
         pytest.param("too-few", "FAIL", 1, "received 1 variant and returned 0", marks=pytest.mark.slow),
-        ("lies", "FAIL", 1, "where its logits have 3"),
+        ("lies", "FAIL", 1, "but its logits have 3"),
         ("nan", "FAIL", 1, "0 of 15 seeds"),
         ("dies", "NOT RUN", 4, "killed by signal 9"),
         ("unmade", "NOT RUN", 4, "ImportError: no module of the driver"),
@@ -91,7 +91,7 @@ def test_an_engine_that_something_is_wrong_with_is_not_green(
 def test_training_that_became_better_is_said_and_fails_only_where_that_was_asked_for(gate: Gate) -> None:
     status, written, said = gate("--engine", "early")
     assert (status, verdicts(written)["convergence"]) == (0, "CHANGED")
-    assert "better than it was: convergence" in said
+    assert "better than the reference: convergence" in said
     status, written, _ = gate("--engine", "early", "--strict")
     assert (status, written["verdict"]) == (1, "FAIL")
 

@@ -1,4 +1,4 @@
-"""As much of TensorFlow as its start and the softmax check ask for, without the seconds that it takes to load."""
+"""A replacement for TensorFlow that loads at once. It has only what the start and the softmax check use."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ constant = np.asarray
 
 
 def _set_threads(_count: int) -> None:
-    """Nothing: it has no threads of its own."""
+    """Do nothing: this replacement has no threads."""
 
 
 config = SimpleNamespace(
