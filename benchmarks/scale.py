@@ -263,7 +263,9 @@ def _watched(folder: Path, data: str, n_trials: int) -> tuple[list[Mark], float,
 def _recorded(database: Path) -> int:
     try:
         with closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True)) as connection:
-            [[count]] = connection.execute("select count(*) from runs where status = 'FINISHED'").fetchall()
+            # The run of the study itself is finished too, at the end.
+            query = "select count(*) from runs where status = 'FINISHED' and name not like ?"
+            [[count]] = connection.execute(query, [f"{_NAME} on %"]).fetchall()
             return int(count)
     except sqlite3.Error:
         return 0  # the database is not complete yet
