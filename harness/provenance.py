@@ -8,7 +8,6 @@ import platform
 import subprocess
 from dataclasses import dataclass
 from functools import cache
-from importlib import metadata
 from pathlib import Path
 
 _PACKAGES = ("zero-errors", "tensorflow", "keras", "numpy", "mlflow", "optuna", "pandas", "matplotlib")
@@ -17,6 +16,8 @@ _PACKAGES = ("zero-errors", "tensorflow", "keras", "numpy", "mlflow", "optuna", 
 @cache
 def versions() -> dict[str, str]:
     """The versions of Python and of the packages that results depend on."""
+    from importlib import metadata  # it takes 25 ms to load, and the fork server starts before
+
     found = {"python": platform.python_version()}
     for package in _PACKAGES:
         try:

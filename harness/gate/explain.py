@@ -122,22 +122,22 @@ def baseline(repeats: Repeats) -> list[str]:
     for epoch in _EPOCHS:
         if epoch <= repeats.budget:
             share = _share(int(np.count_nonzero(now.first_zero <= epoch)), n)
-            lines.append(f"  {share} of seeds have reached zero errors by epoch {epoch}")
+            lines.append(f"  {share} of the seeds have reached zero errors by epoch {epoch}")
     lines.append(f"  the first epoch with zero errors: median {_estimate(median, 0)}, mean {_estimate(mean, 1)}")
     lines.append(
-        f"  5% of seeds reach it by epoch {low:.0f}, 95% by epoch {high:.0f}; a seed that never reaches zero counts as "
-        f"{repeats.budget}"
+        f"  5% of the seeds reach it by epoch {low:.0f}, 95% by epoch {high:.0f}; a seed that never reaches zero "
+        f"counts as {repeats.budget}"
     )
     lines.append(
         f"  after {repeats.errors_at} epochs, {now.errors.mean():.1f} errors on average, {min(repeats.errors)} to "
         f"{max(repeats.errors)}"
     )
     again = _share(int(np.count_nonzero(returned)), n)
-    lines.append(f"  {again} of seeds have errors again after their first epoch with zero errors")
+    lines.append(f"  {again} of the seeds have errors again after their first epoch with zero errors")
     left = repeats.budget - now.first_zero[reached]
     lines.append(f"  {returned[reached].sum() / left.sum():.1%} of the epochs after the first zero epoch have errors")
     last = _share(int(np.count_nonzero(repeats.final_errors)), n)
-    lines.append(f"  {last} of seeds have errors after the last epoch, {repeats.budget}")
+    lines.append(f"  {last} of the seeds have errors after the last epoch, {repeats.budget}")
     return lines
 
 

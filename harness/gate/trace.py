@@ -118,7 +118,7 @@ def votes(
 
 
 def printed_alike(mine: Training, theirs: Training) -> int:
-    """The number of epochs, from the first, in which two trainings print the same loss (four decimals) and errors."""
+    """The number of epochs before two trainings first print a different loss (four decimals) or error count."""
     n = min(len(mine.losses), len(theirs.losses))
     for place in range(n):
         losses = f"{mine.losses[place]:.4f}", f"{theirs.losses[place]:.4f}"

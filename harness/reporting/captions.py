@@ -215,7 +215,7 @@ def hardest(hard: HardImages, images: StoredImages, chosen: Sequence[int]) -> st
     return (
         f"{never} of {len(hard.times)} images were never wrong at the end of a run. The hardest is image {first}, "
         f"{article(images.y[first])} that is usually classified as {taken}. It was wrong in {hard.times[first]} of "
-        f"{plural(hard.n, 'training')}. Above each image: its label, its usual wrong answer, and the number of "
+        f"{plural(hard.n, 'training')}. Above each image: its label, its usual wrong prediction, and the number of "
         "trainings in which it was wrong."
     )
 
@@ -232,7 +232,8 @@ def confusions(counts: NDArray[np.int64]) -> str:
     label, answer = np.unravel_index(int(counts.argmax()), counts.shape)
     return (
         f"The most frequent mistake is {article(int(label))} classified as {article(int(answer))}: "
-        f"{counts[label, answer]} of {counts.sum()}. Each image counts once per training, with its last wrong answer."
+        f"{counts[label, answer]} of {counts.sum()}. Each image counts once per training, with its last wrong "
+        f"prediction."
     )
 
 

@@ -157,7 +157,7 @@ class HardImages:
 
     Attributes:
         times: Number of trainings in which the image was wrong at the end of a run, ``(5000,)``.
-        answers: Number of these trainings by their last wrong answer, ``(5000, 11)``. The last column is no digit.
+        answers: Number of these trainings by their last wrong prediction, ``(5000, 11)``. The last column is no digit.
         n: Number of trainings.
     """
 
@@ -171,7 +171,7 @@ class HardImages:
         return [int(index) for index in order if self.times[index]]
 
     def usual_answer(self, index: int) -> int:
-        """The most frequent wrong answer for an image; -1 for no digit."""
+        """The most frequent wrong prediction for an image; -1 for no digit."""
         answer = int(self.answers[index].argmax())
         return -1 if answer == N_DIGITS else answer
 

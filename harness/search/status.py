@@ -197,7 +197,7 @@ def _step_s(reader: StudyReader | None, engine: str) -> tuple[float, str]:
 
 
 def _recorded_steps_s(reader: StudyReader, parent: RunRecord) -> list[float]:
-    """The seconds per step of each training of a study. The longest run of a training has its duration."""
+    """The seconds per step of each training of a study. Its duration is that of its longest run."""
     longest: dict[frozenset[tuple[str, str]], RunRecord] = {}
     for run in reader.runs(parent.tags[Tag.STUDY_KEY], Role.TRAINING):
         if run.status == "FINISHED":

@@ -159,7 +159,7 @@ class Claim:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Release the study. After an error of this block, errors of the release are ignored."""
-        if isinstance(error, StoreError) and error.is_away:
+        if isinstance(error, StoreError) and error.is_unavailable:
             return  # the store was unavailable during all retries
         with suppress(*([StoppedError] if error is not None else [])):
             if not self._is_ended:

@@ -57,12 +57,12 @@ class StoreError(StoppedError):
     """The tracking store cannot be reached, read or written.
 
     Attributes:
-        is_away: Whether the store stayed unavailable during all retries, so that another call would fail too.
+        is_unavailable: Whether the store stayed unavailable during all retries, so that another call would fail too.
     """
 
-    def __init__(self, cause: str, remedy: str, *, is_away: bool = False) -> None:
+    def __init__(self, cause: str, remedy: str, *, is_unavailable: bool = False) -> None:
         super().__init__(cause, remedy)
-        self.is_away = is_away
+        self.is_unavailable = is_unavailable
 
 
 @contextmanager
@@ -78,7 +78,7 @@ def failures() -> Iterator[None]:
         remedy = (
             "Recorded results are kept. Repair the store or set MLFLOW_TRACKING_URI to another one, then run again."
         )
-        raise StoreError(cause, remedy, is_away=_may_pass(error)) from error
+        raise StoreError(cause, remedy, is_unavailable=_may_pass(error)) from error
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:

@@ -1,4 +1,4 @@
-"""Starts the processes of workers, so that they do not react to Ctrl-C and end with the coordinating process."""
+"""Starts worker processes. They ignore Ctrl-C, and they end when the coordinating process ends."""
 
 from __future__ import annotations
 

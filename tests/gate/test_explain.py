@@ -48,7 +48,7 @@ def test_what_is_said_of_the_baseline_is_counted_from_its_seeds(recorded: Refere
         by = int((epochs <= epoch).sum())
         interval = binomtest(by, n).proportion_ci(method="wilson")
         share = f"{by / n:.1%} ({interval.low:.1%} to {interval.high:.1%})"
-        assert f"{share} of seeds have reached zero errors by epoch {epoch}\n" in text
+        assert f"{share} of the seeds have reached zero errors by epoch {epoch}\n" in text
     assert f"median {np.median(epochs):.0f} (" in text
     assert f"{np.mean(np.array(repeats.returned) > 0):.1%} (" in text
     assert f"{np.mean(np.array(repeats.final_errors) > 0):.1%} (" in text

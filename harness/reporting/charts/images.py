@@ -16,7 +16,7 @@ _WIDTH, _HEIGHT = 1.18, 1.5  # of an image and what is around it, in images
 
 
 def gallery(hard: HardImages, images: StoredImages, chosen: list[int]) -> Figure:
-    """The chosen images, with label, usual wrong answer and number of trainings in which they were wrong."""
+    """The chosen images, with label, usual wrong prediction and number of trainings in which they were wrong."""
     rows = -(-len(chosen) // _COLUMNS)
     # All images share one Axes: the layout of two dozen Axes takes ten times as long.
     figure, axes = style.one(7.2, 1.58 * rows)
@@ -36,7 +36,7 @@ def gallery(hard: HardImages, images: StoredImages, chosen: list[int]) -> Figure
 
 
 def confusion(counts: NDArray[np.int64]) -> Figure:
-    """The confusion matrix of the wrong images: labels by wrong answers, with the counts in the cells."""
+    """The confusion matrix of the wrong images: labels by wrong predictions, with the counts in the cells."""
     figure, axes = style.one(6.0, 5.2)
     shades = np.log1p(counts.astype(float))
     most = max(1.0, float(shades.max()))
