@@ -66,7 +66,7 @@ def _case(check: Check, *, strict: bool) -> TestCase:
 
 
 def _writable(text: str) -> str:
-    """The text with a question mark for every character that XML does not allow; an engine's message may have any."""
+    """The text with a question mark for every character that XML does not allow. Messages of engines may have such."""
     return _UNWRITABLE.sub("?", text)
 
 

@@ -17,7 +17,7 @@ def my_softmax_loop(z: Floats) -> Floats:
     """Compute the softmax with the lab's two loops. It overflows where ``exp`` overflows.
 
     Args:
-        z: Logits, ``(..., n)``, floating. The loops run over the last axis.
+        z: Logits, ``(..., n)``, floating-point. The loops run over the last axis.
 
     Returns:
         Probabilities over the last axis, with the shape and dtype of ``z``.
@@ -35,7 +35,7 @@ def my_softmax(z: Floats) -> Floats:
     """Compute the softmax with the lab's vector form. It overflows where ``exp`` overflows.
 
     Args:
-        z: Logits, ``(..., n)``, floating.
+        z: Logits, ``(..., n)``, floating-point.
 
     Returns:
         Probabilities over the last axis, with the shape and dtype of ``z``.
@@ -51,7 +51,7 @@ def my_softmax_stable(z: Floats) -> Floats:
     The subtraction does not change the function.
 
     Args:
-        z: Logits, ``(..., n)``, floating.
+        z: Logits, ``(..., n)``, floating-point.
 
     Returns:
         Probabilities over the last axis, with the shape and dtype of ``z``.
@@ -70,7 +70,7 @@ def tensorflow_softmax(z: Floats) -> Floats:
     """Compute the softmax with TensorFlow.
 
     Args:
-        z: Logits, ``(..., n)``, floating.
+        z: Logits, ``(..., n)``, floating-point.
 
     Returns:
         Probabilities over the last axis, with the shape and dtype of ``z``.

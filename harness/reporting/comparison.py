@@ -322,7 +322,7 @@ def _found(measure: Measure, finding: Finding) -> str:
     )
     # The test compares ranks. A few very large numbers change a mean, but not the ranks of the others.
     is_otherwise = (measure.difference.value > 0) != finding.b_has_more
-    return text + ("; this holds for most runs, and a few runs change the means" if is_otherwise else "")
+    return text + ("; this holds for most runs, but a few runs change the means" if is_otherwise else "")
 
 
 def _not_found(measure: Measure) -> str:

@@ -128,7 +128,7 @@ class SampledJobs:
         return None
 
     def finish(self, trial: Trial) -> int:
-        """Record the end of a trial whose trainings are recorded, and of the trials that repeat it."""
+        """Complete a trial whose trainings are recorded, and all trials that repeat it."""
         ended = [trial, *self._active.pop(_keys(trial.variants))[1]]
         for one in ended:
             self._end(one)
@@ -141,7 +141,7 @@ class SampledJobs:
             self._optuna.tell(trial.number, self._values(trial.variants))
 
     def fail(self, trial: Trial) -> int:
-        """Record that a trial failed, and the trials that repeat it."""
+        """Record a trial, and all trials that repeat it, as failed."""
         ended = [trial, *self._active.pop(_keys(trial.variants))[1]]
         for one in ended:
             self._writer.end_trial(one.parent_id, {}, "FAILED")

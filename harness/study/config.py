@@ -69,7 +69,10 @@ FloatChoices = Annotated[list[float], Field(min_length=1)]
 
 
 class Space(_Part):
-    """The space of a study: a list of values or a range for each parameter that varies. Others are the baseline's."""
+    """The space of a study: a list of values or a range for each parameter that varies.
+
+    All other parameters have the values of the baseline.
+    """
 
     epochs: IntChoices | IntRange | None = None
     learning_rate: FloatChoices | FloatRange | None = None

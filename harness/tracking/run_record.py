@@ -80,7 +80,7 @@ class RunRecord:
 
     @property
     def claimed_by(self) -> Owner | None:
-        """The process that claimed the study and has not released it. None if this is not the parent run of a study."""
+        """The process that holds the claim of the study. None for a released study, and for other runs."""
         return Owner.parse(self.tags.get(Tag.OWNER, ""))
 
     @property
