@@ -19,6 +19,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.processes import environment, memory_mb
 from harness import provenance
 from harness.errors import StoppedError
 from harness.text import markdown_table
@@ -156,10 +157,8 @@ def measure(data: str, tell: Callable[[str], None], n_trials: int = TRIALS) -> S
     with tempfile.TemporaryDirectory(prefix="bench-") as place:
         folder = Path(place)
         tell(f"a study of {SMALL} trials on SQLite and through a server")
-        sqlite_ms, server_ms = (
-            _recording_ms(folder / "sqlite", data, None),
-            _behind_a_server_ms(folder / "server", data),
-        )
+        sqlite_ms = _recording_ms(folder / "sqlite", data, None)
+        server_ms = _behind_a_server_ms(folder / "server", data)
         _write_study(folder, n_trials)
         tell(f"a study of {n_trials} trials without training")
         marks, duration_s, peak_mb = _watched(folder, data, n_trials)
@@ -216,20 +215,19 @@ def _report(folder: Path) -> tuple[float, float]:
     started_s, peak_mb = time.perf_counter(), 0.0
     process = _start(folder, "report", _NAME)
     while process.poll() is None:
-        peak_mb = max(peak_mb, _memory_mb(process.pid, "VmHWM"))
+        peak_mb = max(peak_mb, memory_mb(process.pid, "VmHWM"))
         time.sleep(_EVERY_S / 10)
     _wait(process, folder)
     return time.perf_counter() - started_s, peak_mb
 
 
 def _start(folder: Path, *arguments: str, uri: str | None = None) -> subprocess.Popen[bytes]:
-    environment = {name: value for name, value in os.environ.items() if name != "MLFLOW_TRACKING_URI"}
-    environment["PYTHONPATH"] = str(STANDIN)
+    variables = {**environment(), "PYTHONPATH": str(STANDIN)}
     if uri is not None:
-        environment["MLFLOW_TRACKING_URI"] = uri
+        variables["MLFLOW_TRACKING_URI"] = uri
     command = [str(Path(sys.executable).with_name("harness")), *arguments]
     with (folder / "log").open("w") as log:
-        return subprocess.Popen(command, cwd=folder, stdout=log, stderr=log, env=environment)
+        return subprocess.Popen(command, cwd=folder, stdout=log, stderr=log, env=variables)
 
 
 def _wait(process: subprocess.Popen[bytes], folder: Path) -> None:
@@ -247,13 +245,13 @@ def _watched(folder: Path, data: str, n_trials: int) -> tuple[list[Mark], float,
     try:
         while process.poll() is None:
             time.sleep(_EVERY_S)
-            memory_mb = _memory_mb(process.pid, "VmRSS")
-            peak_mb = max(peak_mb, _memory_mb(process.pid, "VmHWM"))
+            resident_mb = memory_mb(process.pid, "VmRSS")
+            peak_mb = max(peak_mb, memory_mb(process.pid, "VmHWM"))
             is_complete = bool(marks) and marks[-1].trials >= n_trials
             done = 0 if is_complete else _recorded(folder / "mlflow.db")
             if done and done >= min(len(marks), _MARKS) * n_trials / _MARKS:
                 first_s = first_s or time.perf_counter()
-                marks.append(Mark(done, time.perf_counter() - first_s, memory_mb))
+                marks.append(Mark(done, time.perf_counter() - first_s, resident_mb))
     finally:
         process.terminate()
     _wait(process, folder)
@@ -269,20 +267,6 @@ def _recorded(database: Path) -> int:
             return int(count)
     except sqlite3.Error:
         return 0  # the database is not complete yet
-
-
-def _memory_mb(pid: int, name: str) -> float:
-    """A memory value of a process, in MB, as reported by the system.
-
-    The value is 0 if the system does not report it (only Linux does), or if the process has ended.
-    """
-    try:
-        for line in Path(f"/proc/{pid}/status").read_text().splitlines():
-            if line.startswith(f"{name}:"):
-                return float(line.split()[1]) / 1000
-    except OSError:
-        pass
-    return 0.0
 
 
 def _size_mb(folder: Path, pattern: str) -> float:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median
@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.processes import environment, memory_mb
 from harness.errors import StoppedError
 
 # The epochs of a few short trials, far enough apart to fit a line through the durations.
@@ -78,7 +79,7 @@ def run_study(name: str, data: str) -> StudyRun:
         with (Path(folder) / "log").open("w") as log:
             started = time.perf_counter()
             command += ["--json", str(summary)]
-            process = subprocess.Popen(command, cwd=folder, stdout=log, stderr=log, env=_environment())
+            process = subprocess.Popen(command, cwd=folder, stdout=log, stderr=log, env=environment())
             try:
                 while process.poll() is None:
                     _note_peaks(process.pid, peaks)
@@ -95,23 +96,15 @@ def run_study(name: str, data: str) -> StudyRun:
         return StudyRun(said["trained"], duration_s, peaks.get(process.pid, 0.0), max(others, default=0.0), said)
 
 
-def _environment() -> dict[str, str]:
-    """The environment of this process, without the tracking store of the user."""
-    return {name: value for name, value in os.environ.items() if name != "MLFLOW_TRACKING_URI"}
-
-
 def _note_peaks(pid: int, peaks: dict[int, float]) -> None:
     """Record the peak memory of a process and of all processes that it started, in MB.
 
     Nothing is recorded if the system does not report the memory (only Linux does).
     """
-    try:
+    with suppress(OSError):  # a process has just ended
         for one in _with_descendants(pid):
-            for line in Path(f"/proc/{one}/status").read_text().splitlines():
-                if line.startswith("VmHWM:"):
-                    peaks[one] = float(line.split()[1]) / 1000
-    except OSError:
-        return  # a process has just ended
+            if peak_mb := memory_mb(one, "VmHWM"):
+                peaks[one] = peak_mb
 
 
 def _with_descendants(pid: int) -> Iterator[int]:
@@ -175,7 +168,7 @@ def naive(work: Path) -> Naive:
         answer = Path(folder) / "answer.json"
         script = Path(__file__).with_name("naive.py")
         command = [sys.executable, str(script), str(work), str(answer), *map(str, NAIVE_EPOCHS)]
-        done = subprocess.run(command, cwd=folder, env=_environment(), capture_output=True, text=True, check=False)
+        done = subprocess.run(command, cwd=folder, env=environment(), capture_output=True, text=True, check=False)
         if done.returncode:
             last = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
             raise StoppedError(f"the naive study failed: {last}", "The time of a failed study is not reported.")

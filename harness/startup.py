@@ -1,8 +1,11 @@
-"""Garbage-collector settings that make importing TensorFlow and MLflow faster."""
+"""How processes start: garbage-collector settings that make imports faster, and temporary environment variables."""
 
 from __future__ import annotations
 
 import gc
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 
 def reduce_garbage_collection() -> None:
@@ -19,3 +22,17 @@ def end() -> None:
     Files and connections are closed by the code that opened them.
     """
     gc.freeze()
+
+
+@contextmanager
+def environment_variable(name: str, value: str) -> Iterator[None]:
+    """Set an environment variable within a ``with`` block, and restore its previous state afterwards."""
+    before = os.environ.get(name)
+    os.environ[name] = value
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[name]
+        else:
+            os.environ[name] = before

@@ -1,9 +1,8 @@
 """An engine that trains nothing.
 
 It computes results from the variant alone, the same on every machine. It replaces a real engine in tests of a study's
-bookkeeping, where training does not matter. Put the folder of this
-file on ``PYTHONPATH``. Then the engine is found like the engine of any other package, and the ``tensorflow`` package
-beside this file replaces the real one.
+bookkeeping, where training does not matter. Put the folder of this file on ``PYTHONPATH``. Then the engine is found
+like the engine of any other package, and the ``tensorflow`` package beside this file replaces the real one.
 """
 
 from __future__ import annotations

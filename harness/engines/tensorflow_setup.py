@@ -8,9 +8,9 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
-from harness import provenance
+from harness import provenance, startup
 from harness.engines import compilation_cache
 from harness.errors import StoppedError
 
@@ -73,19 +73,9 @@ def check_flags() -> None:
         raise StoppedError(cause, f"Correct or unset {' and '.join(flag.partition('=')[0] for flag in flags)}.")
 
 
-@contextmanager
-def _without_keras() -> Iterator[None]:
+def _without_keras() -> AbstractContextManager[None]:
     """Keep TensorFlow from loading Keras: it looks for the legacy Keras instead, which is not installed."""
-    name = "TF_USE_LEGACY_KERAS"
-    before = os.environ.get(name)
-    os.environ[name] = "1"
-    try:
-        yield
-    finally:
-        if before is None:
-            del os.environ[name]
-        else:
-            os.environ[name] = before
+    return startup.environment_variable("TF_USE_LEGACY_KERAS", "1")
 
 
 @contextmanager

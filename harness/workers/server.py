@@ -6,7 +6,6 @@ The module imports little, so that the command can start the server before it lo
 from __future__ import annotations
 
 import multiprocessing
-import os
 import signal
 import sys
 import threading
@@ -15,7 +14,7 @@ from contextlib import contextmanager
 from functools import cache
 from multiprocessing import resource_tracker
 
-from harness import provenance
+from harness import provenance, startup
 
 # The module that the server imports before it forks the first worker.
 _PRELOAD = "harness.workers.preload"
@@ -50,7 +49,7 @@ def _settings() -> dict[str, str]:
 @contextmanager
 def starting() -> Iterator[None]:
     """Start one process at a time. It ignores Ctrl-C, and does not import modules of the current folder."""
-    with _lock, _safe_path(), without_interrupts():
+    with _lock, startup.environment_variable("PYTHONSAFEPATH", "1"), without_interrupts():
         yield
 
 
@@ -69,17 +68,3 @@ def without_interrupts() -> Iterator[None]:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-@contextmanager
-def _safe_path() -> Iterator[None]:
-    """Keep Python processes that start within this ``with`` block from importing modules of the current folder."""
-    before = os.environ.get("PYTHONSAFEPATH")
-    os.environ["PYTHONSAFEPATH"] = "1"
-    try:
-        yield
-    finally:
-        if before is None:
-            del os.environ["PYTHONSAFEPATH"]
-        else:
-            os.environ["PYTHONSAFEPATH"] = before

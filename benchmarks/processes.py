@@ -1,0 +1,29 @@
+"""The environment and the memory of the processes that are measured."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+
+def environment() -> dict[str, str]:
+    """The environment of this process, without the tracking store of the user."""
+    return {name: value for name, value in os.environ.items() if name != "MLFLOW_TRACKING_URI"}
+
+
+def memory_mb(pid: int, name: str) -> float:
+    """A memory value of a process, in MB, as reported by the system.
+
+    The value is 0 if the system does not report it (only Linux does), or if the process has ended.
+
+    Args:
+        pid: Id of the process.
+        name: Name of the value: ``VmRSS`` for the resident memory, ``VmHWM`` for its peak.
+    """
+    try:
+        for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+            if line.startswith(f"{name}:"):
+                return float(line.split()[1]) / 1000
+    except OSError:
+        pass
+    return 0.0
