@@ -21,7 +21,6 @@ LOCKS = ROOT / "requirements"
 LOCKED = ("cluster", "dev")  # the groups with a lock of their own, beside the runtime: docs/cluster.md, and .venv
 PYTHONS = ((3, 11), (3, 13))
 OLDEST_MINOR = 16  # of TensorFlow 2, the first with Keras 3
-FAST_MINOR = 18  # before it XLA takes 60 times as long and more for products as small as these
 
 nox.options.default_venv_backend = "none"
 nox.options.sessions = ["lint", "types", "tests"]
@@ -103,42 +102,50 @@ def regression(session: nox.Session) -> None:
 
 @nox.session(name="gate-power")
 def gate_power(session: nox.Session) -> None:
-    """Measure how often the regression gate is red when nothing is wrong, and for planted faults; half an hour."""
-    _run(session, "python", "-m", "benchmarks.gate_power", *session.posargs)
+    """Measure how often the gate is red, with and without faults, and write docs/gate-power.md; half an hour."""
+    page = [] if session.posargs else ["--page", "docs/gate-power.md"]
+    _run(session, "python", "-m", "benchmarks.gate_power", *page, *session.posargs)
 
 
 @nox.session(name="regression-matrix")
 def regression_matrix(session: nox.Session) -> None:
-    """Put TensorFlow 2.16 and every later minor version that installs on this Python to the gate; network, minutes."""
-    uv, tables, bad = _uv(session), list[str](), list[str]()
+    """Run the gate with pinned packages (-- "tensorflow==2.18.*"), or with every TensorFlow from 2.16 on; network."""
     _prepare(session)
-    for minor in count(OLDEST_MINOR):
-        folder = ROOT / ".venv-matrix" / f"2.{minor}"
-        session.run(uv, "venv", "--quiet", "--clear", "--python", sys.executable, str(folder))
-        into = (uv, "pip", "install", "--quiet", "--python", _bin("python", folder))
+    pinned = [word for word in session.posargs if not word.startswith("-") and "==" in word]
+    options = [word for word in session.posargs if word not in pinned]
+    tables, bad = list[str](), list[str]()
+    for minor in (0,) if pinned else count(OLDEST_MINOR):
+        pins = pinned or [f"tensorflow==2.{minor}.*"]
+        name = " ".join(pins)
+        out = ROOT / "out" / "gate" / "matrix" / re.sub(r"[^\w.]+", "-", name).strip("-")
         try:
-            # Newer than it knows nothing of the project's own limits: what else it needs is chosen by TensorFlow.
-            session.run(*into, f"tensorflow==2.{minor}.*", "--group", f"{ROOT / 'pyproject.toml'}:gate")
+            harness = _installed(session, pins, ROOT / ".venv-matrix" / out.name)
         except CommandFailed:
-            session.warn(f"TensorFlow 2.{minor} does not install here; the reason is printed above")
+            session.warn(f"{name} does not install here; the reason is printed above")
             if minor > _locked_minor():
                 break
-            bad.append(f"2.{minor}")
+            bad.append(name)
             continue
-        session.run(uv, "pip", "install", "--quiet", "--no-deps", "--python", _bin("python", folder), str(ROOT))
-        out = ROOT / "out" / "gate" / "matrix" / f"2.{minor}"
-        engine = "xla" if minor >= FAST_MINOR else "graph"
-        command = (_bin("harness", folder), "gate", "run", "--engine", engine, "--against", "keras", "--untracked")
         try:
-            session.run(*command, "--out", str(out), *session.posargs)
+            session.run(harness, "gate", "run", "--untracked", "--out", str(out), *options)
         except CommandFailed:
-            bad.append(f"2.{minor}")
-        if (out / "gate.json").is_file():  # which it removes when it begins
+            bad.append(name)
+        if (out / "gate.json").is_file():  # the gate removes an older one when it begins
             tables.append(str(out / "gate.json"))
     if tables:
         session.run(_bin("harness"), "gate", "table", *tables)
     if bad:
-        session.error(f"not PASS, or without a result: TensorFlow {', '.join(bad)}")
+        session.error(f"not PASS, or without a result: {', '.join(bad)}")
+
+
+def _installed(session: nox.Session, pins: list[str], folder: Path) -> str:
+    """Install the package beside other packages, as a user does, and return the path of its command."""
+    uv = _uv(session)
+    session.run(uv, "venv", "--quiet", "--clear", "--python", sys.executable, str(folder))
+    install = (uv, "pip", "install", "--quiet", "--python", _bin("python", folder))
+    session.run(*install, *pins)
+    session.run(*install, str(ROOT))
+    return _bin("harness", folder)
 
 
 def _locked_minor() -> int:
@@ -174,11 +181,11 @@ def publish(session: nox.Session) -> None:
 
 @nox.session
 def rivals(session: nox.Session) -> None:
-    """Install JAX and PyTorch for the benchmark into an environment of their own, the newest there are; network."""
+    """Install JAX, PyTorch and the package into an environment of their own, for benchmarks and tests; network."""
     uv = _uv(session)
     session.run(uv, "venv", "--quiet", "--clear", "--python", sys.executable, str(RIVALS))
-    chosen = ["--group", f"{ROOT / 'pyproject.toml'}:rivals"]
-    session.run(uv, "pip", "install", "--python", _bin("python", RIVALS), *chosen, *session.posargs)
+    install = (uv, "pip", "install", "--python", _bin("python", RIVALS))
+    session.run(*install, "--group", f"{ROOT / 'pyproject.toml'}:rivals", str(ROOT), *session.posargs)
 
 
 @nox.session

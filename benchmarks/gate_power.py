@@ -14,7 +14,7 @@ from harness.commands import console, options
 from harness.commands.main import main
 from harness.commands.progress import TrainingsProgress
 from harness.errors import UsageError
-from harness.files import check_destinations, write_json
+from harness.files import check_destinations, write_json, write_text
 from harness.gate import checks
 from harness.gate.reference import load, path_of
 from harness.gate.verdict import Verdict
@@ -44,6 +44,7 @@ from harness.workers.local import default_count
     help="The number of resampled gates for each fault.",
 )
 @click.option("--fault", "names", multiple=True, help="The name of a fault; repeatable. Default: all.")
+@click.option("--page", type=click.Path(path_type=Path), help="The page to write, in Markdown.")
 @click.option("--out", "folder", type=click.Path(path_type=Path), default=console.OUT / "gate" / "power")
 @options.reference
 @options.workers
@@ -56,6 +57,7 @@ def gate_power(  # noqa: PLR0913 - one argument for each option
     seeds: int,
     gates: int,
     names: tuple[str, ...],
+    page: Path | None,
     folder: Path,
     path: Path | None,
     workers: int | None,
@@ -63,15 +65,18 @@ def gate_power(  # noqa: PLR0913 - one argument for each option
     json_to: str | None,
     quiet: bool,
 ) -> None:
-    """Measure how often the convergence check fails.
+    """Measure how often the gate fails, without a fault and with each planted fault.
 
     The measurement takes half an hour. Finished trainings are kept and reused.
     """
     if unknown := set(names) - set(faults.FAULTS):
         raise UsageError(f"no fault is called {min(unknown)!r}", f"Faults: {', '.join(faults.FAULTS)}.")
-    check_destinations(json_to)
+    check_destinations(json_to, page)
     digits = console.load(data)
     reference = load(path or path_of(digits.name))
+    early = reference.early
+    if early is None:
+        raise UsageError("the reference was recorded with a training function", "Give a reference of the engines.")
     if checks.data(digits, reference).verdict is not Verdict.PASS:
         raise UsageError(
             f"the reference was recorded for images other than {digits.name}",
@@ -83,9 +88,12 @@ def gate_power(  # noqa: PLR0913 - one argument for each option
         console.err.print(faults.FAULTS[name].what, markup=False)
         with TrainingsProgress(console.err, quiet=quiet) as progress:
             n = clean if name == power.CLEAN else seeds
-            trained = power.train(digits, name, n, count, folder / digits.name, progress.trained)
+            trained = power.train(digits, name, n, count, folder / digits.name, early, progress.trained)
         found.append(power.measure(trained, reference, gates))
-    console.say(power.markdown(found), json_to)
+    table = power.markdown(found, reference)
+    console.say(table, json_to)
+    if page is not None:
+        write_text(page, power.page(table, digits.name))
     if json_to is not None:
         write_json(json_to, power.as_json(found))
 

@@ -27,6 +27,15 @@ def versions() -> dict[str, str]:
     return found
 
 
+@cache
+def packages() -> dict[str, str]:
+    """The version of every installed package, by name."""
+    from importlib import metadata
+
+    found = {str(one.metadata["Name"]): one.version for one in metadata.distributions()}
+    return dict(sorted(found.items(), key=lambda item: item[0].lower()))
+
+
 # Environment variables of TensorFlow and its libraries that change how they compute. Other programs have variables that
 # begin with TF_ too, some of them secrets.
 _COMPUTING = (
@@ -57,10 +66,13 @@ def processor() -> str:
 
 @dataclass(frozen=True)
 class Commit:
-    """The commit of the project's checkout, and whether files that git knows differ from it."""
+    """A commit of a checkout, and whether files that git knows differ from it."""
 
     revision: str
     dirty: bool
+
+    def __str__(self) -> str:
+        return self.revision + ("-dirty" if self.dirty else "")
 
 
 def checkout() -> Path | None:
@@ -75,8 +87,15 @@ def checkout() -> Path | None:
 def commit() -> Commit | None:
     """The commit of this project's checkout; None if the code does not run from a git checkout."""
     root = checkout()
-    if root is None or not (root / ".git").exists():
-        return None
+    return None if root is None or not (root / ".git").exists() else _commit_of(root)
+
+
+def watched_commit() -> Commit | None:
+    """The commit of the repository that holds the current folder; None if there is none, or if git is missing."""
+    return _commit_of(Path.cwd())
+
+
+def _commit_of(root: Path) -> Commit | None:
     try:
         revision = _git(root, "rev-parse", "HEAD")
         return Commit(revision, dirty=bool(_git(root, "status", "--porcelain", "--untracked-files=no")))

@@ -263,6 +263,28 @@ def unpaired_test(a: ArrayLike, b: ArrayLike) -> float:
     return _share_as_far(_sums(is_chosen, sizes), seen, np.abs(sizes).sum(), is_every=is_every)
 
 
+def rank_test(a: ArrayLike, b: ArrayLike) -> float:
+    """The one-sided p-value of the Mann-Whitney test that values of a are higher than values of b, by permutation.
+
+    It suits groups that are too small for the normal approximation, and any ties. Up to 16,384 divisions are
+    enumerated, otherwise they are drawn with a fixed seed.
+
+    Raises:
+        ValueError: One of the two arrays is empty.
+
+    Sources: as of :func:`paired_test`.
+    """
+    first, second = np.asarray(a, np.float64), np.asarray(b, np.float64)
+    if not (len(first) and len(second)):
+        msg = "a test between two groups needs both"
+        raise ValueError(msg)
+    ranks = scipy.stats.rankdata(np.concatenate([first, second]))
+    is_second, is_every = _divisions(len(first), len(second))
+    sums = ranks.sum() - _sums(is_second, np.sort(ranks))
+    as_high = int(np.count_nonzero(sums >= ranks[: len(first)].sum() - _ROUNDING * len(ranks)))
+    return as_high / len(sums) if is_every else (as_high + 1) / (len(sums) + 1)
+
+
 def mcnemar(only_a: int, only_b: int) -> float:
     """The exact two-sided p-value of McNemar's test: images that are wrong in only one of A and B.
 

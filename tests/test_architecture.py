@@ -144,7 +144,7 @@ def loaded(modules: str, slow: tuple[str, ...]) -> str:
 def test_the_coordinator_does_not_load_tensorflow() -> None:
     modules = (
         *("commands.main", "commands.progress", "workers.dask", "workers.local", "search.run", "tracking.models"),
-        *("gate.run", "gate.record", "gate.track", "reporting.gate_figures", "reporting.report"),
+        *("gate.run", "gate.record", "gate.track", "reporting.gate_page", "reporting.report"),
     )
     assert loaded(", ".join(f"harness.{name}" for name in modules), ("tensorflow", "keras")) == "[]\n"
 

@@ -30,7 +30,7 @@ _LOADED = (
     "harness.commands.main",
     "harness.commands.progress",
     "harness.gate.run",
-    "harness.reporting.gate_figures",
+    "harness.reporting.gate_page",
     "harness.reporting.report",
     "harness.search.run",
     "harness.search.status",

@@ -21,6 +21,10 @@ class EpochReport:
     duration_s: float
 
 
+class InvalidResultError(Exception):
+    """An engine returned an invalid result."""
+
+
 OnEpoch = Callable[[EpochReport], None]
 
 

@@ -1,4 +1,6 @@
-"""The Keras engine: ``compile`` and ``fit``, with the same weights and batches as the other engines.
+"""The Keras engines: ``compile`` and ``fit``, with the same weights and batches as the other engines.
+
+The engine `keras` uses the Keras that TensorFlow uses. The engine `tf_keras` uses legacy Keras, if it is installed.
 
 ``fit`` runs once for all epochs. It is five times as fast as one ``fit`` per epoch with Keras' defaults, for three
 reasons. A dataset yields the batches in the seed's order. Each epoch is one execution (``steps_per_execution``). Steps
@@ -7,6 +9,7 @@ are not compiled just in time, because compilation costs such a small network mo
 
 from __future__ import annotations
 
+from types import ModuleType
 from typing import Any
 
 import keras
@@ -21,18 +24,23 @@ from harness.network.random_streams import initial_weights, order_dataset
 from harness.network.variant import BASELINE, N_IMAGES, Variant
 
 
-class _OnProbabilities(keras.losses.SparseCategoricalCrossentropy):  # type: ignore[misc] # Keras has no types
-    """Cross-entropy on the probabilities that the model returns.
+def _loss(variant: Variant, kind: ModuleType) -> Any:  # noqa: ANN401 - Keras has no types
+    """Return the cross-entropy on logits, or on the probabilities that the model returns.
 
     Keras silently replaces a softmax layer plus loss by a loss on logits. The place of the softmax would then change
     nothing. A reshape between the two prevents the replacement, even a reshape to the same shape.
     """
+    if variant.softmax == "logits":
+        return kind.losses.SparseCategoricalCrossentropy(from_logits=True)
 
-    def call(self, y_true: Any, y_pred: Any) -> Any:  # noqa: ANN401 - Keras defines the signature
-        return super().call(y_true, keras.ops.reshape(y_pred, keras.ops.shape(y_pred)))
+    class OnProbabilities(kind.losses.SparseCategoricalCrossentropy):  # type: ignore[misc, name-defined] # no types
+        def call(self, y_true: Any, y_pred: Any) -> Any:  # noqa: ANN401 - Keras defines the signature
+            return super().call(y_true, tf.reshape(y_pred, tf.shape(y_pred)))
+
+    return OnProbabilities()
 
 
-def _optimizer(variant: Variant) -> keras.optimizers.Adam:
+def _optimizer(variant: Variant, kind: ModuleType) -> Any:  # noqa: ANN401 - Keras has no types
     """Return Keras' Adam for a variant.
 
     For TensorFlow's kind of Adam, the betas are first rounded to ``float32``. Keras then computes exactly TensorFlow's
@@ -41,30 +49,29 @@ def _optimizer(variant: Variant) -> keras.optimizers.Adam:
     betas = variant.beta_1, variant.beta_2
     if variant.adam == "tensorflow":
         betas = float(np.float32(betas[0])), float(np.float32(betas[1]))
-    return keras.optimizers.Adam(variant.learning_rate, *betas, epsilon=variant.epsilon)
+    return kind.optimizers.Adam(variant.learning_rate, *betas, epsilon=variant.epsilon)
 
 
 class _Network:
     """The lab's model, compiled once for all variants that differ only in seed, learning rate and epochs."""
 
-    def __init__(self, variant: Variant, features: tf.Tensor) -> None:
+    def __init__(self, variant: Variant, features: tf.Tensor, kind: ModuleType) -> None:
         self._features = features
-        self.model = build(variant.layers, variant.softmax)
-        in_loss = variant.softmax == "logits"
+        self.model = build(variant.layers, variant.softmax, kind)
         self.model.compile(
-            loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True) if in_loss else _OnProbabilities(),
-            optimizer=_optimizer(variant),
+            loss=_loss(variant, kind),
+            optimizer=_optimizer(variant, kind),
             steps_per_execution=variant.steps_per_epoch,
             jit_compile=False,
         )
         self.model.optimizer.build(self.model.trainable_variables)
         last_dense = self.model.layers[len(variant.layers) - 1]
-        self._to_logits = tf.function(keras.Model(self.model.inputs[0], last_dense.output), autograph=False)
+        self._to_logits = tf.function(kind.Model(self.model.inputs[0], last_dense.output), autograph=False)
 
     def reset(self, variant: Variant) -> None:
         """Set the variant's initial weights and learning rate, and clear the optimizer's moments and step count."""
         for variable in self.model.optimizer.variables:
-            variable.assign(keras.ops.zeros_like(variable))
+            variable.assign(tf.zeros_like(variable))
         self.model.optimizer.learning_rate = variant.learning_rate
         self.model.set_weights(initial_weights(variant))
 
@@ -76,26 +83,17 @@ class _Network:
         return tuple(np.array(weight) for weight in self.model.get_weights())
 
 
-class _Record(keras.callbacks.Callback):  # type: ignore[misc] # Keras has no types
-    """A Keras callback that records each epoch of a ``fit``."""
-
-    def __init__(self, recorder: Recorder, network: _Network) -> None:
-        super().__init__()
-        self._recorder, self._network = recorder, network
-
-    def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
-        """Record the epoch's mean loss and its error count. Keras defines the signature."""
-        del epoch
-        self._recorder.add(float(logs["loss"]), self._network)
-
-
 class KerasEngine(StepwiseEngine):
-    """The engine that trains with Keras' ``compile`` and ``fit``."""
+    """An engine that trains with Keras' ``compile`` and ``fit``.
 
-    name = "keras"
+    Args:
+        digits: Images.
+        kind: Keras: the module ``keras``, or ``tf_keras`` for legacy Keras. The engine has the module's name.
+    """
 
-    def __init__(self, digits: Digits) -> None:
+    def __init__(self, digits: Digits, kind: ModuleType = keras) -> None:
         super().__init__(digits)
+        self.name, self._kind = kind.__name__, kind
         self._features, self._labels = tf.constant(digits.features), tf.constant(digits.labels)
         self._networks: dict[Variant, _Network] = {}
 
@@ -103,16 +101,20 @@ class KerasEngine(StepwiseEngine):
         variant = recorder.variant
         alike = variant.model_copy(update={"seed": 0, "learning_rate": BASELINE.learning_rate, "epochs": 1})
         if alike not in self._networks:
-            self._networks[alike] = _Network(variant, self._features)
+            self._networks[alike] = _Network(variant, self._features, self._kind)
         network = self._networks[alike]
         network.reset(variant)
+
+        def record(_epoch: int, logs: dict[str, float]) -> None:
+            recorder.add(float(logs["loss"]), network)
+
         network.model.fit(
             self._batches(variant),
             epochs=variant.epochs,
             steps_per_epoch=variant.steps_per_epoch,
             shuffle=False,  # the dataset is already in the seed's order
             verbose=0,
-            callbacks=[_Record(recorder, network)],
+            callbacks=[self._kind.callbacks.LambdaCallback(on_epoch_end=record)],
         )
 
     def _batches(self, variant: Variant) -> tf.data.Dataset:

@@ -7,7 +7,9 @@ from functools import cache
 from importlib.metadata import entry_points
 from typing import Any
 
+from harness import provenance
 from harness.data.digits import Digits
+from harness.engines import function
 from harness.engines.contract import Engine
 from harness.errors import UsageError
 from harness.network.variant import BASELINE, Shape, Variant
@@ -16,6 +18,10 @@ from harness.network.variant import BASELINE, Shape, Variant
 # to be the fastest. The others train one variant after another, and batches of one record each result soonest.
 WIDTHS = {"xla": 8, "graph": 1, "keras": 1}
 NAMES = tuple(WIDTHS)
+
+# The first version of TensorFlow in which XLA is fast for products as small as these. Before it, an epoch takes
+# seconds.
+_FAST_XLA = (2, 18)
 
 # The entry point group in which other packages register their engines. Each entry point is a callable that takes the
 # images and returns an engine. Its optional attribute `width` is the number of variants in a batch, by default 1.
@@ -44,6 +50,13 @@ def _other(name: str) -> Callable[[Digits], Engine]:
     return made
 
 
+def fast_names() -> tuple[str, ...]:
+    """The project's engines that are fast with the installed TensorFlow, the fastest first."""
+    version = provenance.versions()["tensorflow"].split(".")[:2]
+    is_slow = all(part.isdecimal() for part in version) and tuple(map(int, version)) < _FAST_XLA
+    return tuple(name for name in NAMES if name != "xla" or not is_slow)
+
+
 def check(name: str) -> None:
     """Check that an engine of this name exists.
 
@@ -55,13 +68,13 @@ def check(name: str) -> None:
 
 
 def width(name: str) -> int:
-    """Return the width of an engine, which is the number of variants in a batch.
+    """Return the width of an engine, which is the number of variants in a batch. It is 1 for a training function.
 
     Raises:
         UsageError: No engine has this name, its package cannot be loaded, or its width is not a positive integer.
     """
-    if name in WIDTHS:
-        return WIDTHS[name]
+    if name in WIDTHS or function.is_function(name):
+        return WIDTHS.get(name, 1)
     found = getattr(_other(name), "width", 1)
     if not isinstance(found, int) or found < 1:
         raise UsageError(f"engine {name} has the width {found!r}", "Its package must give an integer of at least 1.")

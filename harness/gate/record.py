@@ -11,29 +11,27 @@ from datetime import UTC, datetime
 from harness import fingerprint, provenance
 from harness.data.digits import Digits
 from harness.engines import registry
-from harness.errors import StoppedError, UsageError
-from harness.gate.convergence import STAGES, detectable, stages_of
+from harness.errors import StoppedError
 from harness.gate.reference import (
     ERRORS_EPOCH,
-    FIRST_GATE_SEED,
     FIRST_SEED,
     SCHEMA,
-    SEEDS_FOR_EACH,
     Early,
     Record,
     Reference,
     Repeats,
     Trace,
+    gate_seeds,
 )
-from harness.gate.trace import EARLY_EPOCHS, printed_alike, votes
-from harness.gate.training import Training, train, train_with_noise
+from harness.gate.rule import MARGIN, detectable, seeds_for
+from harness.gate.trace import EARLY_EPOCHS, votes
+from harness.gate.training import Training, train, train_function, train_with_noise
 from harness.network.variant import BASELINE, TRACE_VERSION, Variant
 from harness.workers.local import Batch, WorkerError, WorkerLostError, Workers
 
 ENGINE = "xla"  # the engine that trains the repeats, which is the fastest by far
-EARLY_SEEDS = STAGES[0] + 1  # the baseline's own seed, and the seeds of the gate's first stage
+EARLY_SEEDS = 16  # the baseline's own seed, and the first seeds of the gate
 NOISY_SEEDS = 64
-ALIKE_EPOCHS = 40  # the number of epochs of the lab
 
 # A callback that receives the number of finished trainings and the total number.
 OnDone = Callable[[int, int], None]
@@ -48,14 +46,31 @@ class _Trained:
         repeats: Trainings of other seeds, to the baseline's last epoch.
         early: First epochs of several seeds, the baseline's own first, by engine and name of the Adam.
         noisy: The same with the engine of the repeats, on images with noise in the last bit.
-        with_keras_adam: Training of the baseline by the engine of the repeats, with the Adam of Keras.
     """
 
     own: dict[str, Training]
     repeats: list[Training]
     early: dict[tuple[str, str], list[Training]]
     noisy: list[Training]
-    with_keras_adam: Training
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What the repeats of a reference train, and how it is judged.
+
+    Attributes:
+        name: Name of the engine, or training function as ``FILE.py:function`` or ``module:function``.
+        epochs: Number of epochs of each training.
+        errors_at: Early epoch at which errors are compared.
+        reached_at: Largest error count that counts as zero errors.
+        margin: Slowdown that PASS must exclude, as a fraction.
+    """
+
+    name: str = ENGINE
+    epochs: int = BASELINE.epochs
+    errors_at: int = ERRORS_EPOCH
+    reached_at: int = 0
+    margin: float = MARGIN
 
 
 def record(
@@ -75,21 +90,67 @@ def record(
         StoppedError: A worker failed. An incomplete reference is not returned.
     """
     trained = _train(digits, seeds, workers, on_done)
-    fast = trained.own[ENGINE]
-    others = [name for name in registry.NAMES if name != ENGINE]
-    theirs = {name: trained.with_keras_adam if name == "keras" else fast for name in others}
-    repeats, chosen = _repeats(trained.repeats), gate_seeds(seeds)
+    repeats = _repeats(trained.repeats, Subject())
     return Reference(
         schema_=SCHEMA,
         trace=TRACE_VERSION,
-        dataset={"name": digits.name, "sha256_x": digits.sha256_x, "sha256_y": digits.sha256_y},
-        records=[*before, _recorded(reason)],
-        gate_seeds=chosen,
+        dataset=_dataset(digits),
+        records=[*before, _recorded(reason, provenance.commit())],
         repeats=repeats,
         traces={name: _trace(training) for name, training in trained.own.items()},
         early=_early(trained),
-        alike={name: printed_alike(trained.own[name].prefix(ALIKE_EPOCHS), theirs[name]) for name in others},
-        detectable=detectable(repeats.sample(), stages_of(len(chosen))),
+        detectable=detectable(repeats.sample(), seeds_for(seeds)),
+    )
+
+
+def record_function(
+    subject: Subject,
+    digits: Digits,
+    seeds: int,
+    workers: int,
+    reason: str,
+    before: Sequence[Record],
+    on_done: OnDone,
+) -> Reference:
+    """Train and record a reference of a training function of the user; see :func:`record`.
+
+    Args:
+        subject: Training function and its settings.
+        digits: Images.
+        seeds: Number of repeats.
+        workers: Number of processes that train.
+        reason: Reason for recording the reference.
+        before: Records of the reference that it replaces.
+        on_done: Callback after each training.
+
+    Raises:
+        StoppedError: A training failed, or the trainings use different data.
+    """
+    variants = [
+        BASELINE.model_copy(update={"seed": FIRST_SEED + number, "epochs": subject.epochs}) for number in range(seeds)
+    ]
+    with Workers(workers, subject.name, train_function) as pool:
+        pool.load(digits)
+        futures = _Pool(pool, subject.name).submit(variants)
+        wait(futures, on_done, seeds)
+    trained = results_of(futures)
+    own_data = {training.data for training in trained}
+    if len(own_data) > 1:
+        raise StoppedError(
+            f"{subject.name} used different data for different seeds", "Return the hash of all its data."
+        )
+    [own] = own_data
+    repeats = _repeats(trained, subject)
+    return Reference(
+        schema_=SCHEMA,
+        trace=None,
+        dataset=_dataset(digits) | ({"sha256_own": own} if own else {}),
+        records=[*before, _recorded(reason, provenance.watched_commit())],
+        repeats=repeats,
+        traces={},
+        early=None,
+        margin=subject.margin,
+        detectable=detectable(repeats.sample(), seeds_for(seeds)),
     )
 
 
@@ -97,14 +158,13 @@ def _train(digits: Digits, seeds: int, workers: int, on_done: OnDone) -> _Traine
     own = {name: [registry.baseline(name)] for name in registry.NAMES}
     repeats = [BASELINE.model_copy(update={"seed": FIRST_SEED + number}) for number in range(seeds)]
     begun = BASELINE.with_epochs(EARLY_EPOCHS)
-    noisy = [begun, *(begun.model_copy(update={"seed": seed}) for seed in _seeds(NOISY_SEEDS - 1))]
+    noisy = [begun, *(begun.model_copy(update={"seed": seed}) for seed in gate_seeds(NOISY_SEEDS - 1))]
     early = {
         (ENGINE, "tensorflow"): noisy,
         (ENGINE, "keras"): [variant.model_copy(update={"adam": "keras"}) for variant in noisy[:EARLY_SEEDS]],
         ("graph", "tensorflow"): noisy[:EARLY_SEEDS],
         ("keras", "keras"): [variant.model_copy(update={"adam": "keras"}) for variant in noisy[:EARLY_SEEDS]],
     }
-    alike = [registry.baseline("keras").with_epochs(ALIKE_EPOCHS)]
     with ExitStack() as stack:
 
         def pool(name: str, count: int = 1, task: Callable[..., list[Training]] = train) -> _Pool:
@@ -115,18 +175,16 @@ def _train(digits: Digits, seeds: int, workers: int, on_done: OnDone) -> _Traine
         pools = {name: pool(name, workers if name == ENGINE else 1) for name in registry.NAMES}
         asked_own = {name: pools[name].submit(variants) for name, variants in own.items()}
         asked_early = {key: pools[key[0]].submit(variants) for key, variants in early.items()}
-        asked_alike = pools[ENGINE].submit(alike)
         asked_noisy = pool(ENGINE, task=train_with_noise).submit(noisy)
         asked_repeats = pools[ENGINE].submit(repeats)
-        total = sum(len(variants) for variants in (*own.values(), *early.values(), alike, noisy, repeats))
-        several = [*asked_own.values(), *asked_early.values(), asked_alike, asked_noisy, asked_repeats]
+        total = sum(len(variants) for variants in (*own.values(), *early.values(), noisy, repeats))
+        several = [*asked_own.values(), *asked_early.values(), asked_noisy, asked_repeats]
         wait([future for futures in several for future in futures], on_done, total)
     return _Trained(
         own={name: results_of(futures)[0] for name, futures in asked_own.items()},
         repeats=results_of(asked_repeats),
         early={key: results_of(futures) for key, futures in asked_early.items()},
         noisy=results_of(asked_noisy),
-        with_keras_adam=results_of(asked_alike)[0],
     )
 
 
@@ -147,26 +205,6 @@ class _Pool:
         return [self.workers.submit(batch) for batch in registry.batches(self.engine, variants)]
 
 
-def _seeds(n: int) -> list[int]:
-    return [FIRST_GATE_SEED + number for number in range(n)]
-
-
-def gate_seeds(seeds: int) -> list[int]:
-    """The seeds that a gate trains against a reference of this size.
-
-    Raises:
-        UsageError: The reference is too small for a comparison.
-    """
-    most = min(STAGES[-1], seeds // SEEDS_FOR_EACH)
-    if most < STAGES[0]:
-        raise UsageError(
-            f"{seeds} seeds are too few: the gate trains at least {STAGES[0]}, and the reference has "
-            f"{SEEDS_FOR_EACH} for each",
-            f"Record {STAGES[0] * SEEDS_FOR_EACH} or more.",
-        )
-    return _seeds(most)
-
-
 def wait(futures: Sequence[Future[Batch[Training]]], on_done: OnDone, total: int) -> None:
     """Wait for all futures, and report the number of finished trainings after each.
 
@@ -183,27 +221,32 @@ def wait(futures: Sequence[Future[Batch[Training]]], on_done: OnDone, total: int
         on_done(done, total)
 
 
-def _recorded(reason: str) -> Record:
-    commit = provenance.commit()
+def _dataset(digits: Digits) -> dict[str, str]:
+    return {"name": digits.name, "sha256_x": digits.sha256_x, "sha256_y": digits.sha256_y}
+
+
+def _recorded(reason: str, commit: provenance.Commit | None) -> Record:
     return Record(
         date=datetime.now(UTC).strftime("%Y-%m-%d"),
         reason=reason,
-        commit="unknown" if commit is None else commit.revision + ("-dirty" if commit.dirty else ""),
+        commit="unknown" if commit is None else str(commit),
         versions=dict(provenance.versions()),
         processor=provenance.processor(),
+        packages=provenance.packages(),
     )
 
 
-def _repeats(trained: Sequence[Training]) -> Repeats:
+def _repeats(trained: Sequence[Training], subject: Subject) -> Repeats:
     return Repeats(
-        engine=ENGINE,
-        budget=BASELINE.epochs,
+        engine=subject.name,
+        budget=subject.epochs,
+        reached_at=subject.reached_at,
         seeds=[training.variant.seed for training in trained],
-        first_zero=[training.first_zero_epoch for training in trained],
-        errors_at=ERRORS_EPOCH,
-        errors=[training.errors_at(ERRORS_EPOCH) for training in trained],
+        first_zero=[training.first_reached(subject.reached_at) for training in trained],
+        errors_at=subject.errors_at,
+        errors=[training.errors_at(subject.errors_at) for training in trained],
         final_errors=[int(training.errors[-1]) for training in trained],
-        returned=[training.returned for training in trained],
+        returned=[training.returned(subject.reached_at) for training in trained],
     )
 
 

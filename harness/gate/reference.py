@@ -13,10 +13,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from harness.errors import DataError
 from harness.files import write_text
-from harness.gate.convergence import Sample, detectable, sample, stages_of
+from harness.gate.rule import MARGIN, Sample, sample, seeds_for
 from harness.network.variant import TRACE_VERSION, describe
 
-SCHEMA = 1
+SCHEMA = 2
 FOLDER = "references"
 
 # The seeds of references and gates are far from each other, and from the seeds that studies use.
@@ -24,9 +24,6 @@ FIRST_SEED, FIRST_GATE_SEED = 100_000, 200_000
 
 # The epoch at which errors are compared. It is the last epoch of the lab, where error counts still show progress.
 ERRORS_EPOCH = 40
-
-# The reference has at least this number of seeds for each seed of the gate.
-SEEDS_FOR_EACH = 4
 
 _Finite = Annotated[float, Field(allow_inf_nan=False)]
 _AGAIN = "Record one (harness gate record). Reinstall the project if this file belongs to the package."
@@ -77,10 +74,11 @@ class Repeats(Part):
     """Trainings of the baseline with other seeds.
 
     Attributes:
-        engine: Name of the engine that trained them.
+        engine: Name of the engine that trained them, or the training function as it was given.
         budget: Number of epochs of each training.
+        reached_at: Largest error count that counts as zero errors. It is 0 unless the user gave another one.
         seeds: Seeds, ``(n,)``.
-        first_zero: First zero epochs, ``(n,)``; None for a seed that never reached zero.
+        first_zero: First epochs with at most that count, ``(n,)``; None for a seed that never reached it.
         errors_at: Early epoch at which errors are compared.
         errors: Error counts after that epoch, ``(n,)``.
         final_errors: Error counts after the last epoch, ``(n,)``.
@@ -89,6 +87,7 @@ class Repeats(Part):
 
     engine: str
     budget: int
+    reached_at: int = 0
     seeds: list[int]
     first_zero: list[int | None]
     errors_at: int
@@ -109,13 +108,17 @@ class Repeats(Part):
 
 
 class Record(Part):
-    """The date, reason and environment of a recording."""
+    """The date, reason and environment of a recording.
+
+    ``packages`` holds the version of every installed package. It is empty in references of earlier versions.
+    """
 
     date: str
     reason: str
     commit: str
     versions: dict[str, str]
     processor: str
+    packages: dict[str, str] = {}
 
 
 class Reference(Part):
@@ -123,35 +126,48 @@ class Reference(Part):
 
     Attributes:
         schema_: Version of the file format.
-        trace: Trace version: the version of what training computes (``harness.trace``).
-        dataset: Name and hashes of the images.
+        trace: Trace version: the version of what training computes (``harness.trace``). None for a training function of
+            the user.
+        dataset: Name and hashes of the images. ``sha256_own`` is the hash of a training function's own data.
         records: Dates and reasons of the recordings, the newest last.
-        gate_seeds: Seeds that the gate trains. They are published, so that a verdict can be repeated.
         repeats: Trainings of other seeds.
-        traces: Trace of the baseline by each engine.
-        early: First epochs of several seeds.
-        alike: For each engine, the number of epochs of the baseline in which it printed the same as the engine of the
-            repeats: losses with four decimals, and error counts.
-        detectable: Smallest slowdown, as a fraction, that a gate with all seeds detects 9 times in 10. None if it
-            detects none of the simulated slowdowns, or if an earlier version recorded the reference. The value is
-            recorded because simulating it takes seconds.
+        traces: Trace of the baseline by each engine. Empty for a training function of the user.
+        early: First epochs of several seeds. None for a training function of the user.
+        margin: Slowdown that PASS must exclude, as a fraction.
+        detectable: Smallest slowdown, as a fraction, that a gate with the default number of seeds finds 9 times in 10.
+            None if it finds none of the simulated slowdowns.
     """
 
     schema_: Annotated[int, Field(alias="schema")]
-    trace: int
+    trace: int | None
     dataset: dict[str, str]
     records: list[Record]
-    gate_seeds: list[int]
     repeats: Repeats
     traces: dict[str, Trace]
-    early: Early
-    alike: dict[str, int]
+    early: Early | None
+    margin: _Finite = MARGIN
     detectable: _Finite | None = None
 
-    def detectable_in(self, stages: tuple[int, ...]) -> float | None:
-        """The slowdown that a gate with these stages detects 9 times in 10, recorded or simulated."""
-        is_whole = stages == stages_of(len(self.gate_seeds))
-        return (self.detectable if is_whole else None) or detectable(self.repeats.sample(), stages)
+    @property
+    def n_gate_seeds(self) -> int:
+        """The number of seeds that a gate trains by default."""
+        return seeds_for(len(self.repeats.seeds))
+
+    @property
+    def is_of_function(self) -> bool:
+        """Whether this is a reference of a training function of the user."""
+        return self.trace is None
+
+    @property
+    def goal(self) -> str:
+        """The goal of the training in words."""
+        count = self.repeats.reached_at
+        return f"at most {count} errors" if count else "zero errors"
+
+
+def gate_seeds(n: int) -> list[int]:
+    """The first published seeds of gates. They are the same for every reference, so that a verdict can be repeated."""
+    return [FIRST_GATE_SEED + number for number in range(n)]
 
 
 def path_of(dataset: str) -> Path:
@@ -183,7 +199,7 @@ def load(path: Path) -> Reference:
         found = Reference.model_validate(content)
     except ValidationError as error:
         raise DataError(f"{path}: the reference is incomplete: {describe(error)}", _AGAIN) from None
-    if found.trace != TRACE_VERSION:
+    if found.trace not in {None, TRACE_VERSION}:
         raise DataError(f"{path}: the reference has the trace version {found.trace}, not {TRACE_VERSION}", _AGAIN)
     return found
 

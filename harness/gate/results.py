@@ -1,8 +1,10 @@
-"""Writes the results of a gate as JSON, JUnit XML and Markdown."""
+"""Writes the results of a gate for terminals, and as JSON, JUnit XML and Markdown. Each begins with the answer."""
 
 from __future__ import annotations
 
 import re
+import shutil
+import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
@@ -10,11 +12,14 @@ from typing import Any
 from junitparser import Error, Failure, JUnitXml, TestCase, TestSuite
 
 from harness import fingerprint, provenance
+from harness.gate.environment import Difference
 from harness.gate.run import GateResult
 from harness.gate.verdict import Check, Verdict
-from harness.text import markdown_table
+from harness.text import escape_markdown, markdown_table, plural
 
 _UNWRITABLE = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+# The number of differences from the reference's environment that are shown, and the largest width of lines.
+_SHOWN, _WIDTH = 12, 100
 _SIGNS = {
     Verdict.PASS: "✅",
     Verdict.CHANGED: "🔷",
@@ -26,14 +31,54 @@ _SIGNS = {
 
 def as_json(result: GateResult) -> dict[str, Any]:
     """The result of a gate as plain values, with the environment in which it ran."""
-    commit = provenance.commit()
+    commit, watched = provenance.commit(), provenance.watched_commit()
     return {
         **asdict(result),
+        "answer": result.answer,
         "versions": provenance.versions(),
+        "packages": provenance.packages(),
         "processor": provenance.processor(),
         "commit": None if commit is None else asdict(commit),
+        "watched_commit": None if watched is None else asdict(watched),
         "fingerprint": fingerprint.here(),
     }
+
+
+def terminal(result: GateResult) -> str:
+    """The result of a gate for a terminal: the answer, what differs, failed checks, passed checks, and the command."""
+    lines = [_wrapped(result.answer, "")]
+    if result.environment:
+        lines += ["", "Differs from the environment of the reference:", *map(_difference, shown(result.environment))]
+    bad = [check for check in result.checks if not check.is_good]
+    for check in bad:
+        texts = {"expected": check.expected, "seen": check.seen, "sure": check.sure, "look": check.look}
+        lines += ["", f"{check.verdict}  {check.name}"]
+        lines += [_wrapped(f"  {name:<10}{text}", " " * 12) for name, text in texts.items() if text]
+    good = [
+        _wrapped(f"{check.verdict}  {check.name}: {check.seen}", " " * 6) for check in result.checks if check.is_good
+    ]
+    lines += ["", *good] if good else []
+    if result.command:
+        lines += ["", f"Repeat this gate: {result.command}"]
+    return "\n".join(lines)
+
+
+def shown(environment: Sequence[Difference]) -> list[Difference]:
+    """The first differences from the reference's environment. The number of the others is the last."""
+    if len(environment) <= _SHOWN:
+        return list(environment)
+    rest = len(environment) - _SHOWN + 1
+    return [*environment[: _SHOWN - 1], Difference("other packages", "", f"{rest} differ, see gate.json")]
+
+
+def _difference(difference: Difference) -> str:
+    before = f"{difference.reference} -> " if difference.reference else ""
+    return f"  {difference.name:<18}{before}{difference.now}"
+
+
+def _wrapped(text: str, indent: str) -> str:
+    width = min(_WIDTH, shutil.get_terminal_size((_WIDTH, 24)).columns)
+    return textwrap.fill(text, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
 
 
 def junit(result: GateResult, *, strict: bool) -> bytes:
@@ -45,6 +90,7 @@ def junit(result: GateResult, *, strict: bool) -> bytes:
     for check in result.checks:
         suite.add_testcase(_case(check, strict=strict))
     suite.time = result.duration_s
+    suite.add_property("answer", _writable(result.answer))
     suite.add_property("verdict", result.verdict)
     for name, version in provenance.versions().items():
         suite.add_property(name, version)
@@ -56,12 +102,13 @@ def junit(result: GateResult, *, strict: bool) -> bytes:
 
 def _case(check: Check, *, strict: bool) -> TestCase:
     case = TestCase(check.name, "harness.gate", check.duration_s)
-    said = _writable(f"expected {check.expected}; seen {check.seen}")
+    said = _writable(check.said)
     if check.verdict is Verdict.FAIL or (strict and check.verdict is Verdict.CHANGED):
         case.result = [Failure(said, check.verdict)]
     elif check.verdict in {Verdict.INCONCLUSIVE, Verdict.NOT_RUN}:
         case.result = [Error(said, check.verdict)]
-    case.system_out = _writable(str(check))
+    texts = {"expected": check.expected, "seen": check.seen, "sure": check.sure, "look": check.look}
+    case.system_out = _writable("\n".join(f"{name}: {text}" for name, text in texts.items() if text))
     return case
 
 
@@ -71,22 +118,32 @@ def _writable(text: str) -> str:
 
 
 def markdown(result: GateResult) -> str:
-    """The result of a gate as a Markdown table, for example for the summary of a GitHub workflow run."""
-    about = f"engine `{result.engine}`, images `{result.dataset}`, {result.duration_s:.0f} s" if result.engine else ""
+    """The result of a gate in Markdown, for example for the summary of a GitHub workflow run."""
+    bad = [check for check in result.checks if not check.is_good]
+    good = [check for check in result.checks if check.is_good]
+    parts = [f"## {_SIGNS[result.verdict]} {escape_markdown(result.answer)}"]
+    if result.environment:
+        rows = [[one.name, one.reference, one.now] for one in shown(result.environment)]
+        head = ["differs from the reference", "reference", "now"]
+        parts.append(markdown_table(head, rows, n_left=3))
+    if bad:
+        head = ["verdict", "check", "expected", "seen", "sure", "where to look"]
+        rows = [[*_signed(check), check.expected, check.seen, check.sure, check.look] for check in bad]
+        parts.append(markdown_table(head, rows, n_left=len(head)))
+    if good:
+        table = markdown_table(
+            ["verdict", "check", "seen"], [[*_signed(check), check.seen] for check in good], n_left=3
+        )
+        parts.append(f"<details><summary>{plural(len(good), 'check')} passed</summary>\n\n{table}\n\n</details>")
+    if result.command:
+        parts.append(f"Repeat this gate:\n\n```console\n{result.command}\n```")
     versions = ", ".join(f"{name} {version}" for name, version in provenance.versions().items())
-    head = ["verdict", "check", "expected", "seen", "how sure", "where to look"]
-    rows = [[f"{_SIGNS[check.verdict]} {check.verdict}", *_texts(check)] for check in result.checks]
-    return "\n".join(
-        [
-            f"## {_SIGNS[result.verdict]} Does the baseline still reach zero errors? {result.verdict}",
-            "",
-            *([about, ""] if about else []),
-            markdown_table(head, rows, n_left=len(head)),
-            "",
-            f"{provenance.processor()}; {versions}",
-            "",
-        ]
-    )
+    parts.append(f"{result.date}, {result.duration_s:.0f} s, {provenance.processor()}, {versions}")
+    return "\n\n".join(parts) + "\n"
+
+
+def _signed(check: Check) -> list[str]:
+    return [f"{_SIGNS[check.verdict]} {check.verdict}", check.name]
 
 
 _COLUMNS = ("tensorflow", "keras", "numpy", "python")
@@ -112,13 +169,8 @@ def table(gates: Sequence[Mapping[str, Any]]) -> str:
                 *(str(gate["versions"].get(name, "-")) for name in _COLUMNS),
                 f"**{gate['verdict']}**",
                 *(verdicts.get(name, "-") for name in names),
-                "-" if mean is None else f"{mean:.1f} ({details['n']} seeds)",
+                "-" if mean is None else f"{mean:.1f} ({len(gate['seeds'])} seeds)",
                 f"{gate['duration_s']:.0f}",
             ]
         )
     return markdown_table(head, rows, n_left=len(head))
-
-
-def _texts(check: Check) -> list[str]:
-    look = "" if check.verdict is Verdict.PASS else check.look
-    return [check.name, check.expected, check.seen, check.sure, look]

@@ -1,4 +1,4 @@
-"""Runs a gate: trains what the checks need, runs the checks in order, and stops as soon as the answer is clear."""
+"""Runs a gate: trains what the checks need, and runs the checks in order."""
 
 from __future__ import annotations
 
@@ -7,64 +7,58 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from functools import partial
 from threading import Lock
-from typing import Protocol
 
 from harness.data.digits import Digits
 from harness.engines import registry
 from harness.errors import HarnessError, StoppedError
-from harness.gate import checks
+from harness.gate import checks, convergence
 from harness.gate import trace as traces
-from harness.gate.convergence import Found, Sample, sample, stages_of
+from harness.gate.environment import Difference, differences
 from harness.gate.reference import Reference
-from harness.gate.training import Training, conform, train
+from harness.gate.rule import Sample, sample
+from harness.gate.training import Training, conform, train, train_function
 from harness.gate.verdict import Check, Verdict, overall
 from harness.network.variant import BASELINE, Variant
 from harness.workers.local import Batch, EngineStartError, WorkerError, WorkerLostError, Workers
 
-# The number of epochs for which both engines train each of the first early seeds, to compare two engines. The slow
-# engine trains fewer epochs.
-_PAIRS = {"xla": (40, 40, 40, 40), "graph": (40, 40, 40, 40), "keras": (40, 40, 10, 10)}
+# The number of seeds of which another engine trains the first epochs, where its training does not repeat bit for bit.
+_SEEDS_OF_OTHERS = 4
 
 # A spread needs at least this number of seeds.
 FEWEST_SEEDS = 2
 
+# The checks that answer first if several fail. The others follow in their own order.
+_FIRST = ("trainings", convergence.EPOCHS, convergence.SHARE, convergence.ERRORS)
 
-class GateProgress(Protocol):
-    """Receives the progress of a gate."""
 
-    def trained(self, done: int, total: int) -> None:
-        """Receive the number of finished trainings, and the largest number that the gate may need."""
-
-    def check(self, check: Check) -> None:
-        """Receive a finished check."""
+# A callback that receives the number of finished trainings, and the number of all trainings of the gate.
+OnDone = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
-class Asked:
+class GateConfig:
     """The configuration of a gate.
 
     Attributes:
-        engine: Name of the engine under test.
+        engine: Name of the engine under test, or a training function of the user as it was given.
         seeds: Seeds that it trains besides the baseline's own, in this order.
         workers: Number of processes that train with it.
-        against: Names of the engines that must agree with it. Its own name is ignored.
+        others: Names of the other engines whose trace is checked as well. The name of the engine itself is ignored.
         strict: Whether better training fails the gate.
         conformance: Whether the conformance suite of engines runs first.
+        command: Command that repeats this gate with the same seeds.
     """
 
     engine: str
     seeds: tuple[int, ...]
     workers: int
-    against: tuple[str, ...] = registry.NAMES
+    others: tuple[str, ...] = registry.NAMES
     strict: bool = False
     conformance: bool = False
-
-    @property
-    def stages(self) -> tuple[int, ...]:
-        """The number of seeds at each stage."""
-        return stages_of(len(self.seeds))
+    command: str = ""
 
 
 @dataclass(frozen=True)
@@ -74,8 +68,11 @@ class GateResult:
     Attributes:
         checks: Results of the checks.
         verdict: Verdict of all checks together.
-        engine: Name of the tested engine.
+        engine: Name of the tested engine, or the training function as it was given.
         dataset: Name of the images.
+        date: Date and time of the start, in UTC.
+        environment: Differences from the environment of the reference.
+        command: Command that repeats this gate.
         seeds: Trained seeds, in order.
         first_zero: First zero epoch of each seed, ``(n,)``; None for a seed that never reached zero.
         errors: Error count of each seed at the early epoch, ``(n,)``.
@@ -86,6 +83,9 @@ class GateResult:
     verdict: Verdict
     engine: str
     dataset: str
+    date: str = ""
+    environment: list[Difference] = field(default_factory=list)
+    command: str = ""
     seeds: list[int] = field(default_factory=list)
     first_zero: list[int | None] = field(default_factory=list)
     errors: list[int] = field(default_factory=list)
@@ -93,16 +93,24 @@ class GateResult:
 
     @property
     def answer(self) -> str:
-        """The result as a sentence."""
-        bad = ", ".join(check.name for check in self.checks if check.verdict not in {Verdict.PASS, Verdict.CHANGED})
-        better = ", ".join(check.name for check in self.checks if check.verdict is Verdict.CHANGED)
-        return {
-            Verdict.PASS: "the baseline still reaches zero errors, as early as in the reference"
-            + (f"; better than the reference: {better}" if better else ""),
-            Verdict.FAIL: f"training has changed: {bad or better}",
-            Verdict.INCONCLUSIVE: f"too few results to decide: {bad}",
-            Verdict.NOT_RUN: f"no answer, because these checks have no result: {bad}",
-        }[self.verdict]
+        """The verdict and its reason as one sentence."""
+        bad = sorted(
+            (check for check in self.checks if check.verdict is self._decisive),
+            key=lambda check: _FIRST.index(check.name) if check.name in _FIRST else len(_FIRST),
+        )
+        if not bad:
+            return f"{self.verdict}: training is as in the reference"
+        more = "" if self.verdict is Verdict.PASS else ", ".join(check.name for check in bad[1:])
+        answer = f"{self.verdict}: {bad[0].said}" + (f"; also {self.verdict}: {more}" if more else "")
+        return " ".join(answer.split())
+
+    @property
+    def _decisive(self) -> Verdict:
+        """The verdict of the checks that give the answer."""
+        found = {check.verdict for check in self.checks}
+        if self.verdict is Verdict.PASS or self.verdict not in found:
+            return Verdict.CHANGED if Verdict.CHANGED in found else Verdict.PASS
+        return self.verdict
 
 
 class _FailedError(Exception):
@@ -164,34 +172,36 @@ class _Trainer:
             raise _failed(error) from error
 
 
-def run(digits: Digits, reference: Reference, asked: Asked, progress: GateProgress) -> GateResult:
+def run(digits: Digits, reference: Reference, config: GateConfig, on_done: OnDone) -> GateResult:
     """Run a gate.
 
     Args:
         digits: Images.
         reference: Reference to compare with.
-        asked: Configuration of the gate.
-        progress: Receives the number of finished trainings, and each check.
+        config: Configuration of the gate.
+        on_done: Callback after each batch.
     """
-    began_s = time.monotonic()
+    began_s, date = time.monotonic(), datetime.now(UTC).isoformat(timespec="seconds")
     found = [checks.data(digits, reference)]
-    progress.check(found[0])
-    gate = _Gate(digits, reference, asked, progress)
+    gate = _Gate(digits, reference, config, on_done)
     if found[0].verdict is Verdict.PASS:
         last_s = began_s
         for check in gate.checks():
             now_s = time.monotonic()
             found.append(replace(check, duration_s=now_s - last_s))
-            progress.check(found[-1])
             last_s = now_s
+    repeats = reference.repeats
     return GateResult(
         checks=found,
-        verdict=overall(found, strict=asked.strict),
-        engine=asked.engine,
+        verdict=overall(found, strict=config.strict),
+        engine=config.engine,
         dataset=digits.name,
+        date=date,
+        environment=differences(reference, config.engine),
+        command=config.command,
         seeds=[training.variant.seed for training in gate.trained],
-        first_zero=[training.first_zero_epoch for training in gate.trained],
-        errors=[training.errors_at(reference.repeats.errors_at) for training in gate.trained],
+        first_zero=[training.first_reached(repeats.reached_at) for training in gate.trained],
+        errors=[training.errors_at(repeats.errors_at) for training in gate.trained],
         duration_s=time.monotonic() - began_s,
     )
 
@@ -199,20 +209,21 @@ def run(digits: Digits, reference: Reference, asked: Asked, progress: GateProgre
 def not_run(name: str, expected: str, error: HarnessError) -> GateResult:
     """The result of a gate that has no images or no reference."""
     check = Check(name, Verdict.NOT_RUN, expected, error.cause, look=error.remedy)
-    return GateResult([check], overall([check]), "", "")
+    return GateResult([check], overall([check]), "", "", datetime.now(UTC).isoformat(timespec="seconds"))
 
 
 class _Gate:
     """The trainings of one gate, and the checks that use them."""
 
-    def __init__(self, digits: Digits, reference: Reference, asked: Asked, progress: GateProgress) -> None:
-        self._digits, self._reference, self._asked, self._progress = digits, reference, asked, progress
+    def __init__(self, digits: Digits, reference: Reference, config: GateConfig, on_done: OnDone) -> None:
+        self._digits, self._reference, self._config, self._on_done = digits, reference, config, on_done
         self._counting, self._done = Lock(), 0
         self._trainers: dict[str, _Trainer] = {}
-        self._engine = asked.engine
-        self._others = [name for name in asked.against if name != self._engine]
+        self._engine = config.engine
+        self._others = [] if reference.is_of_function else [name for name in config.others if name != self._engine]
         self._own = registry.baseline(self._engine)
-        self._variants = [self._own.model_copy(update={"seed": seed}) for seed in asked.seeds]
+        longest = self._own.with_epochs(reference.repeats.budget)
+        self._variants = [longest.model_copy(update={"seed": seed}) for seed in config.seeds]
         self.trained: list[Training] = []
 
     def checks(self) -> Iterator[Check]:
@@ -223,56 +234,55 @@ class _Gate:
             except StoppedError as error:
                 yield Check("workers", Verdict.NOT_RUN, "worker processes start", error.cause, look=error.remedy)
                 return
-            yield from self._all()
+            if not self._reference.is_of_function:
+                yield from self._of_engine()
+            yield from self._over_seeds()
+            for name in self._others:
+                yield self._trace(name)
 
     def _start(self, stack: ExitStack) -> None:
-        """Start all processes, and submit the trainings that every gate needs."""
+        """Start all processes, and submit all trainings."""
         # Each other engine has one process. It ends long before the engine under test, which has far more seeds.
-        counts = {self._engine: self._asked.workers} | dict.fromkeys(self._others, 1)
+        counts = {self._engine: self._config.workers} | dict.fromkeys(self._others, 1)
+        is_function = self._reference.is_of_function
         for name, count in counts.items():
             # No retries: a worker that dies is a finding.
-            workers = stack.enter_context(Workers(count, name, train, BASELINE.shape, retries=0))
+            task, shape = (train_function, None) if is_function else (train, BASELINE.shape)
+            workers = stack.enter_context(Workers(count, name, task, shape, retries=0))
             workers.load(self._digits)
             self._trainers[name] = _Trainer(workers, name, self._count)
-        subject = self._trainers[self._engine]
-        subject.submit([self._own, *self._variants[: self._asked.stages[0]]])
-        for name in self._others:
-            self._trainers[name].submit([registry.baseline(name), *self._pairs(name)])
-            subject.submit(self._pairs(name))
-        subject.submit(self._early(self._own))
+        if not is_function:
+            for name in counts:
+                own, early = self._traced(name)
+                self._trainers[name].submit([own, *early])
+        self._trainers[self._engine].submit(self._variants)
 
     def _count(self, n: int) -> None:
         with self._counting:
             self._done += n
-            self._progress.trained(self._done, sum(trainer.n for trainer in self._trainers.values()))
+            self._on_done(self._done, sum(trainer.n for trainer in self._trainers.values()))
 
-    def _early(self, own: Variant) -> list[Variant]:
+    def _traced(self, name: str) -> tuple[Variant, list[Variant]]:
+        """The variants that the trace check of an engine uses: the baseline's own, and the early seeds if needed."""
+        own, early = registry.baseline(name), self._reference.early
+        if early is None or traces.is_exact(self._reference.traces.get(name)):
+            return own, []
         begun = own.with_epochs(traces.EARLY_EPOCHS)
-        return [begun.model_copy(update={"seed": seed}) for seed in self._reference.early.seeds]
+        seeds = early.seeds if name == self._engine else early.seeds[:_SEEDS_OF_OTHERS]
+        return own if name == self._engine else begun, [begun.model_copy(update={"seed": seed}) for seed in seeds]
 
-    def _pairs(self, other: str) -> list[Variant]:
-        """The variants that both engines train. They use the Adam of Keras if one of the engines is Keras."""
-        adam = "keras" if "keras" in {self._engine, other} else "tensorflow"
-        early = self._early(BASELINE.model_copy(update={"adam": adam}))
-        return [variant.with_epochs(epochs) for variant, epochs in zip(early, _PAIRS[other], strict=False)]
-
-    def _all(self) -> Iterator[Check]:
+    def _of_engine(self) -> Iterator[Check]:
         subject = self._trainers[self._engine]
-        if self._asked.conformance:
+        if self._config.conformance:
             yield self._check(f"conformance {self._engine}", self._conformance)
         yield self._check("softmax", lambda: checks.softmax(subject.result(self._own)))
-        yield self._trace(self._engine, self._early(self._own))
-        yield self._check("zero", self._zero)
-        yield self._check("convergence", self._convergence)
-        for name in self._others:
-            yield self._trace(name, self._pairs(name))
-            yield self._check(f"agreement {name}", partial(self._agreement, name))
+        yield self._trace(self._engine)
 
     def _check(self, name: str, make: Callable[[], Check]) -> Check:
         try:
             return make()
         except _FailedError as error:
-            look = f"run harness train --engine {name.partition(' ')[2] or self._engine}"
+            look = f"harness train --engine {name.partition(' ')[2] or self._engine}"
             return Check(name, error.verdict, "the trainings succeed", str(error), look=look)
 
     def _conformance(self) -> Check:
@@ -284,45 +294,38 @@ class _Gate:
             raise _failed(error) from error
         return checks.conformance(self._engine, broken)
 
-    def _trace(self, name: str, early: list[Variant]) -> Check:
+    def _trace(self, name: str) -> Check:
         def make() -> Check:
-            own, trainer = registry.baseline(name), self._trainers[name]
+            trainer, (own, early) = self._trainers[name], self._traced(name)
             return checks.trace(name, trainer.result(own), list(map(trainer.result, early)), self._reference)
 
         return self._check(f"trace {name}", make)
 
-    def _is_exact(self, name: str) -> bool:
-        return traces.is_exact(self._reference.traces.get(name))
-
-    def _zero(self) -> Check:
-        subject = self._trainers[self._engine]
-        others = [subject.result(variant) for variant in self._variants[: self._asked.stages[0]]]
-        is_exact = self._is_exact(self._engine)
-        return checks.zero(subject.result(self._own), others, self._reference.repeats, is_exact=is_exact)
-
-    def _convergence(self) -> Check:
-        stages = self._asked.stages
-        if stages[-1] < FEWEST_SEEDS:
-            seen = f"{stages[-1]} seeds, which are too few for a test"
-            return Check("convergence", Verdict.NOT_RUN, f"at least {FEWEST_SEEDS} seeds", seen, look="--seeds")
-        theirs = self._reference.repeats.sample()
-        subject = self._trainers[self._engine]
-        power = self._reference.detectable_in(stages)
-        for stage, n in enumerate(stages):
-            # A correct training never passes at the first stage, so submit the seeds of the second stage at once.
-            subject.submit(self._variants[: stages[max(stage, min(1, len(stages) - 1))]])
-            self.trained = [subject.result(variant) for variant in self._variants[:n]]
-            check, found = checks.convergence(self._sample(), theirs, stage, stages, power)
-            if found is not Found.UNCLEAR:
-                break
-        return check
+    def _over_seeds(self) -> Iterator[Check]:
+        """The checks that compare many seeds with those of the reference."""
+        n, subject = len(self._variants), self._trainers[self._engine]
+        if n < FEWEST_SEEDS:
+            expected = f"at least {FEWEST_SEEDS} seeds"
+            yield Check(
+                "trainings", Verdict.NOT_RUN, expected, f"{n} seeds, which are too few for a test", look="--seeds"
+            )
+            return
+        try:
+            self.trained = [subject.result(variant) for variant in self._variants]
+        except _FailedError as error:
+            look = (
+                "the training function" if self._reference.is_of_function else f"harness train --engine {self._engine}"
+            )
+            yield Check("trainings", error.verdict, "all trainings succeed", str(error), look=look)
+            return
+        if self._reference.is_of_function:
+            yield checks.own_data(self.trained, self._reference)
+        yield from convergence.checks(self._sample(), self._reference)
 
     def _sample(self) -> Sample:
-        errors = [training.errors_at(self._reference.repeats.errors_at) for training in self.trained]
-        return sample([training.first_zero_epoch for training in self.trained], errors, BASELINE.epochs)
-
-    def _agreement(self, name: str) -> Check:
-        mine, theirs = self._trainers[self._engine], self._trainers[name]
-        pairs = [(mine.result(variant), theirs.result(variant)) for variant in self._pairs(name)]
-        is_exact = self._is_exact(self._engine) and self._is_exact(name)
-        return checks.agreement(self._engine, name, pairs, self._reference, is_exact=is_exact)
+        repeats = self._reference.repeats
+        return sample(
+            [training.first_reached(repeats.reached_at) for training in self.trained],
+            [training.errors_at(repeats.errors_at) for training in self.trained],
+            repeats.budget,
+        )

@@ -114,19 +114,15 @@ def votes(
             left[training.variant.seed] = int(np.argmax(wrong)) + 1
         else:
             worst = max(worst, float(off.max()))
-    return Votes(left, len(trainings), worst, float(binom.sf(len(left) - 1, len(trainings), may_leave)))
+    return Votes(left, len(trainings), worst, chance(len(left), len(trainings), may_leave))
 
 
-def printed_alike(mine: Training, theirs: Training) -> int:
-    """The number of epochs before two trainings first print a different loss (four decimals) or error count."""
-    n = min(len(mine.losses), len(theirs.losses))
-    for place in range(n):
-        losses = f"{mine.losses[place]:.4f}", f"{theirs.losses[place]:.4f}"
-        if losses[0] != losses[1] or mine.errors[place] != theirs.errors[place]:
-            return place
-    return n
+def chance(left: int, n: int, may_leave: float) -> float:
+    """The probability that at least ``left`` of ``n`` correct trainings diverge, if this share of them does."""
+    return float(binom.sf(left - 1, n, may_leave))
 
 
 def of_the_lab(training: Training) -> list[int]:
-    """The epochs whose printed loss differs from the lab's log."""
-    return [epoch for epoch, loss in LAB_LOG.items() if f"{training.losses[epoch - 1]:.4f}" != loss]
+    """The epochs of this training whose printed loss differs from the lab's log."""
+    shown = {epoch: loss for epoch, loss in LAB_LOG.items() if epoch <= len(training.losses)}
+    return [epoch for epoch, loss in shown.items() if f"{training.losses[epoch - 1]:.4f}" != loss]

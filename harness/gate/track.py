@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,7 +20,10 @@ from harness.tracking.store import Store, failures
 from harness.tracking.tags import Role, Tag
 
 # The figures of the convergence check that are recorded as metrics.
-_METRICS = ("mean_first_zero", "mean_errors", "reached", "p_more_errors", "p_share", "p_later")
+_METRICS = (
+    *("mean_first_zero", "slowdown", "slowdown_bound", "mean_errors", "reached"),
+    *("p_later", "p_more_errors", "p_share"),
+)
 
 
 def record(result: GateResult, digits: Digits | None, paths: Sequence[Path]) -> str:
@@ -56,7 +60,7 @@ def record(result: GateResult, digits: Digits | None, paths: Sequence[Path]) -> 
 def _fill(store: Store, run: Run, result: GateResult, digits: Digits | None, paths: Sequence[Path]) -> None:
     run_id = str(run.info.run_id)
     details = {name: value for check in result.checks for name, value in check.details.items()}
-    found = {name: details[name] for name in _METRICS if name in details}
+    found = {name: details[name] for name in _METRICS if name in details and math.isfinite(details[name])}
     ended_ms = int(time.time() * 1000)
     metrics = [Metric(name, float(value), ended_ms, 0) for name, value in found.items()]
     metrics.append(Metric("duration_s", result.duration_s, ended_ms, 0))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import sys
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -12,7 +13,8 @@ from numpy.typing import NDArray
 
 from harness.data.digits import Digits
 from harness.engines import registry, tensorflow_setup
-from harness.engines.contract import Engine
+from harness.engines.contract import Engine, InvalidResultError
+from harness.engines.function import FunctionEngine
 from harness.engines.history import TrainingHistory, first_zero, wrong_images
 from harness.network.softmax import WAYS, SoftmaxCheck, consistency, tensorflow_softmax
 from harness.network.variant import BASELINE, N_CLASSES, N_IMAGES, Variant
@@ -55,6 +57,7 @@ class Training:
         softmax: Comparisons of ``my_softmax`` with TensorFlow, on the final logits and on :data:`VECTORS`. Empty unless
             this is the baseline's own seed.
         duration_s: Duration of the training in seconds. If several trained together, its share of their duration.
+        data: SHA-256 of a training function's own data, as it returned it. Empty if it trained on the images.
     """
 
     variant: Variant
@@ -63,6 +66,7 @@ class Training:
     weights: tuple[str, ...]
     softmax: dict[str, SoftmaxLook]
     duration_s: float
+    data: str = ""
 
     def prefix(self, epochs: int) -> Training:
         """The first epochs of this training. The softmax comparison is still that of the last epoch."""
@@ -72,21 +76,20 @@ class Training:
     @property
     def first_zero_epoch(self) -> int | None:
         """The first epoch (from 1) with zero errors; None if there is none."""
-        return first_zero(self.errors)
+        return self.first_reached(0)
 
-    @property
-    def returned(self) -> int:
-        """The number of epochs with errors after the first zero epoch."""
-        first = self.first_zero_epoch
-        return 0 if first is None else int(np.count_nonzero(self.errors[first:]))
+    def first_reached(self, count: int) -> int | None:
+        """The first epoch (from 1) with at most this error count; None if there is none."""
+        return first_zero(np.maximum(self.errors - count, 0))
+
+    def returned(self, count: int) -> int:
+        """The number of epochs with more errors than this, after the first epoch that had at most this number."""
+        first = self.first_reached(count)
+        return 0 if first is None else int(np.count_nonzero(self.errors[first:] > count))
 
     def errors_at(self, epoch: int) -> int:
         """The error count after an epoch (from 1)."""
         return int(self.errors[epoch - 1])
-
-
-class InvalidResultError(Exception):
-    """An engine returned an invalid result."""
 
 
 def train(engine: Engine, digits: Digits, variants: Sequence[Variant]) -> list[Training]:
@@ -105,6 +108,22 @@ def train(engine: Engine, digits: Digits, variants: Sequence[Variant]) -> list[T
             _check(trained, part, digits)
             found |= {history.variant: _training(history) for history in trained}
     return [found[variant] for variant in variants]
+
+
+def train_function(engine: FunctionEngine, _digits: Digits, variants: Sequence[Variant]) -> list[Training]:
+    """Train variants with a training function of the user.
+
+    Raises:
+        InvalidResultError: The function did not yield one error count for each epoch.
+    """
+    return [_of_function(engine, variant) for variant in variants]
+
+
+def _of_function(engine: FunctionEngine, variant: Variant) -> Training:
+    began_s = time.monotonic()
+    errors, data = engine.errors(variant.seed, variant.epochs)
+    losses = np.full(variant.epochs, np.nan)
+    return Training(variant, losses, errors, (), {}, time.monotonic() - began_s, data)
 
 
 def train_with_noise(engine: Engine, digits: Digits, variants: Sequence[Variant]) -> list[Training]:

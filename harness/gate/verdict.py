@@ -29,6 +29,29 @@ STATUSES = {
 
 
 @dataclass(frozen=True)
+class Effect:
+    """A measured effect with its 95% interval, to be drawn beside its limit.
+
+    Attributes:
+        name: Name of the effect, with its unit.
+        value: Estimate.
+        low: Lower limit of the interval.
+        high: Upper limit of the interval. Infinite if it has none.
+        reference: Value of the reference.
+        limit: Value from which the check cannot pass. None if the check has no such value.
+        is_share: Whether the values are fractions, which are shown as percentages.
+    """
+
+    name: str
+    value: float
+    low: float
+    high: float
+    reference: float
+    limit: float | None
+    is_share: bool
+
+
+@dataclass(frozen=True)
 class Check:
     """The result of one check.
 
@@ -39,6 +62,8 @@ class Check:
         seen: Observed result.
         sure: Certainty of the observed result.
         look: Where to look for the cause if the verdict is not PASS.
+        answer: Result as one sentence without a period. Empty if the observed result says it.
+        effect: Effect that the check measures; None if it measures none.
         duration_s: Duration, in seconds.
         details: Figures of the check, as plain values.
     """
@@ -49,15 +74,20 @@ class Check:
     seen: str
     sure: str = ""
     look: str = ""
+    answer: str = ""
+    effect: Effect | None = None
     duration_s: float = 0.0
     details: dict[str, Any] = field(default_factory=dict)
 
-    def __str__(self) -> str:
-        lines = {"expected": self.expected, "seen": self.seen, "sure": self.sure}
-        if self.verdict is not Verdict.PASS:
-            lines["look"] = self.look
-        shown = [f"{'':14}{name:<10}{text}" for name, text in lines.items() if text]
-        return "\n".join([f"{self.verdict:<14}{self.name}", *shown])
+    @property
+    def is_good(self) -> bool:
+        """Whether the verdict is PASS or CHANGED."""
+        return self.verdict in {Verdict.PASS, Verdict.CHANGED}
+
+    @property
+    def said(self) -> str:
+        """The result in words."""
+        return self.answer or f"{self.name}: {self.seen}"
 
 
 def overall(checks: Sequence[Check], *, strict: bool = False) -> Verdict:

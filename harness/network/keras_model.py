@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import ModuleType
+
 import keras
 
 from harness.network.variant import BASELINE, N_FEATURES, SoftmaxPlace
@@ -20,7 +22,9 @@ def _reset() -> None:
 _reset()
 
 
-def build(layers: tuple[int, ...] = BASELINE.layers, softmax: SoftmaxPlace = BASELINE.softmax) -> keras.Sequential:
+def build(
+    layers: tuple[int, ...] = BASELINE.layers, softmax: SoftmaxPlace = BASELINE.softmax, kind: ModuleType = keras
+) -> keras.Sequential:
     """Build the lab's model.
 
     The model has named dense layers with ReLU, a linear last dense layer, and optionally a softmax layer.
@@ -29,17 +33,18 @@ def build(layers: tuple[int, ...] = BASELINE.layers, softmax: SoftmaxPlace = BAS
         layers: Number of units of each layer. 25, 15 and 10 units make 10,575 parameters.
         softmax: Place of the softmax. With ``logits``, the model returns logits, and the loss applies the softmax. With
             ``output``, a softmax layer follows the last dense layer.
+        kind: Keras: the module ``keras``, or ``tf_keras`` for legacy Keras.
 
     Returns:
         The model, from ``(batch, 400) float32`` to logits or probabilities, ``(batch, 10) float32``. Keras initializes
         its weights.
     """
     dense = [
-        keras.layers.Dense(units, activation="linear" if number == len(layers) else "relu", name=f"L{number}")
+        kind.layers.Dense(units, activation="linear" if number == len(layers) else "relu", name=f"L{number}")
         for number, units in enumerate(layers, start=1)
     ]
-    output = [keras.layers.Softmax(name="softmax")] if softmax == "output" else []
-    return keras.Sequential([keras.Input(shape=(N_FEATURES,)), *dense, *output], name="my_model")
+    output = [kind.layers.Softmax(name="softmax")] if softmax == "output" else []
+    return kind.Sequential([kind.Input(shape=(N_FEATURES,)), *dense, *output], name="my_model")
 
 
 def summary() -> str:

@@ -19,8 +19,9 @@ from typing import Any, Generic, Protocol, Self, TypeVar
 
 from harness import startup
 from harness.data.digits import Digits
-from harness.engines import registry
+from harness.engines import function, registry
 from harness.engines.contract import Engine
+from harness.engines.function import FunctionEngine
 from harness.engines.training import TrainingResult
 from harness.errors import StoppedError
 from harness.network.variant import Shape, Variant
@@ -34,8 +35,12 @@ _log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-# The function that a worker calls for each batch. It is a module-level function, so that the worker can import it.
-Task = Callable[[Engine, Digits, Sequence[Variant]], list[T]]
+# What a worker trains with: an engine, or a training function of the user.
+Trainer = Engine | FunctionEngine
+
+# The function that a worker calls for each batch, with the trainer, the images and the variants. It is a module-level
+# function, so that the worker can import it.
+Task = Callable[[Any, Digits, Sequence[Variant]], list[T]]
 
 
 class WorkerError(Exception):
@@ -101,7 +106,7 @@ def default_count() -> int:
 # In a worker
 
 
-def train(engine: Engine | Exception, digits: Digits, variants: Sequence[Variant], task: Task[T]) -> Batch[T]:
+def train(engine: Trainer | Exception, digits: Digits, variants: Sequence[Variant], task: Task[T]) -> Batch[T]:
     """Train a batch in this process.
 
     Raises:
@@ -119,10 +124,10 @@ def train(engine: Engine | Exception, digits: Digits, variants: Sequence[Variant
     return Batch(results, began_s, time.time())
 
 
-def make_engine(engine: str, digits: Digits) -> Engine | Exception:
-    """The engine for these images, or the error if it cannot start."""
+def make_engine(engine: str, digits: Digits) -> Trainer | Exception:
+    """The engine or training function for these images, or the error if it cannot start."""
     try:
-        return registry.make(engine, digits)
+        return FunctionEngine(engine, digits) if function.is_function(engine) else registry.make(engine, digits)
     except Exception as error:  # noqa: BLE001 - any error is reported with the first batch
         return error
 
@@ -130,8 +135,11 @@ def make_engine(engine: str, digits: Digits) -> Engine | Exception:
 def warm(engine: str, shape: Shape | None) -> None:
     """Load what takes seconds, such as TensorFlow.
 
-    A failure is ignored here. It occurs again with the first batch, which reports it.
+    A failure is ignored here. It occurs again with the first batch, which reports it. A training function of the user
+    is loaded with its first batch.
     """
+    if function.is_function(engine):
+        return
     startup.reduce_garbage_collection()
     with suppress(Exception):
         registry.start(engine, shape)
@@ -149,7 +157,7 @@ def _work(connection: Connection, engine: str, shape: Shape | None, task: Task[A
 
 
 def _answer(
-    engine: Engine | Exception, digits: Digits, variants: Sequence[Variant], task: Task[T]
+    engine: Trainer | Exception, digits: Digits, variants: Sequence[Variant], task: Task[T]
 ) -> Batch[T] | WorkerError:
     try:
         return train(engine, digits, variants, task)
@@ -277,7 +285,7 @@ class Workers(Generic[T]):
 
     Args:
         count: Number of processes. Each trains with one thread.
-        engine: Name of the engine that trains.
+        engine: Name of the engine that trains, or a training function of the user as it is given.
         task: Function that a worker calls for each batch, such as :func:`harness.engines.training.run`.
         shape: Shape of the first variants, if known. The engine prepares for this shape while it loads.
         retries: Number of retries of a batch whose worker died.

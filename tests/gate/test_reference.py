@@ -46,7 +46,7 @@ def test_a_missing_reference_is_said_to_be_missing(tmp_path: Path) -> None:
         reference.load(tmp_path / "none.json")
 
 
-@pytest.mark.parametrize(("schema", "said"), [(0, "older format 0"), (2, "newer format 2"), ("x", "older format 'x'")])
+@pytest.mark.parametrize(("schema", "said"), [(0, "older format 0"), (3, "newer format 3"), ("x", "older format 'x'")])
 def test_a_reference_of_another_form_is_refused(
     schema: object, said: str, content: dict[str, Any], tmp_path: Path
 ) -> None:
@@ -104,10 +104,12 @@ def test_why_a_file_was_recorded_is_known_even_if_it_is_of_another_form(
 def test_the_package_has_a_reference_that_supports_its_gate(name: str) -> None:
     found = reference.load(reference.path_of(name))
     assert found.dataset["name"] == name
-    assert not {*found.repeats.seeds} & {*found.gate_seeds, BASELINE.seed}
-    assert len(found.repeats.seeds) >= reference.SEEDS_FOR_EACH * len(found.gate_seeds)
+    seeds = reference.gate_seeds(found.n_gate_seeds)
+    assert not {*found.repeats.seeds} & {*seeds, BASELINE.seed}
+    assert (len(seeds), found.margin, found.repeats.reached_at) == (63, 0.1, 0)
     assert {len(trace.weights) for trace in found.traces.values()} == {BASELINE.epochs}
-    assert found.early.seeds[1:] == found.gate_seeds[: len(found.early.seeds) - 1]
+    assert found.early is not None
+    assert found.early.seeds[1:] == seeds[: len(found.early.seeds) - 1]
     # What the votes of the trace rest on: no more right trainings leave than they allow for.
     assert wilson(found.early.left, found.early.tried).high <= LEAVES
 

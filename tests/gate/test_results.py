@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -9,17 +10,32 @@ from junitparser import Error, Failure, JUnitXml
 
 from harness.errors import DataError, ExitStatus
 from harness.gate import results, run
+from harness.gate.environment import Difference
 from harness.gate.run import GateResult
 from harness.gate.verdict import STATUSES, Check, Verdict, overall
 
 
 def check(name: str, verdict: Verdict) -> Check:
-    return Check(name, verdict, "this | that", "something\nelse", "quite", "behind the sofa", 2.0, {"n": 3})
+    return Check(
+        name, verdict, "this | that", "something\nelse", "quite", "behind the sofa", duration_s=2.0, details={"n": 3}
+    )
 
 
 def result(*verdicts: Verdict) -> GateResult:
     checks = [check(f"check {number}", verdict) for number, verdict in enumerate(verdicts)]
-    return GateResult(checks, overall(checks), "xla", "lab-5000", [1, 2], [60, None], [20, 30], 12.0)
+    return GateResult(
+        checks,
+        overall(checks),
+        "xla",
+        "lab-5000",
+        "2026-11-27T01:02:03+00:00",
+        [Difference("tensorflow", "2.21.0", "2.22.0")],
+        "harness gate run --data 'my images'",
+        [1, 2],
+        [60, None],
+        [20, 30],
+        12.0,
+    )
 
 
 @pytest.mark.parametrize(
@@ -53,33 +69,68 @@ def test_junit_has_a_case_a_check_and_none_that_is_not_well_passes() -> None:
         assert {case.time for case in suite} == {2.0}
 
 
-def test_markdown_keeps_to_a_line_a_check() -> None:
+def test_every_form_begins_with_the_answer_and_names_what_differs_and_the_command() -> None:
+    found = result(Verdict.PASS, Verdict.FAIL)
+    whole = "FAIL: check 1: something else"
+    assert found.answer == whole
+    assert results.terminal(found).startswith(whole)
+    assert results.markdown(found).splitlines()[0] == f"## ❌ {whole}"
+    [suite] = JUnitXml.fromstring(results.junit(found, strict=False))
+    first = next(suite.properties())  # type: ignore[no-untyped-call]
+    assert (first.name, first.value) == ("answer", whole)
+    assert results.as_json(found)["answer"] == whole
+    for text in (results.terminal(found), results.markdown(found)):
+        assert "2.21.0" in text
+        assert "2.22.0" in text
+        assert "harness gate run --data 'my images'" in text
+
+
+def test_failed_checks_are_shown_whole_and_passed_ones_on_a_line() -> None:
+    lines = results.terminal(result(Verdict.PASS, Verdict.FAIL, Verdict.CHANGED)).splitlines()
+    start = lines.index("FAIL  check 1")
+    assert lines[start + 1 : start + 5] == [
+        "  expected  this | that",
+        "  seen      something else",
+        "  sure      quite",
+        "  look      behind the sofa",
+    ]
+    assert "PASS  check 0: something else" in lines
+    assert "CHANGED  check 2: something else" in lines
     text = results.markdown(result(Verdict.PASS, Verdict.FAIL))
-    rows = [line for line in text.splitlines() if line.startswith("| ") and "check" in line][1:]
-    assert len(rows) == 2
-    assert "this \\| that" in rows[0]
-    assert "something else" in rows[0]
-    # Where to look stands where there is something to be looked for.
-    assert [("behind the sofa" in row) for row in rows] == [False, True]
-    assert "FAIL" in text.splitlines()[0]
+    rows = [line for line in text.splitlines() if line.startswith("| ") and "check" in line]
+    assert any("this \\| that" in row and "behind the sofa" in row for row in rows)
+    assert "1 check passed" in text
 
 
-def test_a_check_says_where_to_look_only_if_it_does_not_pass() -> None:
-    assert "sofa" not in str(check("x", Verdict.PASS))
-    assert "look      behind the sofa" in str(check("x", Verdict.FAIL))
+def test_many_differing_packages_are_counted() -> None:
+    many = [Difference(f"package-{number}", "1", "2") for number in range(100)]
+    shown = results.shown(many)
+    assert len(shown) < 20
+    assert shown[-1].now == f"{100 - len(shown) + 1} differ, see gate.json"
+    assert results.shown(many[:3]) == many[:3]
 
 
 @pytest.mark.parametrize(
-    ("verdict", "said"),
+    ("names", "first", "others"),
     [
-        (Verdict.PASS, "still reaches zero errors"),
-        (Verdict.FAIL, "training has changed: check 0"),
-        (Verdict.INCONCLUSIVE, "too few results to decide: check 0"),
-        (Verdict.NOT_RUN, "because these checks have no result: check 0"),
+        (("trace xla", "early errors", "time to zero"), "time to zero", ("early errors", "trace xla")),
+        (("trace xla", "seeds at zero"), "seeds at zero", ("trace xla",)),
+        (("softmax", "trace graph"), "softmax", ("trace graph",)),
     ],
 )
-def test_the_answer_names_what_is_not_well(verdict: Verdict, said: str) -> None:
-    assert said in result(verdict).answer
+def test_the_answer_is_that_of_the_check_that_says_most(
+    names: tuple[str, ...], first: str, others: tuple[str, ...]
+) -> None:
+    checks = [check("data", Verdict.PASS), *(check(name, Verdict.FAIL) for name in names)]
+    found = GateResult(checks, overall(checks), "xla", "lab-5000")
+    assert found.answer == f"FAIL: {first}: something else; also FAIL: {', '.join(others)}"
+
+
+def test_a_gate_that_became_better_says_so() -> None:
+    better = replace(check("time to zero", Verdict.CHANGED), answer="zero errors come 9% sooner")
+    checks = [check("data", Verdict.PASS), better]
+    assert GateResult(checks, overall(checks), "xla", "x").answer == "PASS: zero errors come 9% sooner"
+    assert GateResult(checks, overall(checks, strict=True), "xla", "x").answer == "FAIL: zero errors come 9% sooner"
 
 
 def test_without_images_there_is_a_result_all_the_same() -> None:
@@ -96,5 +147,5 @@ def test_gates_of_several_environments_are_a_row_each() -> None:
     less["versions"] = {"tensorflow": "2.16.2"}
     rows = [[cell.strip() for cell in row.split("|")[1:-1]] for row in results.table([whole, less]).splitlines()]
     assert rows[0][-4:] == ["check 0", "check 1", "first zero epoch, mean", "seconds"]
-    assert rows[2][-5:] == ["**PASS**", "PASS", "PASS", "59.5 (3 seeds)", "12"]
+    assert rows[2][-5:] == ["**PASS**", "PASS", "PASS", "59.5 (2 seeds)", "12"]
     assert rows[3] == ["2.16.2", "-", "-", "-", "**NOT RUN**", "NOT RUN", "-", "-", "12"]

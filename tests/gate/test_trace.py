@@ -11,7 +11,7 @@ from scipy.stats import binom
 
 from harness import fingerprint
 from harness.gate import trace
-from harness.gate.reference import Reference, Trace
+from harness.gate.reference import Early, Reference, Trace
 from harness.gate.training import Training
 from harness.lab.published import LAB_LOG
 from harness.network.variant import BASELINE
@@ -24,10 +24,17 @@ def training(recorded: Trace, seed: int = BASELINE.seed) -> Training:
     return Training(variant, losses, errors, tuple(recorded.weights), {}, 1.0)
 
 
+def early_of(recorded: Reference) -> Early:
+    """The early losses of a reference of engines."""
+    assert recorded.early is not None
+    return recorded.early
+
+
 def early(recorded: Reference, off: dict[int, float]) -> list[Training]:
     """The early seeds as they were recorded, but for some whose fifth loss is off, relatively."""
     found = []
-    for place, (seed, losses) in enumerate(zip(recorded.early.seeds, recorded.early.losses["tensorflow"], strict=True)):
+    whole = early_of(recorded)
+    for place, (seed, losses) in enumerate(zip(whole.seeds, whole.losses["tensorflow"], strict=True)):
         changed = np.array(losses)
         changed[4] *= 1 + off.get(place, 0)
         variant = BASELINE.model_copy(update={"seed": seed, "epochs": len(losses)})
@@ -57,10 +64,10 @@ def test_losses_and_errors_count_as_well_as_weights(what: str, recorded: Referen
 
 
 def test_where_more_leave_than_usual_more_may(recorded: Reference) -> None:
-    assert trace.leaves(recorded.early) == trace.LEAVES
-    restless = recorded.early.model_copy(update={"left": 40, "tried": 100})
+    assert trace.leaves(early_of(recorded)) == trace.LEAVES
+    restless = early_of(recorded).model_copy(update={"left": 40, "tried": 100})
     assert trace.leaves(restless) > 0.4
-    losses = recorded.early.losses["tensorflow"]
+    losses = early_of(recorded).losses["tensorflow"]
     many = early(recorded, dict.fromkeys(range(9), 0.1))
     assert not trace.votes(many, losses, trace.leaves(restless)).is_wrong
 
@@ -76,25 +83,25 @@ def test_a_trace_is_compared_to_the_last_bit_only_where_it_was_recorded(recorded
 
 @pytest.mark.parametrize("off", [1e-3, -1e-3, np.nan, np.inf])
 def test_a_seed_that_leaves_is_named_with_its_epoch(off: float, recorded: Reference) -> None:
-    found = trace.votes(early(recorded, {2: off}), recorded.early.losses["tensorflow"])
-    assert found.left == {recorded.early.seeds[2]: 5}
+    found = trace.votes(early(recorded, {2: off}), early_of(recorded).losses["tensorflow"])
+    assert found.left == {early_of(recorded).seeds[2]: 5}
     assert not found.is_wrong
 
 
 def test_rounding_is_no_leaving(recorded: Reference) -> None:
-    found = trace.votes(early(recorded, dict.fromkeys(range(16), 5e-7)), recorded.early.losses["tensorflow"])
+    found = trace.votes(early(recorded, dict.fromkeys(range(16), 5e-7)), early_of(recorded).losses["tensorflow"])
     assert not found.left
     assert found.worst == pytest.approx(5e-7, rel=1e-3)
 
 
 def test_more_than_half_of_the_seeds_are_too_many(recorded: Reference) -> None:
-    losses = recorded.early.losses["tensorflow"]
+    losses = early_of(recorded).losses["tensorflow"]
     assert not trace.votes(early(recorded, dict.fromkeys(range(6), 0.1)), losses).is_wrong
     assert trace.votes(early(recorded, dict.fromkeys(range(9), 0.1)), losses).is_wrong
 
 
 def test_of_four_seeds_all_have_to_leave(recorded: Reference) -> None:
-    losses = recorded.early.losses["tensorflow"][:4]
+    losses = early_of(recorded).losses["tensorflow"][:4]
     assert not trace.votes(early(recorded, dict.fromkeys(range(3), 0.1))[:4], losses).is_wrong
     assert trace.votes(early(recorded, dict.fromkeys(range(4), 0.1))[:4], losses).is_wrong
 
@@ -106,18 +113,6 @@ def test_votes_are_wrong_no_more_often_than_they_may_be(n: int) -> None:
     assert np.count_nonzero(chance <= trace.ALPHA) <= binom.isf(1e-4, 100_000, trace.ALPHA)
 
 
-def test_trainings_print_alike_until_a_digit_or_a_count_differs(recorded: Reference) -> None:
-    mine = training(recorded.traces["xla"])
-    assert trace.printed_alike(mine, mine) == 100
-    losses = mine.losses.copy()
-    losses[49] += 1e-4
-    assert trace.printed_alike(mine, replace(mine, losses=losses)) == 49
-    errors = mine.errors.copy()
-    errors[20] += 1
-    assert trace.printed_alike(mine, replace(mine, errors=errors)) == 20
-    assert trace.printed_alike(mine, mine.prefix(40)) == 40
-
-
 def test_the_labs_log_is_looked_for_to_every_digit(recorded: Reference) -> None:
     losses = np.full(100, 0.5)
     for epoch, loss in LAB_LOG.items():
@@ -126,3 +121,4 @@ def test_the_labs_log_is_looked_for_to_every_digit(recorded: Reference) -> None:
     assert trace.of_the_lab(mine) == []
     losses[38] += 2e-5
     assert trace.of_the_lab(mine) == [39]
+    assert trace.of_the_lab(mine.prefix(38)) == []

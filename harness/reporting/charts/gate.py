@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import PercentFormatter
 
 from harness import statistics
 from harness.reporting.charts import style
@@ -16,14 +17,36 @@ from harness.reporting.figure_files import INK
 _NONE = 1e-8
 
 
-def survival(now: Sequence[int | None], reference: Sequence[int | None], budget: int) -> Figure:
-    """The share of seeds without zero errors so far, by epoch, for the gate and the reference, with intervals."""
+def survival(now: Sequence[int | None], reference: Sequence[int | None], budget: int, goal: str) -> Figure:
+    """The share of seeds that have not reached the goal so far, by epoch, for the gate and the reference.
+
+    Args:
+        now: First zero epochs of the gate; None for a seed that never reached zero.
+        reference: The same of the reference.
+        budget: Number of epochs of each training.
+        goal: Goal of the training in words.
+    """
     figure, axes = style.one()
     for index, (name, epochs) in enumerate((("reference", reference), ("now", now))):
         observed = [budget if epoch is None else epoch for epoch in epochs]
         curve = statistics.survival(observed, [epoch is not None for epoch in epochs])
-        style.survival(axes, curve, index, f"{name}: {curve.n_reached} of {curve.n} seeds reach zero")
+        style.survival(axes, curve, index, f"{name}: {curve.n_reached} of {curve.n} seeds reach {goal}")
     style.survivals(axes, budget, "seeds")
+    axes.set_ylabel(f"seeds without {goal} so far")
+    figure.legend(loc="outside lower center", frameon=False, fontsize=9, ncols=2)
+    return figure
+
+
+def errors(now: Sequence[int], reference: Sequence[int], epoch: int) -> Figure:
+    """The share of seeds with at most each error count after an epoch, for the gate and the reference."""
+    figure, axes = style.one()
+    for index, (name, counts) in enumerate((("reference", reference), ("now", now))):
+        colour, _ = style.style(index)
+        axes.ecdf(counts, color=colour, linewidth=1.8, label=f"{name}: {np.mean(counts):.1f} errors on average")
+    axes.set_xlabel(f"errors after epoch {epoch}")
+    axes.set_ylabel("seeds with at most this number")
+    axes.yaxis.set_major_formatter(PercentFormatter(1))
+    style.plain(axes, "y")
     figure.legend(loc="outside lower center", frameon=False, fontsize=9, ncols=2)
     return figure
 

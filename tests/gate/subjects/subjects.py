@@ -40,6 +40,7 @@ class Replay:
 
     def _trajectory(self, variant: Variant) -> TrainingHistory:
         early, repeats = self._reference.early, self._reference.repeats
+        assert early is not None
         losses = np.full(variant.epochs, 0.01)
         if variant.seed in early.seeds:
             recorded = early.losses[variant.adam][early.seeds.index(variant.seed)]

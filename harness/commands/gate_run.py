@@ -1,0 +1,269 @@
+"""``harness gate run``: compares training with a recorded reference."""
+
+from __future__ import annotations
+
+import os
+import random
+import shlex
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from harness import provenance
+from harness.commands import console, gate_inputs, options
+from harness.commands.progress import TrainingsProgress
+from harness.engines import function as functions
+from harness.engines import registry
+from harness.errors import DataError, ExitStatus, HarnessError, UsageError
+from harness.files import check_destinations, write_bytes, write_json, write_text
+from harness.text import duration
+from harness.workers.local import default_count
+
+if TYPE_CHECKING:
+    from harness.data.digits import Digits
+    from harness.gate.reference import Reference
+    from harness.gate.run import GateConfig, GateResult
+
+_FILES = ("gate.json", "junit.xml", "summary.md", "gate.html")
+_FIGURES = "figures"
+_NONE = "none"
+# The smallest random seed for --fresh-seeds, above the seeds of references and gates.
+_FRESH = 1_000_000
+# Duration of an epoch with the engine `graph` on the README's machine, where both cores train.
+_GRAPH_EPOCH_S = 0.12
+
+
+@click.command("run")
+@click.option("--engine", help="The engine to test: its name, or that of its entry point. Default: xla.")
+@gate_inputs.train
+@click.option(
+    "--seeds",
+    type=click.IntRange(min=0),
+    help="The number of seeds. Default: 63, and at most a quarter of the reference's.",
+)
+@click.option(
+    "--first-seed",
+    type=click.IntRange(0, 2**31 - 1),
+    help="Use consecutive seeds from this one on, instead of the published ones.",
+)
+@click.option("--fresh-seeds", is_flag=True, help="Use new random seeds.")
+@click.option(
+    "--against",
+    type=click.Choice([*registry.NAMES, _NONE]),
+    multiple=True,
+    help="Another engine whose trace is checked as well; repeatable. Default: all others.",
+)
+@click.option("--conformance", is_flag=True, help="Run the conformance tests of the engine contract first.")
+@click.option("--strict", is_flag=True, help="Fail also if training became better.")
+@options.reference
+@click.option("--out", "folder", type=click.Path(path_type=Path), default=console.OUT / "gate", show_default=True)
+@click.option("--untracked", is_flag=True, help="Do not record the gate in MLflow.")
+@options.workers
+@options.data
+@options.json
+@options.quiet
+def gate_run(  # noqa: PLR0913 - an argument an option
+    *,
+    engine: str | None,
+    function: str | None,
+    seeds: int | None,
+    first_seed: int | None,
+    against: tuple[str, ...],
+    path: Path | None,
+    folder: Path,
+    workers: int | None,
+    data: str,
+    json_to: str | None,
+    fresh_seeds: bool,
+    conformance: bool,
+    strict: bool,
+    untracked: bool,
+    quiet: bool,
+) -> ExitStatus:
+    """Compare training with the recorded reference. Exit status: 0 PASS, 1 FAIL, 3 INCONCLUSIVE, 4 NOT RUN."""
+    from harness.gate import results, run
+    from harness.gate.verdict import STATUSES, Verdict
+
+    subject = gate_inputs.subject(engine, function)
+    if first_seed is not None and fresh_seeds:
+        raise UsageError("--first-seed and --fresh-seeds contradict each other", "Give one of them.")
+    check_destinations(json_to, *(folder / name for name in _FILES))
+    for name in _FILES:  # files of an earlier gate must not look like the result of this one
+        (folder / name).unlink(missing_ok=True)
+    others = () if function else tuple(name for name in against or registry.fast_names() if name != _NONE)
+    config = run.GateConfig(subject, (), workers or default_count(), others, strict=strict, conformance=conformance)
+    choose = partial(_seeds, n=seeds, first=first_seed, fresh=fresh_seeds)
+    with TrainingsProgress(console.err, quiet=quiet) as progress:
+        result, digits, reference = _run(config, choose, data, path, progress)
+    kept = [
+        _kept(f"{name} is not written", write) for name, write in _writers(result, reference, folder, strict=strict)
+    ]
+    if json_to is not None:
+        kept.append(_kept(f"{json_to} is not written", lambda: _write_json(result, json_to)))
+    if not untracked:
+        kept.append(_kept("the gate is not recorded in MLflow", lambda: _track(result, digits, folder)))
+    verdict, _, rest = results.terminal(result).partition(":")
+    console.say(f"{click.style(verdict, fg=_COLOURS[verdict], bold=True)}:{rest}", json_to)
+    console.say(f"Written: {folder.absolute()} ({result.duration_s:.0f} s)", json_to)
+    # A gate whose results are not saved is not green.
+    return STATUSES[result.verdict] if all(kept) or result.verdict is not Verdict.PASS else ExitStatus.ENVIRONMENT
+
+
+def _run(
+    config: GateConfig,
+    choose: Callable[[Reference], tuple[int, ...]],
+    data: str,
+    path: Path | None,
+    progress: TrainingsProgress,
+) -> tuple[GateResult, Digits | None, Reference | None]:
+    """Run a gate, and return its result with the images and the reference, if they can be loaded.
+
+    Args:
+        config: Configuration of the gate, without seeds and command.
+        choose: Function that chooses the seeds for a reference.
+        data: Images, as the user gives them.
+        path: File of the reference; None for the default.
+        progress: Progress of the trainings.
+    """
+    from harness.gate import run
+
+    is_function = functions.is_function(config.engine)
+    digits: Digits | None = None
+    try:
+        digits = console.load(data)
+        reference = gate_inputs.load_reference(path or (gate_inputs.OWN_REFERENCE if is_function else None), digits)
+    except DataError as error:
+        missing = ("data", "images") if digits is None else ("reference", "a reference of these images")
+        return run.not_run(*missing, error), digits, None
+    _check_kind(reference, is_function=is_function)
+    seeds = choose(reference)
+    _say_the_time(config, reference, len(seeds))
+    config = replace(config, seeds=seeds, command=_command(seeds))
+    return run.run(digits, reference, config, progress.trained), digits, reference
+
+
+_COLOURS = {"PASS": "green", "FAIL": "red", "INCONCLUSIVE": "yellow", "NOT RUN": "yellow"}
+
+
+def _say_the_time(config: GateConfig, reference: Reference, n: int) -> None:
+    """Print the expected time if the installed TensorFlow is too old for the fast engine."""
+    if config.engine == registry.fast_names()[0] != registry.NAMES[0]:
+        duration_s = n * reference.repeats.budget * _GRAPH_EPOCH_S / config.workers
+        version = provenance.versions()["tensorflow"]
+        console.err.print(
+            f"engine: {config.engine}, because XLA needs seconds for an epoch with TensorFlow {version}; the gate "
+            f"takes about {duration(duration_s)}",
+            markup=False,
+        )
+
+
+def _check_kind(reference: Reference, *, is_function: bool) -> None:
+    """Check that a reference of an engine is used for engines, and one of a function for functions.
+
+    Raises:
+        UsageError: It is of the other kind.
+    """
+    if reference.is_of_function and not is_function:
+        raise UsageError(
+            f"the reference was recorded with the training function {reference.repeats.engine}",
+            "Give the function (--train), or another reference.",
+        )
+    if is_function and not reference.is_of_function:
+        raise UsageError(
+            f"the reference was recorded with the engine {reference.repeats.engine}, not with a training function",
+            "Record one: harness gate record --train FILE.py:FUNCTION.",
+        )
+
+
+def _command(seeds: Sequence[int]) -> str:
+    """The command that repeats this gate: the options as they are given, with these seeds."""
+    context = click.get_current_context()
+    words = ["harness", "gate", "run"]
+    for option in context.command.params:
+        given, name = context.params.get(option.name or ""), option.opts[0]
+        is_default = context.get_parameter_source(option.name or "") is click.core.ParameterSource.DEFAULT
+        if name in {"--seeds", "--first-seed", "--fresh-seeds"} or (is_default or given is None):
+            continue
+        values = given if option.multiple else [given]
+        words += [name] if given is True else [word for value in values for word in (name, str(value))]
+    if seeds:
+        words += ["--seeds", str(len(seeds)), "--first-seed", str(seeds[0])]
+    return shlex.join(words)
+
+
+def _seeds(reference: Reference, n: int | None, first: int | None, *, fresh: bool) -> tuple[int, ...]:
+    """The seeds to train.
+
+    Raises:
+        UsageError: The reference contains some of them itself, or they are too large.
+    """
+    from harness.gate.reference import FIRST_GATE_SEED
+    from harness.gate.rule import SEEDS_FOR_EACH
+
+    n_reference = len(reference.repeats.seeds)
+    n = reference.n_gate_seeds if n is None else n
+    if n > n_reference // SEEDS_FOR_EACH:
+        gate_inputs.warn(
+            f"{n} seeds are more than a quarter of the {n_reference} seeds of the reference. The gate may be red more "
+            "often than stated"
+        )
+    if fresh:
+        first = random.SystemRandom().randrange(_FRESH, 2**31 - n)
+    if first is None:
+        first = FIRST_GATE_SEED
+    if first + n > 2**31:
+        raise UsageError(f"--first-seed {first}: {n} seeds from this one exceed 2147483647", "Give a smaller one.")
+    chosen = tuple(range(first, first + n))
+    if known := set(chosen) & set(reference.repeats.seeds):
+        raise UsageError(f"--first-seed {first}: the reference itself has seed {min(known)}", "Give another.")
+    return chosen
+
+
+def _kept(otherwise: str, write: Callable[[], None]) -> bool:
+    """Write a result. If it cannot be written, print a warning and continue."""
+    try:
+        write()
+    except (HarnessError, OSError) as error:
+        console.err.print(f"error: {otherwise}: {error}", markup=False)
+        return False
+    return True
+
+
+def _writers(
+    result: GateResult, reference: Reference | None, folder: Path, *, strict: bool
+) -> list[tuple[str, Callable[[], None]]]:
+    """The files for CI and people, by name, with the functions that write them."""
+    from harness.gate import results
+    from harness.reporting import gate_page
+
+    record, cases, summary, page = (folder / name for name in _FILES)
+    text = results.markdown(result)
+    step = os.environ.get("GITHUB_STEP_SUMMARY")
+    return [
+        (str(record), lambda: _write_json(result, str(record))),
+        (str(cases), lambda: write_bytes(cases, results.junit(result, strict=strict))),
+        (str(summary), lambda: write_text(summary, text)),
+        (str(page), lambda: gate_page.write(result, reference, folder)),
+        *([(step, lambda: _append(step, text))] if step else []),
+    ]
+
+
+def _append(path: str, text: str) -> None:
+    with Path(path).open("a", encoding="utf-8") as stream:
+        stream.write(text)
+
+
+def _write_json(result: GateResult, destination: str) -> None:
+    from harness.gate import results
+
+    write_json(destination, results.as_json(result))
+
+
+def _track(result: GateResult, digits: Digits | None, folder: Path) -> None:
+    from harness.gate import track
+
+    track.record(result, digits, [path for name in (*_FILES, _FIGURES) if (path := folder / name).exists()])

@@ -1,0 +1,131 @@
+"""Training functions of users, given as ``FILE.py:function`` or ``module:function``.
+
+Such a function is ``train(x, y, seed, epochs)``. It yields the error count after each epoch. ``x`` is
+``(5000, 400) float32``, ``y`` is ``(5000,) int64``. A function that trains on its own data also returns a hash of them:
+a generator by ``return``, another function as the second part of a pair.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import sys
+from collections.abc import Callable, Generator, Iterable, Iterator
+from itertools import islice
+from operator import index
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.data.digits import Digits
+from harness.engines.contract import InvalidResultError
+from harness.errors import UsageError
+
+_HOW = "Give FILE.py:function or module:function."
+# One process trains per core, so each uses one thread. Libraries read these variables when they are imported.
+_THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+
+
+def is_function(name: str) -> bool:
+    """Whether this is the name of a training function, and not that of an engine."""
+    return ":" in name
+
+
+def check(name: str) -> None:
+    """Check the form of a training function's name, and that its file exists. The function is not loaded.
+
+    Raises:
+        UsageError: The form is wrong, or there is no such file.
+    """
+    place, _, function = name.rpartition(":")
+    if not place or not function.isidentifier():
+        raise UsageError(f"{name!r} does not name a training function", _HOW)
+    if place.endswith(".py") and not Path(place).is_file():
+        raise UsageError(f"{place}: there is no such file", _HOW)
+
+
+def load(name: str) -> Callable[..., Any]:
+    """Import the module of a training function into this worker, and return the function.
+
+    The folder of a file is added to the end of the module search path. The harness and its packages come first.
+
+    Raises:
+        ImportError: The module cannot be imported.
+        AttributeError: The module has no such function.
+    """
+    os.dup2(2, 1)  # what the function prints must not mix with the output of the command
+    for variable in _THREADS:
+        os.environ.setdefault(variable, "1")
+    place, _, function = name.rpartition(":")
+    if not place.endswith(".py"):
+        sys.path.append(str(Path.cwd()))
+        return _callable(importlib.import_module(place), function)
+    path = Path(place).resolve()
+    sys.path.append(str(path.parent))
+    # The module never replaces a loaded module of its name.
+    name = "training_function" if path.stem in sys.modules else path.stem
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise ImportError(f"{path} cannot be imported")
+    module = sys.modules[name] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return _callable(module, function)
+
+
+def _callable(module: Any, function: str) -> Callable[..., Any]:  # noqa: ANN401 - a module
+    found = getattr(module, function)
+    if not callable(found):
+        raise TypeError(f"{function} is not a function")
+    loaded: Callable[..., Any] = found
+    return loaded
+
+
+class FunctionEngine:
+    """Trains with a training function of the user, which yields error counts alone."""
+
+    def __init__(self, name: str, digits: Digits) -> None:
+        self.name = name
+        self._function = load(name)
+        self._x, self._y = digits.features, digits.labels.astype(np.int64)
+
+    def errors(self, seed: int, epochs: int) -> tuple[NDArray[np.int64], str]:
+        """Train with a seed.
+
+        Returns:
+            The error count after each epoch, ``(epochs,)``, and the hash of the function's own data, or ``""``.
+
+        Raises:
+            InvalidResultError: The function did not yield one count for each epoch.
+        """
+        returned = self._function(self._x.copy(), self._y.copy(), seed, epochs)
+        counts, data = returned if isinstance(returned, tuple) and len(returned) == 2 else (returned, "")
+        if not isinstance(counts, Iterable):
+            raise InvalidResultError(f"{self.name} returned {type(counts).__name__} instead of error counts")
+        kept = _Kept(counts)
+        found = [self._count(value) for value in islice(kept, epochs + 1)]
+        if len(found) != epochs:
+            more = "more than " if len(found) > epochs else ""
+            raise InvalidResultError(f"{self.name} yielded {more}{min(len(found), epochs)} counts for {epochs} epochs")
+        return np.array(found, np.int64), str(kept.returned or data or "")
+
+    def _count(self, value: object) -> int:
+        try:
+            count = index(value)  # type: ignore[arg-type] # of NumPy, PyTorch or JAX, if it is an integer
+        except TypeError:
+            raise InvalidResultError(f"{self.name} yielded {value!r}, which is not an error count") from None
+        if count < 0:
+            raise InvalidResultError(f"{self.name} yielded {count}, which is not an error count")
+        return count
+
+
+class _Kept:
+    """An iterable that keeps the value that a generator returns."""
+
+    def __init__(self, iterable: Iterable[object]) -> None:
+        self._iterable = iterable
+        self.returned: Any = None
+
+    def __iter__(self) -> Iterator[object]:
+        self.returned = yield from cast("Generator[object, None, Any]", self._iterable)

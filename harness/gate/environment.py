@@ -1,0 +1,79 @@
+"""The differences between the environment of a gate and that in which its reference was recorded."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from harness import fingerprint, provenance
+from harness.gate.reference import Reference
+
+_NONE = "not installed"
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A part of the environment that differs: a package, the processor or the commit.
+
+    Attributes:
+        name: Name of the part.
+        reference: Its value where the reference was recorded.
+        now: Its value now.
+    """
+
+    name: str
+    reference: str
+    now: str
+
+
+def differences(reference: Reference, engine: str) -> list[Difference]:
+    """The differences from the environment of a reference's last recording: the most likely causes first.
+
+    Args:
+        reference: Reference.
+        engine: Engine or training function under test.
+    """
+    record = reference.records[-1]
+    if reference.is_of_function:
+        commit, what = provenance.watched_commit(), "training function"
+    else:
+        commit, what = provenance.commit(), "engine"
+    facts = [
+        *((name, record.versions.get(name, _NONE), version) for name, version in provenance.versions().items()),
+        ("processor", record.processor, provenance.processor()),
+        (what, reference.repeats.engine, engine),
+        ("commit", _short(record.commit), _short(record.commit if commit is None else str(commit))),
+    ]
+    found = [Difference(*fact) for fact in facts if fact[1] != fact[2]]
+    return [*found, *_of_fingerprint(reference), *_of_packages(record.packages)]
+
+
+def _short(commit: str) -> str:
+    revision, dash, dirty = commit.partition("-")
+    return revision[:12] + dash + dirty
+
+
+def _of_packages(before: Mapping[str, str]) -> list[Difference]:
+    """The differences of packages beside those of :func:`harness.provenance.versions`, if the reference names any."""
+    now = provenance.packages() if before else {}
+    names = sorted({*before, *now} - set(provenance.versions()))
+    return [
+        Difference(name, before.get(name, _NONE), now.get(name, _NONE))
+        for name in names
+        if before.get(name) != now.get(name)
+    ]
+
+
+def _of_fingerprint(reference: Reference) -> list[Difference]:
+    """The differences of the processor's instructions and caches, and of settings, that change the last bits."""
+    trace = reference.traces.get(reference.repeats.engine)
+    if trace is None:
+        return []
+    before, now = trace.fingerprint, fingerprint.here()
+    found = []
+    for name in ("instructions", "caches", "settings"):
+        theirs, ours = before.get(name, "").split(), now[name].split()
+        if theirs != ours:
+            only = [[word for word in side if word not in other] for side, other in ((theirs, ours), (ours, theirs))]
+            found.append(Difference(name, *(f"with {' '.join(words)}" if words else "without these" for words in only)))
+    return found

@@ -1,0 +1,280 @@
+"""The gate's rule: does training reach zero errors as early as in the reference? One look at all seeds.
+
+The functions judge many gates at once, so simulations and real gates run the same code. A single gate is an array with
+one row. "Zero errors" is short for the error count that the reference counts as reached, which is zero by default.
+"""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_left
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.stats import hypergeom, mannwhitneyu
+
+from harness import statistics
+from harness.gate.verdict import Verdict
+from harness.statistics import Estimate
+
+Floats = NDArray[np.float64]
+Bools = NDArray[np.bool_]
+
+# The number of seeds that a gate trains by default, besides the baseline's own. Together they fill four calls of the
+# fast engine on each of two cores.
+SEEDS = 63
+# A gate trains at most one seed for this number of seeds of its reference, unless more are requested.
+SEEDS_FOR_EACH = 4
+
+# False-alarm rates: later first zero epochs, more errors at the early epoch, and fewer seeds that reach zero.
+ALPHA_EPOCHS, ALPHA_ERRORS, ALPHA_SHARE = 0.005, 0.002, 0.001
+
+# Smaller differences of the means are ignored, however significant they are.
+GAP_EPOCHS = GAP_ERRORS = 1.0
+
+# The slowdown that PASS must exclude, as a fraction of the first zero epoch. Each reference holds its own margin.
+MARGIN = 0.10
+# The error rate of the bound that excludes it.
+BETA = 0.05
+
+# With fewer seeds on one side, the p-value comes from a permutation test instead of the normal approximation.
+FEWEST_FOR_NORMAL = 20
+
+# The slowdowns in thousandths among which the bound is searched.
+_THOUSANDTHS = range(-950, 20_001)
+
+# Number of simulated gates for each slowdown, and the slowdowns in percent, to find the smallest one that is detected.
+_SIMULATED = 400
+_PERCENTS = (*range(1, 21), 25, 30, 40, 50)
+
+
+@dataclass(frozen=True, eq=False)
+class Sample:
+    """Trainings of the baseline with different seeds.
+
+    Attributes:
+        first_zero: First zero epoch of each training, ``(..., n)``. Infinite for a training that never reached zero.
+        errors: Error count of each training after the early epoch at which errors are compared, ``(..., n)``.
+        budget: Number of epochs of each training.
+    """
+
+    first_zero: Floats
+    errors: Floats
+    budget: int
+
+    @property
+    def n(self) -> int:
+        """The number of seeds."""
+        return int(self.first_zero.shape[-1])
+
+    @property
+    def n_reached(self) -> int:
+        """The number of seeds that reach zero, over all gates."""
+        return int(np.count_nonzero(np.isfinite(self.first_zero)))
+
+    @property
+    def epochs(self) -> Floats:
+        """The first zero epochs. A seed that never reaches zero counts as the budget."""
+        return np.minimum(self.first_zero, self.budget)
+
+    @property
+    def ranked(self) -> Floats:
+        """The first zero epochs for rank tests. A seed that never reaches zero comes after all others."""
+        return np.minimum(self.first_zero, self.budget + 1)
+
+
+@dataclass(frozen=True, eq=False)
+class Looked:
+    """The statistics of many gates. Every array is ``(gates,)``; every p-value is one-sided.
+
+    Attributes:
+        p_later, p_sooner: p-values of the Mann-Whitney test for later and for sooner first zero epochs.
+        p_more, p_fewer: p-values of the same test for more and for fewer errors at the early epoch.
+        p_share: p-value of Fisher's exact test for fewer seeds that reach zero.
+        gap_epochs: Difference of the mean first zero epoch from the reference's. A seed that never reaches zero counts
+            as the budget.
+        gap_errors: Difference of the mean error count at the early epoch from the reference's.
+        is_within: Whether the bound of the slowdown is below the margin.
+        may_fail: Whether the number of seeds is large enough for every test to reach its level.
+    """
+
+    p_later: Floats
+    p_sooner: Floats
+    p_more: Floats
+    p_fewer: Floats
+    p_share: Floats
+    gap_epochs: Floats
+    gap_errors: Floats
+    is_within: Bools
+    may_fail: bool
+
+    @property
+    def is_later(self) -> Bools:
+        """Whether zero errors come later."""
+        return (self.p_later <= ALPHA_EPOCHS) & (self.gap_epochs >= GAP_EPOCHS)
+
+    @property
+    def is_sooner(self) -> Bools:
+        """Whether zero errors come sooner."""
+        return (self.p_sooner <= ALPHA_EPOCHS) & (self.gap_epochs <= -GAP_EPOCHS)
+
+    @property
+    def is_more(self) -> Bools:
+        """Whether there are more errors at the early epoch."""
+        return (self.p_more <= ALPHA_ERRORS) & (self.gap_errors >= GAP_ERRORS)
+
+    @property
+    def is_fewer(self) -> Bools:
+        """Whether there are fewer errors at the early epoch."""
+        return (self.p_fewer <= ALPHA_ERRORS) & (self.gap_errors <= -GAP_ERRORS)
+
+    @property
+    def is_rarer(self) -> Bools:
+        """Whether fewer seeds reach zero."""
+        return self.p_share <= ALPHA_SHARE
+
+    @property
+    def is_red(self) -> Bools:
+        """Whether any test fails."""
+        return self.is_later | self.is_more | self.is_rarer
+
+    @property
+    def is_green(self) -> Bools:
+        """Whether no test fails, and the bound of the slowdown is below the margin."""
+        return ~self.is_red & self.is_within & self.may_fail
+
+    def verdicts(self, row: int = 0) -> dict[str, Verdict]:
+        """The verdicts of one gate: for the epochs, for the errors, and for the share of seeds that reach zero."""
+        unclear = Verdict.PASS if self.may_fail else Verdict.INCONCLUSIVE
+        better = Verdict.CHANGED if self.may_fail else Verdict.INCONCLUSIVE
+        epochs = unclear if self.is_within[row] else Verdict.INCONCLUSIVE
+        if self.is_later[row]:
+            epochs = Verdict.FAIL
+        elif self.is_sooner[row] and self.is_within[row]:
+            epochs = better
+        errors = better if self.is_fewer[row] else unclear
+        return {
+            "epochs": epochs,
+            "errors": Verdict.FAIL if self.is_more[row] else errors,
+            "share": Verdict.FAIL if self.is_rarer[row] else unclear,
+        }
+
+
+def look(now: Sample, reference: Sample, margin: float = MARGIN) -> Looked:
+    """Compute the statistics of gates.
+
+    Args:
+        now: Trainings of the gates, ``(gates, n)``.
+        reference: Recorded trainings, ``(n_reference,)``.
+        margin: Slowdown that PASS must exclude, as a fraction.
+    """
+    n, n_reference = now.n, reference.n
+    reached = np.isfinite(now.first_zero).sum(axis=-1)
+    return Looked(
+        p_later=_p_higher(now.ranked, reference.ranked),
+        p_sooner=_p_lower(now.ranked, reference.ranked),
+        p_more=_p_higher(now.errors, reference.errors),
+        p_fewer=_p_lower(now.errors, reference.errors),
+        p_share=np.asarray(hypergeom.cdf(reached, n + n_reference, reached + reference.n_reached, n)),
+        gap_epochs=now.epochs.mean(axis=-1) - float(reference.epochs.mean()),
+        gap_errors=now.errors.mean(axis=-1) - float(reference.errors.mean()),
+        is_within=_p_lower(now.ranked, slower(reference, margin).ranked) <= BETA,
+        may_fail=smallest_p(n, n_reference) <= min(ALPHA_EPOCHS, ALPHA_ERRORS, ALPHA_SHARE),
+    )
+
+
+def smallest_p(n: int, n_reference: int) -> float:
+    """The smallest one-sided p-value that a rank test, or Fisher's test, gives with these numbers of seeds."""
+    return 1 / math.comb(n + n_reference, n)
+
+
+def _p_higher(now: Floats, reference: Floats) -> Floats:
+    """One-sided p-values of the Mann-Whitney test, ``(gates,)``, for values higher than the reference's.
+
+    For first zero epochs with the seeds that never reach zero last, this is Gehan's test for censored data, because all
+    trainings have the same budget.
+    """
+    if min(now.shape[-1], len(reference)) < FEWEST_FOR_NORMAL:
+        return np.array([statistics.rank_test(row, reference) for row in now])
+    theirs = np.broadcast_to(reference, (*now.shape[:-1], len(reference)))
+    found = mannwhitneyu(now, theirs, axis=-1, alternative="greater", method="asymptotic")
+    return np.atleast_1d(found.pvalue)
+
+
+def _p_lower(now: Floats, reference: Floats) -> Floats:
+    return _p_higher(-now, -reference)
+
+
+def slowdown(now: Sample, reference: Sample) -> Estimate:
+    """The slowdown of one gate as a fraction of the first zero epoch, with its 95% interval.
+
+    The interval inverts the test: it holds the slowdowns ``f`` for which the test does not reject that training is like
+    the reference slowed by ``f``. A limit is infinite if no slowdown is rejected.
+
+    Args:
+        now: Trainings of the gate, ``(n,)``.
+        reference: Recorded trainings, ``(n_reference,)``.
+    """
+    tail = (1 - statistics.LEVEL) / 2
+    low = _first(lambda later, _: later > tail, now, reference)
+    value = _first(lambda later, _: later > 0.5, now, reference)
+    return Estimate(value, low, _first(lambda _, sooner: sooner <= tail, now, reference), now.n)
+
+
+def bound(now: Sample, reference: Sample) -> float:
+    """The one-sided upper bound of the slowdown of one gate, with the error rate :data:`BETA`; see :func:`slowdown`."""
+    return _first(lambda _, sooner: sooner <= BETA, now, reference)
+
+
+def _first(is_beyond: Callable[[float, float], bool], now: Sample, reference: Sample) -> float:
+    """The smallest slowdown of the reference whose p-values, for later and for sooner, fulfil a condition."""
+    ranked = now.ranked[None]
+
+    def is_fulfilled(thousandths: int) -> bool:
+        slowed = slower(reference, thousandths / 1000).ranked
+        return is_beyond(float(_p_higher(ranked, slowed)[0]), float(_p_lower(ranked, slowed)[0]))
+
+    place = bisect_left(_THOUSANDTHS, True, key=is_fulfilled)  # noqa: FBT003 - the value that is searched
+    return _THOUSANDTHS[place] / 1000 if place < len(_THOUSANDTHS) else math.inf
+
+
+def sample(first_zero: Sequence[int | None], errors: ArrayLike, budget: int) -> Sample:
+    """A sample from plain values. None marks a training that never reached zero."""
+    epochs = np.array([np.inf if epoch is None else epoch for epoch in first_zero], np.float64)
+    return Sample(epochs, np.asarray(errors, np.float64), budget)
+
+
+def resample(pool: Sample, gates: int, n: int, random: np.random.Generator) -> Sample:
+    """Simulated gates, ``(gates, n)``, whose seeds are drawn with replacement from recorded trainings."""
+    chosen = random.integers(0, pool.n, (gates, n))
+    return Sample(pool.first_zero[chosen], pool.errors[chosen], pool.budget)
+
+
+def slower(reference: Sample, by: float) -> Sample:
+    """The reference with every first zero epoch later by a relative amount. Its error counts stay unchanged.
+
+    An epoch stands for a random moment within it. Without this, rounding up would add half an epoch to every seed.
+    """
+    within = np.random.Generator(np.random.PCG64(4)).random(reference.first_zero.shape)
+    later = np.ceil((reference.first_zero - within) * (1 + by))
+    return Sample(np.where(later > reference.budget, np.inf, later), reference.errors, reference.budget)
+
+
+def power(reference: Sample, by: float, n: int) -> float:
+    """The share of simulated gates with ``n`` seeds that are red, if training is slower by a relative amount."""
+    random = np.random.Generator(np.random.PCG64(1))
+    gates = resample(slower(reference, by), _SIMULATED, n, random)
+    return float(look(gates, reference).is_red.mean())
+
+
+def detectable(reference: Sample, n: int, wanted: float = 0.9) -> float | None:
+    """The smallest slowdown that gates with ``n`` seeds find with the wanted probability; None if above 50%."""
+    place = bisect_left(_PERCENTS, wanted, key=lambda percent: power(reference, percent / 100, n))
+    return _PERCENTS[place] / 100 if place < len(_PERCENTS) else None
+
+
+def seeds_for(n_reference: int) -> int:
+    """The number of seeds that a gate trains by default against a reference with this number of seeds."""
+    return min(SEEDS, n_reference // SEEDS_FOR_EACH)
