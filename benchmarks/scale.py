@@ -237,7 +237,7 @@ def _wait(process: subprocess.Popen[bytes], folder: Path) -> None:
 
 
 def _watched(folder: Path, data: str, n_trials: int) -> tuple[list[Mark], float, float]:
-    """Run the study, and return its marks, its duration in seconds, and its peak memory in MB."""
+    """Run the study, and return its progress marks, its duration in seconds, and its peak memory in MB."""
     marks: list[Mark] = []
     peak_mb, first_s = 0.0, 0.0
     started_s = time.perf_counter()

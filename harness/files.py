@@ -43,7 +43,7 @@ def write_bytes(path: Path, content: bytes) -> None:
 
 
 def check_destinations(*destinations: str | Path | None) -> None:
-    """Check before long work that its results can be written, as far as this can be known.
+    """Check that results can be written, as far as possible, before long work starts.
 
     Args:
         destinations: Paths of the files. None and ``-`` (standard output) are ignored.

@@ -58,7 +58,7 @@ def with_retries(function: Callable[_P, _T], what: str, may_pass: Callable[[Base
 
 
 class RetryingProxy:
-    """An object whose methods are all :func:`with_retries`."""
+    """A proxy of an object. It calls every method of the object through :func:`with_retries`."""
 
     def __init__(self, wrapped: Any, what: str, may_pass: Callable[[BaseException], bool]) -> None:  # noqa: ANN401
         self._wrapped, self._what, self._may_pass = wrapped, what, may_pass

@@ -257,7 +257,7 @@ def unpaired_test(a: ArrayLike, b: ArrayLike) -> float:
         raise ValueError(msg)
     pool = np.concatenate([first, second])
     seen = float((second - pool.mean()).sum())
-    # Sorted by size, with the smaller group chosen, as in the test of pairs.
+    # As in the paired test, the values are sorted. The divisions enumerate the members of the smaller group.
     sizes = np.sort(pool - pool.mean())
     is_chosen, is_every = _divisions(max(len(first), len(second)), min(len(first), len(second)))
     return _share_as_far(_sums(is_chosen, sizes), seen, np.abs(sizes).sum(), is_every=is_every)
@@ -286,17 +286,19 @@ def rank_test(a: ArrayLike, b: ArrayLike) -> float:
 
 
 def mcnemar(only_a: int, only_b: int) -> float:
-    """The exact two-sided p-value of McNemar's test: images that are wrong in only one of A and B.
+    """The exact two-sided p-value of McNemar's test, from the numbers of images that only A or only B misclassifies.
+
+    The test uses the binomial distribution instead of the chi-squared approximation.
 
     Source: Q. McNemar, "Note on the sampling error of the difference between correlated proportions or percentages",
-    Psychometrika 12 (1947), with the binomial distribution itself.
+    Psychometrika 12 (1947).
     """
     n = only_a + only_b
     return float(scipy.stats.binomtest(only_a, n).pvalue) if n else 1.0
 
 
 def holm(p_values: ArrayLike) -> list[float]:
-    """The p-values adjusted by Holm's method, which controls the error rate of the whole family.
+    """The p-values adjusted by Holm's method, which controls the family-wise error rate.
 
     Source: S. Holm, "A simple sequentially rejective multiple test procedure", Scand. J. Statist. 6 (1979).
     """

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 # The number of seeds of a new reference: of the project's engines, and of a training function of the user.
 _SEEDS, _SEEDS_OF_FUNCTION = 1024, 256
+# A gate needs two seeds, and a quarter of the reference's seeds.
+_FEWEST_SEEDS = 8
 # Below this median first zero epoch, one epoch is more than 5%.
 _FEW_EPOCHS = 20
 
@@ -27,7 +29,7 @@ _FEW_EPOCHS = 20
 @gate_inputs.train
 @click.option(
     "--seeds",
-    type=click.IntRange(min=1),
+    type=click.IntRange(min=_FEWEST_SEEDS),
     help=f"The number of trainings. Default: {_SEEDS}, and {_SEEDS_OF_FUNCTION} with --train.",
 )
 @click.option("--epochs", type=click.IntRange(min=1), help="With --train: epochs of each training.  [default: 100]")
@@ -102,16 +104,31 @@ def gate_record(  # noqa: PLR0913 - one argument for each option
 
 
 def _say_what_it_finds(made: Reference) -> None:
-    """Print what gates with a new reference find, and warnings."""
-    n, n_gate = len(made.repeats.seeds), made.n_gate_seeds
-    found = "no slowdown of up to 50%" if made.detectable is None else f"a slowdown of {made.detectable:.0%}"
-    click.echo(f"a gate trains {n_gate} seeds by default, and finds {found} 9 times in 10")
+    """Print what was recorded, what gates with the new reference find, and warnings."""
+    repeats, sample = made.repeats, made.repeats.sample()
+    n, n_gate = sample.n, made.n_gate_seeds
+    click.echo(
+        f"{sample.n_reached} of {n} trainings reach {made.goal}, on average after {sample.epochs.mean():.1f} of "
+        f"{repeats.budget} epochs; {sample.errors.mean():.1f} errors at epoch {repeats.errors_at}"
+    )
+    if made.detectable is None:
+        click.echo(f"a gate trains {n_gate} seeds by default, too few to find a slowdown of 50% 9 times in 10")
+    else:
+        found = f"{made.detectable:.0%}"
+        click.echo(f"a gate trains {n_gate} seeds by default, and finds a slowdown of {found} 9 times in 10")
     if n < _SEEDS_OF_FUNCTION:
         gate_inputs.warn(
             f"{n} seeds may differ from the true training by chance, and every later gate compares with them. With 64 "
             f"seeds, one reference in 20 has more than 2% false alarms. Record {_SEEDS_OF_FUNCTION} seeds or more"
         )
-    median = float(np.median(made.repeats.sample().ranked))
+    if len({*zip(repeats.first_zero, repeats.errors, repeats.final_errors, strict=True)}) == 1:
+        gate_inputs.warn("all trainings have the same error counts. The training must depend on its seed")
+    if sample.n_reached < 0.9 * n:
+        gate_inputs.warn(
+            f"only {sample.n_reached} of {n} trainings reach {made.goal}. A larger --zero-errors or more --epochs make "
+            "the gate finer"
+        )
+    median = float(np.median(sample.ranked))
     if median < _FEW_EPOCHS:
         gate_inputs.warn(
             f"the median first epoch with {made.goal} is {median:g}, so one epoch is {1 / median:.0%}. A smaller "

@@ -7,7 +7,16 @@ from pathlib import Path
 import click
 
 from harness.commands import console, options
+from harness.data import held_out
+from harness.data.digits import Digits
 from harness.files import check_destinations, write_bytes, write_json
+
+
+def _held_out(digits: Digits) -> str:
+    if digits.held_out is None:
+        return f"none: {held_out.why_none(digits.name)}"
+    x = digits.held_out.x
+    return f"{x.shape} {x.dtype}, sha256 of X {held_out.SHA256_X}, of y {held_out.SHA256_Y}"
 
 
 @click.command()
@@ -27,6 +36,7 @@ def data(data: str, json_to: str | None, figure: str | None) -> None:
         "images": ", ".join(f"{count} of {digit}" for digit, count in enumerate(facts["counts"])),
         "sha256 of X": digits.sha256_x,
         "sha256 of y": digits.sha256_y,
+        "held out": _held_out(digits),
     }
     for name, line in lines.items():
         console.say(f"{name:<12} {line}", json_to)

@@ -106,6 +106,7 @@ def study_run(  # noqa: PLR0913, PLR0917 - an option each
             console.done.add("--fresh")
         began_with = _as_it_began(StudyReader(store), config.name, data)
         digits = console.load(began_with or data, began_with and "those of the study")
+        config.check_images(digits)
         pool.load(digits)
         with Claim(store, config, digits, me, _command(data, digits)) as claim:
             result = _trained(claim, pool, models, quiet=quiet)
@@ -314,6 +315,7 @@ def study_check(
         reader = None
     began_with = None if reader is None else _as_it_began(reader, config.name, data)
     digits = console.load(began_with or data, began_with and "those of the study")
+    config.check_images(digits)
     found = status.forecast(config, digits, reader, workers or default_count())
     for line in found.refused:
         console.say(f"would be refused: {line}", json_to)

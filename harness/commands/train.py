@@ -9,6 +9,7 @@ import click
 
 from harness import provenance
 from harness.commands import console, options
+from harness.data.held_out import N_HELD_OUT, why_none
 from harness.engines import registry
 from harness.files import check_destinations, write_json
 from harness.network.variant import BASELINE, AdamKind, SoftmaxPlace, Variant
@@ -62,6 +63,10 @@ def train(engine: str, data: str, json_to: str | None, quiet: bool, **fields: An
     console.say(f"{result.final_errors} errors out of {len(digits.labels)} images", json_to)
     first = result.first_zero_epoch
     console.say(f"first zero epoch: {f'none within {variant.epochs} epochs' if first is None else first}", json_to)
+    if result.held_out_errors is None:
+        console.say(f"no held-out errors: {why_none(digits.name)}", json_to)
+    else:
+        console.say(f"{result.held_out_errors} errors out of {N_HELD_OUT} held-out images", json_to)
     if json_to is not None:
         dataset = {name: digits.facts()[name] for name in ("name", "sha256_x", "sha256_y")}
         write_json(

@@ -6,7 +6,7 @@ import hashlib
 import io
 import logging
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ import platformdirs
 from numpy.typing import NDArray
 
 from harness.data import mnist, optdigits, readers
+from harness.data.held_out import SHA256_X, SHA256_Y, HeldOut
 from harness.errors import DataError, StoppedError
 from harness.files import write_bytes
 from harness.network.variant import N_FEATURES, N_IMAGES
@@ -53,6 +54,7 @@ class Digits:
         source: Where the arrays come from.
         sha256_x: SHA-256 of the bytes that ``np.save`` writes for ``x``.
         sha256_y: SHA-256 of the bytes that ``np.save`` writes for ``y``.
+        held_out: Held-out images; None for all images but ``lab-5000``, and where MNIST's test images are missing.
     """
 
     x: NDArray[np.float64]
@@ -61,6 +63,7 @@ class Digits:
     source: str
     sha256_x: str
     sha256_y: str
+    held_out: HeldOut | None = None
 
     @cached_property
     def features(self) -> NDArray[np.float32]:
@@ -86,6 +89,7 @@ class Digits:
             "last_label": int(self.y[-1, 0]),
             "sha256_x": self.sha256_x,
             "sha256_y": self.sha256_y,
+            "held_out": 0 if self.held_out is None else len(self.held_out.labels),
         }
 
     def image(self, index: int) -> NDArray[np.float64]:
@@ -114,20 +118,25 @@ def load(choice: str = AUTO) -> Digits:
         path = Path(choice).expanduser()
     except RuntimeError as error:
         raise DataError(f"{choice}: {error}", "Give the absolute path of the file.") from None
-    digits = canonical(*readers.read(path), source=str(path), where=str(path))
+    digits = _from_file(path, str(path))
     if digits.name == LAB_NAME:
         _write_cache(digits)
     return digits
 
 
+def _from_file(path: Path, source: str) -> Digits:
+    found = readers.read(path)
+    return with_held_out(canonical(found.x, found.y, source=source, where=source), found.held_out)
+
+
 def _lab_or_default(*, required: bool) -> Digits:
     cached = _read_cache(LAB_NAME)
-    if cached is not None:
+    if cached is not None and (cached.held_out is not None or not mnist.keras_cache().is_file()):
         return cached
     try:
         with tempfile.TemporaryDirectory() as folder:
             path = mnist.find(Path(folder))
-            digits = canonical(*readers.read(path), source="Keras' MNIST", where="Keras' MNIST")
+            digits = _from_file(path, "Keras' MNIST")
     except DataError as error:
         if required:
             raise
@@ -159,6 +168,18 @@ def _embedded() -> Digits:
         raise DataError(cause, "The data of scikit-learn's load_digits have changed. Reinstall scikit-learn.")
     _write_cache(digits)
     return digits
+
+
+def with_held_out(digits: Digits, held_out: readers.Arrays | None) -> Digits:
+    """Add the held-out images to the lab's images, if their hashes match. They are ignored for all other images."""
+    if held_out is None or digits.name != LAB_NAME:
+        return digits
+    x = np.asfortranarray(held_out[0], dtype=np.float64)
+    y = held_out[1].reshape(-1, 1).astype(np.uint8)
+    if (_sha256(x), _sha256(y)) != (SHA256_X, SHA256_Y):
+        _log.warning("ignoring the held-out images: they are not MNIST's test images (sha256 of X: %s)", _sha256(x))
+        return digits
+    return replace(digits, held_out=HeldOut(x, y))
 
 
 def canonical(x: NDArray[np.generic], y: NDArray[np.generic], *, source: str, where: str) -> Digits:
@@ -217,21 +238,25 @@ def _read_cache(name: str) -> Digits | None:
     if not folder.is_dir():
         return None
     try:
-        digits = canonical(*readers.read(folder), source=f"cache {folder}", where=str(folder))
+        found = readers.read(folder)
+        digits = canonical(found.x, found.y, source=f"cache {folder}", where=str(folder))
     except DataError as error:
         _log.warning("ignoring a damaged cache: %s", error.cause)
         return None
     if digits.name != name:
         _log.warning("ignoring a damaged cache: %s is not %s", folder, name)
         return None
-    return digits
+    return with_held_out(digits, found.held_out)
 
 
 def _write_cache(digits: Digits) -> None:
     """Write each array to the cache atomically. An error is only logged, because the cache is optional."""
     folder = cache_folder() / digits.name
+    arrays: dict[str, NDArray[np.generic]] = {"X.npy": digits.x, "y.npy": digits.y}
+    if digits.held_out is not None:
+        arrays |= dict(zip(readers.HELD_OUT_FILES, (digits.held_out.x, digits.held_out.y), strict=True))
     try:
-        for file, array in (("X.npy", digits.x), ("y.npy", digits.y)):
+        for file, array in arrays.items():
             write_bytes(folder / file, _npy(array))
     except StoppedError as error:
         _log.info("not cached: %s", error.cause)

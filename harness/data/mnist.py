@@ -26,6 +26,11 @@ class NoNetworkError(DataError):
     exit_status = ExitStatus.ENVIRONMENT
 
 
+def keras_cache() -> Path:
+    """Return the path at which Keras keeps MNIST, whether or not it is there."""
+    return Path(os.environ.get("KERAS_HOME") or Path.home() / ".keras") / "datasets" / "mnist.npz"
+
+
 def find(folder: Path) -> Path:
     """Find MNIST in Keras' cache, or download it to a folder.
 
@@ -39,7 +44,7 @@ def find(folder: Path) -> Path:
         DataError: The download fails, or the file has another hash.
         NoNetworkError: The server does not respond within five seconds.
     """
-    cached = Path(os.environ.get("KERAS_HOME") or Path.home() / ".keras") / "datasets" / "mnist.npz"
+    cached = keras_cache()
     if cached.is_file():
         return cached
     if not _origin_answers():

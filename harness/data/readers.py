@@ -6,15 +6,18 @@ import gzip
 import struct
 import zlib
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from harness.data.held_out import N_HELD_OUT
 from harness.data.imresize import imresize
 from harness.errors import DataError
 
 _IMAGES_A_DIGIT = 500
 _MNIST_SIDE = 28
+_MNIST_ARRAYS = ("x_train", "y_train", "x_test", "y_test")
 _UNSIGNED_BYTES = 8
 _REMEDY = (
     "Give auto, lab or optdigits; or an mnist.npz in Keras' format, a folder with MNIST's IDX files or with X.npy and "
@@ -22,10 +25,20 @@ _REMEDY = (
 )
 
 Arrays = tuple[NDArray[np.generic], NDArray[np.generic]]
+# The files of the cache with the held-out images and their labels.
+HELD_OUT_FILES = ("X_held_out.npy", "y_held_out.npy")
 
 
-def read(path: Path) -> Arrays:
-    """Read ``X`` and ``y`` from a folder or a file.
+class Found(NamedTuple):
+    """Images and labels as they are in files, and those of the held-out images, if there are any."""
+
+    x: NDArray[np.generic]
+    y: NDArray[np.generic]
+    held_out: Arrays | None = None
+
+
+def read(path: Path) -> Found:
+    """Read ``X`` and ``y``, and held-out images, from a folder or a file.
 
     Args:
         path: Path of a folder with MNIST's IDX files or with ``X.npy`` and ``y.npy``, of an ``mnist.npz``, or of an
@@ -40,16 +53,16 @@ def read(path: Path) -> Arrays:
     """
     try:
         if path.is_dir():
-            if (idx := _idx_files(path)) is not None:
-                return _lab_images(_idx(idx[0]), _idx(idx[1]), str(path))
-            return _npy(path / "X.npy"), _npy(path / "y.npy")
+            if (idx := _idx_files(path, "train")) is not None:
+                return _lab_images(_idx(idx[0]), _idx(idx[1]), str(path), _test_of(path))
+            return Found(_npy(path / "X.npy"), _npy(path / "y.npy"), _cached_held_out(path))
         if not path.exists():
             raise DataError(f"{path}: no such file or folder", _REMEDY)
         kind = path.suffix.lower()
         if kind == ".npz":
             return _mnist(path)
         if kind == ".mat":
-            return _mat(path)
+            return Found(*_mat(path))
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror or error})", _REMEDY) from error
     raise DataError(f"{path}: neither a folder nor a .npz or .mat file", f"Convert it. {_REMEDY}")
@@ -75,15 +88,31 @@ def _npy(path: Path) -> NDArray[np.generic]:
     return np.array(array)
 
 
-def _mnist(path: Path) -> Arrays:
+def _cached_held_out(folder: Path) -> Arrays | None:
+    """The held-out images of a cache folder; None if there are none, as in a folder of the user."""
+    paths = [folder / name for name in HELD_OUT_FILES]
+    return (_npy(paths[0]), _npy(paths[1])) if all(path.is_file() for path in paths) else None
+
+
+def _test_of(folder: Path) -> Arrays | None:
+    """MNIST's test images and labels from IDX files; None if they are missing."""
+    idx = _idx_files(folder, "t10k")
+    return None if idx is None else (_idx(idx[0]), _idx(idx[1]))
+
+
+def _mnist(path: Path) -> Found:
     content = _archive(path)
     if not {"x_train", "y_train"} <= content.keys():
         raise DataError(f"{path}: has no x_train and y_train, so it is not MNIST in Keras' format", _REMEDY)
-    return _lab_images(content["x_train"], content["y_train"], str(path))
+    test = (content["x_test"], content["y_test"]) if {"x_test", "y_test"} <= content.keys() else None
+    return _lab_images(content["x_train"], content["y_train"], str(path), test)
 
 
-def _lab_images(images: NDArray[np.generic], labels: NDArray[np.generic], where: str) -> Arrays:
-    """Return the lab's 5000 images and labels, with images resized from MNIST's training images."""
+def _lab_images(images: NDArray[np.generic], labels: NDArray[np.generic], where: str, test: Arrays | None) -> Found:
+    """Return the lab's 5000 images and labels, with images resized from MNIST's training images.
+
+    MNIST's test images, if they have the right form, become the held-out images.
+    """
     if images.dtype != np.uint8 or images.shape[1:] != (_MNIST_SIDE, _MNIST_SIDE) or labels.shape != images.shape[:1]:
         cause = f"{where}: the images are {images.dtype} {images.shape} and the labels {labels.shape}, not MNIST's"
         raise DataError(cause, _REMEDY)
@@ -91,23 +120,30 @@ def _lab_images(images: NDArray[np.generic], labels: NDArray[np.generic], where:
     if any(len(indices) < _IMAGES_A_DIGIT for indices in first):
         raise DataError(f"{where}: has fewer than {_IMAGES_A_DIGIT} training images of a digit", _REMEDY)
     chosen = np.concatenate(first)
-    return unroll(imresize(images[chosen].astype(np.float64) / 255.0)), labels[chosen]
+    held_out = None
+    if test is not None and test[0].shape == (N_HELD_OUT, _MNIST_SIDE, _MNIST_SIDE) and test[0].dtype == np.uint8:
+        held_out = _resized(test[0]), test[1]
+    return Found(_resized(images[chosen]), labels[chosen], held_out)
 
 
-def _idx_files(folder: Path) -> tuple[Path, Path] | None:
-    """Return the IDX files of MNIST's training images and labels; None if they are missing.
+def _resized(images: NDArray[np.generic]) -> NDArray[np.float64]:
+    return unroll(imresize(images.astype(np.float64) / 255.0))
+
+
+def _idx_files(folder: Path, part: str) -> tuple[Path, Path] | None:
+    """Return the IDX files of images and labels of MNIST's part ``train`` or ``t10k``; None if they are missing.
 
     The files may be compressed, and may be in the subfolders that torch uses.
     """
     for raw in (folder, folder / "raw", folder / "MNIST" / "raw"):
-        images, labels = _idx_file(raw, "images", "idx3-ubyte"), _idx_file(raw, "labels", "idx1-ubyte")
+        images, labels = _idx_file(raw, f"{part}-images", "idx3-ubyte"), _idx_file(raw, f"{part}-labels", "idx1-ubyte")
         if images is not None and labels is not None:
             return images, labels
     return None
 
 
 def _idx_file(folder: Path, name: str, kind: str) -> Path | None:
-    paths = (folder / f"train-{name}{dot}{kind}{end}" for dot in "-." for end in ("", ".gz"))
+    paths = (folder / f"{name}{dot}{kind}{end}" for dot in "-." for end in ("", ".gz"))
     return next((path for path in paths if path.is_file()), None)
 
 
@@ -125,11 +161,11 @@ def _idx(path: Path) -> NDArray[np.generic]:
 
 
 def _archive(path: Path) -> dict[str, NDArray[np.generic]]:
-    """Read MNIST's training arrays from an .npz file; arrays that the file does not contain are left out."""
+    """Read MNIST's arrays from an .npz file; arrays that the file does not contain are left out."""
     with path.open("rb") as stream:
         try:
             archive = np.load(stream, allow_pickle=False)
-            return {name: archive[name] for name in ("x_train", "y_train") if name in archive.files}
+            return {name: archive[name] for name in _MNIST_ARRAYS if name in archive.files}
         except Exception as error:
             raise DataError(f"{path}: truncated, pickled, or not an .npz file ({error})", _REMEDY) from error
 

@@ -1,4 +1,4 @@
-"""The constants of Adam for the engines `graph` and `xla`, equal to the last bit. Keras has its own."""
+"""The constants of Adam, bit for bit the same in the engines `graph` and `xla`. Keras has its own."""
 
 from __future__ import annotations
 

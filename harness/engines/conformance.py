@@ -15,6 +15,7 @@ from scipy.special import log_softmax, softmax
 from harness.data.digits import Digits
 from harness.engines.contract import Engine, EpochReport
 from harness.engines.history import TrainingHistory, wrong_images
+from harness.network.forward import forward
 from harness.network.random_streams import batch_orders, initial_weights
 from harness.network.variant import N_IMAGES, AdamKind, SoftmaxPlace, Variant
 
@@ -34,15 +35,6 @@ def _must(holds: bool, otherwise: str) -> None:  # noqa: FBT001 - a condition an
 
 
 # The reference training in NumPy
-
-
-def forward(weights: Weights, x: NDArray[np.float64]) -> list[NDArray[np.float64]]:
-    """Return the input and the activations of every layer; the last array is the logits, ``(n, 10)``."""
-    activations = [x]
-    for number, (kernel, bias) in enumerate(zip(weights[::2], weights[1::2], strict=True), start=1):
-        z = activations[-1] @ kernel + bias
-        activations.append(z if number == len(weights) // 2 else np.maximum(z, 0))
-    return activations
 
 
 def _derivative(

@@ -18,6 +18,7 @@ from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 from harness.data.digits import Digits
 from harness.engines.contract import InvalidResultError
@@ -53,11 +54,12 @@ def load(name: str) -> Callable[..., Any]:
 
     Raises:
         ImportError: The module cannot be imported.
-        AttributeError: The module has no such function.
+        TypeError: The module has no such function.
     """
     os.dup2(2, 1)  # what the function prints must not mix with the output of the command
     for variable in _THREADS:
         os.environ.setdefault(variable, "1")
+    threadpool_limits(1)  # of libraries that are loaded already, such as NumPy's
     place, _, function = name.rpartition(":")
     if not place.endswith(".py"):
         sys.path.append(str(Path.cwd()))
@@ -75,9 +77,9 @@ def load(name: str) -> Callable[..., Any]:
 
 
 def _callable(module: Any, function: str) -> Callable[..., Any]:  # noqa: ANN401 - a module
-    found = getattr(module, function)
+    found = getattr(module, function, None)
     if not callable(found):
-        raise TypeError(f"{function} is not a function")
+        raise TypeError(f"{module.__name__} has no function {function}")
     loaded: Callable[..., Any] = found
     return loaded
 

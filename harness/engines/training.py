@@ -9,6 +9,7 @@ import math
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -18,8 +19,9 @@ from harness.data.digits import Digits
 from harness.engines import registry
 from harness.engines.contract import Engine, OnEpoch
 from harness.engines.history import TrainingHistory, wrong_images
+from harness.network.forward import forward
 from harness.network.softmax import SizedCheck, SoftmaxCheck, consistency, consistency_by_size
-from harness.network.variant import Variant, training_key
+from harness.network.variant import N_FEATURES, Variant, training_key
 
 LAB_IMAGE_OF_TWO = 1015
 
@@ -34,6 +36,8 @@ class TrainingResult:
         losses: Mean loss of each epoch, ``(epochs,)``.
         errors: Number of wrong images after each epoch, ``(epochs,)``.
         first_zero_epoch: First epoch (from 1) without errors, or None.
+        held_out_errors: Number of held-out images that are wrong after the last epoch. None if the dataset has no
+            held-out images, or if the weights are not those of the variant's layers.
         softmax: Comparison of each implementation of ``my_softmax`` with TensorFlow's softmax on the final logits.
         softmax_by_size: The same comparison, grouped by the size of the logits.
         wrong: Indices (from 0) of the images that are wrong after the last epoch.
@@ -53,6 +57,7 @@ class TrainingResult:
     losses: NDArray[np.float64]
     errors: NDArray[np.int64]
     first_zero_epoch: int | None
+    held_out_errors: int | None
     softmax: dict[str, SoftmaxCheck]
     softmax_by_size: list[SizedCheck]
     wrong: NDArray[np.intp]
@@ -82,6 +87,7 @@ class TrainingResult:
             "errors": self.errors.tolist(),
             "first_zero_epoch": self.first_zero_epoch,
             "final_errors": self.final_errors,
+            "held_out_errors": self.held_out_errors,
             "logits_1015": self.logits_1015.tolist(),
             "softmax": {name: asdict(check) for name, check in self.softmax.items()},
             "duration_s": self.duration_s,
@@ -135,6 +141,23 @@ def _kept(engine: str, results: Sequence[TrainingResult]) -> set[Variant]:
     return kept
 
 
+def held_out_errors(weights: Sequence[NDArray[np.float32]], variant: Variant, digits: Digits) -> int | None:
+    """Count the held-out images that are wrong.
+
+    Args:
+        weights: Kernel and bias of each layer in turn.
+        variant: Variant that was trained.
+        digits: Images. Without held-out images, the result is None.
+    """
+    sizes = (N_FEATURES, *variant.layers)
+    expected = [shape for fan_in, units in pairwise(sizes) for shape in ((fan_in, units), (units,))]
+    if digits.held_out is None or [np.shape(weight) for weight in weights] != expected:
+        return None
+    with np.errstate(all="ignore"):  # diverged weights give logits that are not finite, which count as wrong
+        logits = forward(weights, digits.held_out.features)[-1]
+    return len(wrong_images(logits, digits.held_out.labels))
+
+
 def _result(engine: str, digits: Digits, history: TrainingHistory, started_s: float, shared_by: int) -> TrainingResult:
     logits = history.final.logits
     wrong = wrong_images(logits, digits.labels)
@@ -144,6 +167,7 @@ def _result(engine: str, digits: Digits, history: TrainingHistory, started_s: fl
         losses=history.losses,
         errors=history.errors,
         first_zero_epoch=history.first_zero_epoch,
+        held_out_errors=held_out_errors(history.final.weights, history.variant, digits),
         softmax=consistency(logits),
         softmax_by_size=consistency_by_size(logits),
         wrong=wrong,

@@ -116,7 +116,6 @@ def trace(engine: str, own: Training, early: Sequence[Training], reference: Refe
         reference: Reference to compare with.
     """
     recorded = reference.traces.get(engine)
-    log = _log(own, reference)
     details = {
         "losses": own.losses.tolist(),
         "errors": own.errors.tolist(),
@@ -125,7 +124,7 @@ def trace(engine: str, own: Training, early: Sequence[Training], reference: Refe
         "early_epochs": traces.EARLY_EPOCHS,
     }
     if recorded is not None and traces.is_exact(recorded):
-        found = traces.exactly(own, recorded)
+        found, log = traces.exactly(own, recorded), _log(own, reference)
         is_wrong = found.epoch is not None or bool(log and traces.of_the_lab(own))
         return Check(
             f"trace {engine}",
@@ -135,6 +134,7 @@ def trace(engine: str, own: Training, early: Sequence[Training], reference: Refe
             "recorded with the same processor, libraries and settings",
             _WHAT_CHANGED,
             answer=f"training with {engine} differs from the recorded one: {found.seen}" if is_wrong else "",
+            figure="trace",
             details={**details, "exact": True, "first_different_epoch": found.epoch},
         )
     recorded_early = _early_of(reference)
@@ -145,10 +145,11 @@ def trace(engine: str, own: Training, early: Sequence[Training], reference: Refe
         f"trace {engine}",
         Verdict.FAIL if votes.is_wrong else Verdict.PASS,
         f"the recorded losses of {len(early)} seeds, within {traces.TOLERANCE:g} for {traces.EARLY_EPOCHS} epochs",
-        _votes(votes) + log,
+        _votes(votes),
         f"later epochs are not compared, because the recording differs in: {where}; p = {votes.chance:.1g}",
         _WHAT_CHANGED,
         answer=_diverged(engine, votes) if votes.is_wrong else "",
+        figure="trace",
         details={**details, "exact": False, "left": dict(votes.left), "seeds": votes.n, "chance": votes.chance},
     )
 
@@ -166,7 +167,8 @@ _WHAT_CHANGED = (
 
 
 def _votes(votes: traces.Votes) -> str:
-    kept = f"{votes.n - len(votes.left)} of {votes.n} seeds match within {votes.worst:.1e}"
+    how = f"within {votes.worst:.1e}" if votes.worst else "exactly"
+    kept = f"{votes.n - len(votes.left)} of {votes.n} seeds match {how}"
     first = f"; the earliest divergence is at epoch {min(votes.left.values())}" if votes.left else ""
     return kept + first
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import math
 
-import numpy as np
-
 from harness import statistics
 from harness.gate import rule
 from harness.gate.reference import Reference
@@ -13,7 +11,8 @@ from harness.gate.rule import Sample
 from harness.gate.verdict import Check, Effect, Verdict
 from harness.statistics import Estimate
 
-EPOCHS, ERRORS, SHARE = "time to zero", "early errors", "seeds at zero"
+# The figures of the checks; see :mod:`harness.reporting.gate_page`.
+SURVIVAL, ERRORS = "survival", "errors"
 
 
 def checks(now: Sample, reference: Reference) -> list[Check]:
@@ -29,8 +28,8 @@ def checks(now: Sample, reference: Reference) -> list[Check]:
     counts = f"{now.n} seeds, reference {theirs.n} seeds"
     return [
         _epochs(now, reference, looked, verdicts["epochs"], counts),
-        _errors(now, reference, looked, verdicts["errors"], counts),
         _share(now, reference, looked, verdicts["share"]),
+        _errors(now, reference, looked, verdicts["errors"], counts),
     ]
 
 
@@ -43,18 +42,30 @@ def _epochs(now: Sample, reference: Reference, looked: rule.Looked, verdict: Ver
         Verdict.PASS: f"{goal} come as early as in the reference ({_at_most(bound)}; {counts})",
         Verdict.INCONCLUSIVE: f"{_unclear(bound, reference.margin, looked)} ({counts})",
     }
+    advice = {
+        Verdict.FAIL: "the differences from the environment of the reference; the last changes of the code",
+        Verdict.CHANGED: "the cause of the change. If it is intended, record a new reference: harness gate record",
+        Verdict.INCONCLUSIVE: "more seeds: harness gate run --seeds N",
+    }
     mean, expected = float(now.epochs.mean()), float(theirs.epochs.mean())
     return Check(
-        EPOCHS,
+        f"epochs to {goal}",
         verdict,
-        f"mean first epoch {expected:.1f}, and a slowdown below {reference.margin:.0%}",
-        f"mean first epoch {mean:.1f}; slowdown {_interval(slowdown)}",
-        f"{_at_most(bound)}; p = {looked.p_later[0]:.2g} for later, {looked.p_sooner[0]:.2g} for sooner",
-        "what differs from the reference's environment; another gate with --fresh-seeds",
+        f"{expected:.1f} epochs on average, and less than {reference.margin:.0%} more",
+        f"{mean:.1f} epochs on average: {_interval(slowdown)}",
+        f"{_at_most(bound)}; p = {min(looked.p_later[0], looked.p_sooner[0]):.2g}",
+        advice.get(verdict, ""),
         answer=answers[verdict],
         effect=Effect(
-            f"slowdown until {goal}", slowdown.value, slowdown.low, slowdown.high, 0.0, reference.margin, is_share=True
+            f"change in epochs to {goal}",
+            slowdown.value,
+            slowdown.low,
+            slowdown.high,
+            0.0,
+            reference.margin,
+            is_share=True,
         ),
+        figure=SURVIVAL,
         details={
             "n": now.n,
             "n_reference": theirs.n,
@@ -81,16 +92,17 @@ def _errors(now: Sample, reference: Reference, looked: rule.Looked, verdict: Ver
         f"{abs(gap.value):.1f} {kind} errors at epoch {epoch} (95% interval {ends[0]:.1f} to {ends[1]:.1f}; {counts})"
     )
     return Check(
-        ERRORS,
+        f"errors at epoch {epoch}",
         verdict,
         f"{theirs.errors.mean():.1f} errors at epoch {epoch}",
         f"{now.errors.mean():.1f} errors at epoch {epoch}",
-        f"p = {looked.p_more[0]:.2g} for more, {looked.p_fewer[0]:.2g} for fewer",
-        "what differs from the reference's environment; the learning rate and the optimizer",
+        f"p = {min(looked.p_more[0], looked.p_fewer[0]):.2g}",
+        "the differences from the environment of the reference; the learning rate and the optimizer",
         answer=answer,
         effect=Effect(
-            f"difference in errors at epoch {epoch}", gap.value, gap.low, gap.high, 0.0, rule.GAP_ERRORS, is_share=False
+            f"change in errors at epoch {epoch}", gap.value, gap.low, gap.high, 0.0, rule.GAP_ERRORS, is_share=False
         ),
+        figure=ERRORS,
         details={
             "mean_errors": float(now.errors.mean()),
             "reference_mean_errors": float(theirs.errors.mean()),
@@ -105,7 +117,7 @@ def _share(now: Sample, reference: Reference, looked: rule.Looked, verdict: Verd
     found = statistics.wilson(now.n_reached, now.n)
     expected = theirs.n_reached / theirs.n
     return Check(
-        SHARE,
+        f"seeds that reach {goal}",
         verdict,
         f"{theirs.n_reached} of {theirs.n} seeds reach {goal} within {now.budget} epochs",
         f"{now.n_reached} of {now.n} seeds reach {goal} within {now.budget} epochs",
@@ -115,6 +127,7 @@ def _share(now: Sample, reference: Reference, looked: rule.Looked, verdict: Verd
         effect=Effect(
             f"share of seeds that reach {goal}", found.value, found.low, found.high, expected, None, is_share=True
         ),
+        figure=SURVIVAL,
         details={
             "reached": now.n_reached,
             "reference_reached": theirs.n_reached,
@@ -124,9 +137,13 @@ def _share(now: Sample, reference: Reference, looked: rule.Looked, verdict: Verd
 
 
 def _interval(slowdown: Estimate) -> str:
-    high = f"{slowdown.high:+.1%}" if math.isfinite(slowdown.high) else "no upper limit"
-    value = f"{slowdown.value:+.1%}" if math.isfinite(slowdown.value) else "unknown"
-    return f"{value} (95% interval {slowdown.low:+.1%} to {high})"
+    if not math.isfinite(slowdown.high):
+        return f"at least {_change(slowdown.low)} (95% limit)"
+    return f"{_change(slowdown.value)} (95% interval {slowdown.low:+.1%} to {slowdown.high:+.1%})"
+
+
+def _change(slowdown: float) -> str:
+    return f"{slowdown:.1%} later" if slowdown >= 0 else f"{-slowdown:.1%} sooner"
 
 
 def _later(slowdown: Estimate) -> str:
@@ -140,12 +157,16 @@ def _sooner(slowdown: Estimate) -> str:
 
 
 def _at_most(bound: float) -> str:
-    return f"slowdown below {bound:+.1%} with 95% confidence" if np.isfinite(bound) else "no slowdown is excluded"
+    if not math.isfinite(bound):
+        return "no slowdown is excluded"
+    if bound < 0:
+        return f"at least {-bound:.1%} sooner with 95% confidence"
+    return f"less than {bound:.1%} later with 95% confidence"
 
 
 def _unclear(bound: float, margin: float, looked: rule.Looked) -> str:
     if not looked.may_fail:
         return "the seeds are too few for a test"
     if not math.isfinite(bound):
-        return f"no slowdown can be excluded, and PASS must exclude {margin:.0%}"
-    return f"a slowdown of up to {bound:.1%} cannot be excluded, and PASS must exclude {margin:.0%}"
+        return f"no slowdown can be excluded, and the limit is {margin:.0%}"
+    return f"a slowdown of up to {bound:.1%} cannot be excluded, and the limit is {margin:.0%}"

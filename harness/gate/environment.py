@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from harness import fingerprint, provenance
@@ -75,5 +75,9 @@ def _of_fingerprint(reference: Reference) -> list[Difference]:
         theirs, ours = before.get(name, "").split(), now[name].split()
         if theirs != ours:
             only = [[word for word in side if word not in other] for side, other in ((theirs, ours), (ours, theirs))]
-            found.append(Difference(name, *(f"with {' '.join(words)}" if words else "without these" for words in only)))
+            found.append(Difference(f"CPU {name}" if name != "settings" else name, *(_also(words) for words in only)))
     return found
+
+
+def _also(words: Sequence[str]) -> str:
+    return f"also {' '.join(words)}" if words else "-"

@@ -7,7 +7,7 @@ import textwrap
 import numpy as np
 
 from harness import statistics
-from harness.gate import checks, convergence, rule, trace
+from harness.gate import checks, rule, trace
 from harness.gate.reference import FIRST_GATE_SEED, Early, Reference, Repeats
 
 _EPOCHS = (40, 50, 55, 60, 65, 70, 80, 90, 100)
@@ -77,16 +77,16 @@ def thresholds(reference: Reference) -> dict[str, str]:
     """The explanation of each check's limits, by the name of the check."""
     found = {
         "data": "the SHA-256 hashes of images and labels equal those of the reference.",
-        convergence.EPOCHS: f"""one-sided Mann-Whitney test of the first epochs with {reference.goal}. A seed that never
-            reaches them comes last (Gehan's test for censored data). Below {rule.FEWEST_FOR_NORMAL} seeds on a side, p
-            comes from a permutation test. The bound inverts the test: it is the largest slowdown f for which the test
-            does not reject, at {rule.BETA:.0%}, that training is as slow as the reference slowed by f. If no slowdown
-            is rejected, or if the seeds are too few for p to reach its level, the result is INCONCLUSIVE. Significantly
-            sooner is CHANGED. --strict turns CHANGED into FAIL, which adds the false-alarm rates of the epochs and the
-            errors a second time.""",
-        convergence.ERRORS: f"the same test of the error counts at epoch {reference.repeats.errors_at}.",
-        convergence.SHARE: """Fisher's one-sided exact test. If one seed in ten stops reaching zero errors, the rank
-            test finds it in 12% of gates with 63 seeds, and this test in 96% (lab-5000).""",
+        f"epochs to {reference.goal}": f"""one-sided Mann-Whitney test of the first epochs with {reference.goal}.
+            A seed that never reaches them comes last (Gehan's test for censored data). Below
+            {rule.FEWEST_FOR_NORMAL} seeds on a side, p comes from a permutation test. The bound inverts the test: it is
+            the largest slowdown f for which the test does not reject, at {rule.BETA:.0%}, that training is as slow as
+            the reference slowed by f. If no slowdown is rejected, or if the seeds are too few for p to reach its level,
+            the result is INCONCLUSIVE. Significantly sooner is CHANGED. --strict turns CHANGED into FAIL, which adds
+            the false-alarm rates of the epochs and the errors a second time.""",
+        f"errors at epoch {reference.repeats.errors_at}": "the same test of the error counts.",
+        f"seeds that reach {reference.goal}": """Fisher's one-sided exact test. If one seed in ten stops reaching zero
+            errors, the rank test finds it in 12% of gates with 63 seeds, and this test in 96% (lab-5000).""",
     }
     return found | ({} if reference.early is None else _of_engines(reference.early))
 

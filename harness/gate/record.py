@@ -124,7 +124,7 @@ def record_function(
         on_done: Callback after each training.
 
     Raises:
-        StoppedError: A training failed, or the trainings use different data.
+        StoppedError: A training failed, no training reaches the goal, or the trainings use different data.
     """
     variants = [
         BASELINE.model_copy(update={"seed": FIRST_SEED + number, "epochs": subject.epochs}) for number in range(seeds)
@@ -141,6 +141,13 @@ def record_function(
         )
     [own] = own_data
     repeats = _repeats(trained, subject)
+    if not any(repeats.first_zero):
+        counts = [int(training.errors.min()) for training in trained]
+        raise StoppedError(
+            f"no training has at most {subject.reached_at} errors within {subject.epochs} epochs: the smallest counts "
+            f"are {min(counts)} to {max(counts)}",
+            "Give a larger --zero-errors, or more --epochs.",
+        )
     return Reference(
         schema_=SCHEMA,
         trace=None,

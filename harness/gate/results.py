@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
+import sys
 import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -53,9 +54,11 @@ def terminal(result: GateResult) -> str:
     for check in bad:
         texts = {"expected": check.expected, "seen": check.seen, "sure": check.sure, "look": check.look}
         lines += ["", f"{check.verdict}  {check.name}"]
-        lines += [_wrapped(f"  {name:<10}{text}", " " * 12) for name, text in texts.items() if text]
+        lines += [_wrapped(f"  {name:<10}{_line(text)}", " " * 12) for name, text in texts.items() if text]
     good = [
-        _wrapped(f"{check.verdict}  {check.name}: {check.seen}", " " * 6) for check in result.checks if check.is_good
+        _wrapped(f"{check.verdict}  {check.name}: {_line(check.seen)}", " " * 6)
+        for check in result.checks
+        if check.is_good
     ]
     lines += ["", *good] if good else []
     if result.command:
@@ -76,8 +79,14 @@ def _difference(difference: Difference) -> str:
     return f"  {difference.name:<18}{before}{difference.now}"
 
 
+def _line(text: str) -> str:
+    return " ".join(text.split())
+
+
 def _wrapped(text: str, indent: str) -> str:
-    width = min(_WIDTH, shutil.get_terminal_size((_WIDTH, 24)).columns)
+    if not sys.stdout.isatty():  # in a log, each text is one line
+        return text
+    width = min(_WIDTH, shutil.get_terminal_size().columns)
     return textwrap.fill(text, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
 
 

@@ -76,12 +76,12 @@ class Sample:
 
     @property
     def epochs(self) -> Floats:
-        """The first zero epochs. A seed that never reaches zero counts as the budget."""
+        """The first zero epoch of each seed. It is the budget if the seed never reaches zero."""
         return np.minimum(self.first_zero, self.budget)
 
     @property
     def ranked(self) -> Floats:
-        """The first zero epochs for rank tests. A seed that never reaches zero comes after all others."""
+        """The first zero epoch of each seed, for rank tests. It is above the budget if the seed never reaches zero."""
         return np.minimum(self.first_zero, self.budget + 1)
 
 
@@ -253,9 +253,10 @@ def resample(pool: Sample, gates: int, n: int, random: np.random.Generator) -> S
 
 
 def slower(reference: Sample, by: float) -> Sample:
-    """The reference with every first zero epoch later by a relative amount. Its error counts stay unchanged.
+    """The reference with its first zero epochs delayed by a relative amount. The error counts stay unchanged.
 
-    An epoch stands for a random moment within it. Without this, rounding up would add half an epoch to every seed.
+    Each recorded epoch is first replaced by a random time within the epoch. Without this, rounding up would add half an
+    epoch to every seed.
     """
     within = np.random.Generator(np.random.PCG64(4)).random(reference.first_zero.shape)
     later = np.ceil((reference.first_zero - within) * (1 + by))

@@ -30,8 +30,8 @@ _SEEDS_OF_OTHERS = 4
 # A spread needs at least this number of seeds.
 FEWEST_SEEDS = 2
 
-# The checks that answer first if several fail. The others follow in their own order.
-_FIRST = ("trainings", convergence.EPOCHS, convergence.SHARE, convergence.ERRORS)
+# The check that stands for all others if the trainings of the tested engine fail.
+_TRAININGS = "trainings"
 
 
 # A callback that receives the number of finished trainings, and the number of all trainings of the gate.
@@ -44,10 +44,10 @@ class GateConfig:
 
     Attributes:
         engine: Name of the engine under test, or a training function of the user as it was given.
-        seeds: Seeds that it trains besides the baseline's own, in this order.
+        seeds: Additional seeds to train, besides the baseline's own, in this order.
         workers: Number of processes that train with it.
         others: Names of the other engines whose trace is checked as well. The name of the engine itself is ignored.
-        strict: Whether better training fails the gate.
+        strict: Whether the gate also fails if training is better than in the reference.
         conformance: Whether the conformance suite of engines runs first.
         command: Command that repeats this gate with the same seeds.
     """
@@ -96,12 +96,13 @@ class GateResult:
         """The verdict and its reason as one sentence."""
         bad = sorted(
             (check for check in self.checks if check.verdict is self._decisive),
-            key=lambda check: _FIRST.index(check.name) if check.name in _FIRST else len(_FIRST),
+            key=lambda check: (check.name != _TRAININGS, check.effect is None),
         )
         if not bad:
             return f"{self.verdict}: training is as in the reference"
         more = "" if self.verdict is Verdict.PASS else ", ".join(check.name for check in bad[1:])
-        answer = f"{self.verdict}: {bad[0].said}" + (f"; also {self.verdict}: {more}" if more else "")
+        changed = "CHANGED, " if self.verdict is Verdict.PASS and bad[0].verdict is Verdict.CHANGED else ""
+        answer = f"{self.verdict}: {changed}{bad[0].said}" + (f"; also {self.verdict}: {more}" if more else "")
         return " ".join(answer.split())
 
     @property
@@ -234,11 +235,21 @@ class _Gate:
             except StoppedError as error:
                 yield Check("workers", Verdict.NOT_RUN, "worker processes start", error.cause, look=error.remedy)
                 return
-            if not self._reference.is_of_function:
-                yield from self._of_engine()
-            yield from self._over_seeds()
+            try:
+                if not self._reference.is_of_function:
+                    yield from self._of_engine()
+                yield from self._over_seeds()
+            except _FailedError as error:
+                look = (
+                    "the training function"
+                    if self._reference.is_of_function
+                    else f"harness train --engine {self._engine}"
+                )
+                yield Check(
+                    _TRAININGS, error.verdict, "all trainings succeed", str(error), look=look, answer=str(error)
+                )
             for name in self._others:
-                yield self._trace(name)
+                yield self._other_trace(name)
 
     def _start(self, stack: ExitStack) -> None:
         """Start all processes, and submit all trainings."""
@@ -274,16 +285,9 @@ class _Gate:
     def _of_engine(self) -> Iterator[Check]:
         subject = self._trainers[self._engine]
         if self._config.conformance:
-            yield self._check(f"conformance {self._engine}", self._conformance)
-        yield self._check("softmax", lambda: checks.softmax(subject.result(self._own)))
+            yield self._conformance()
+        yield checks.softmax(subject.result(self._own))
         yield self._trace(self._engine)
-
-    def _check(self, name: str, make: Callable[[], Check]) -> Check:
-        try:
-            return make()
-        except _FailedError as error:
-            look = f"harness train --engine {name.partition(' ')[2] or self._engine}"
-            return Check(name, error.verdict, "the trainings succeed", str(error), look=look)
 
     def _conformance(self) -> Check:
         try:
@@ -295,11 +299,16 @@ class _Gate:
         return checks.conformance(self._engine, broken)
 
     def _trace(self, name: str) -> Check:
-        def make() -> Check:
-            trainer, (own, early) = self._trainers[name], self._traced(name)
-            return checks.trace(name, trainer.result(own), list(map(trainer.result, early)), self._reference)
+        trainer, (own, early) = self._trainers[name], self._traced(name)
+        return checks.trace(name, trainer.result(own), list(map(trainer.result, early)), self._reference)
 
-        return self._check(f"trace {name}", make)
+    def _other_trace(self, name: str) -> Check:
+        """The trace of another engine. If it fails, the checks of the tested engine stay."""
+        try:
+            return self._trace(name)
+        except _FailedError as error:
+            look = f"harness train --engine {name}"
+            return Check(f"trace {name}", error.verdict, "its trainings succeed", str(error), look=look)
 
     def _over_seeds(self) -> Iterator[Check]:
         """The checks that compare many seeds with those of the reference."""
@@ -307,18 +316,11 @@ class _Gate:
         if n < FEWEST_SEEDS:
             expected = f"at least {FEWEST_SEEDS} seeds"
             yield Check(
-                "trainings", Verdict.NOT_RUN, expected, f"{n} seeds, which are too few for a test", look="--seeds"
+                _TRAININGS, Verdict.NOT_RUN, expected, f"{n} seeds, which are too few for a test", look="--seeds"
             )
             return
-        try:
-            self.trained = [subject.result(variant) for variant in self._variants]
-        except _FailedError as error:
-            look = (
-                "the training function" if self._reference.is_of_function else f"harness train --engine {self._engine}"
-            )
-            yield Check("trainings", error.verdict, "all trainings succeed", str(error), look=look)
-            return
-        if self._reference.is_of_function:
+        self.trained = [subject.result(variant) for variant in self._variants]
+        if "sha256_own" in self._reference.dataset or any(training.data for training in self.trained):
             yield checks.own_data(self.trained, self._reference)
         yield from convergence.checks(self._sample(), self._reference)
 

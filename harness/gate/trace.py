@@ -20,7 +20,7 @@ EARLY_EPOCHS = 10
 # The relative difference from the recorded loss above which a training has diverged. With other engines and with noise
 # in the last bit, it was at most 7e-7 in these epochs before a training diverged, and 2e-4 or more afterwards.
 TOLERANCE = 1e-5
-# Largest share of correct trainings that diverge within these epochs; see also :func:`leaves`.
+# The largest share of correct trainings that may diverge within these epochs; see also :func:`leaves`.
 LEAVES = 0.15
 # The votes fail if correct trainings would give this number of diverged seeds, or more, with at most this probability.
 ALPHA = 0.001
@@ -89,7 +89,10 @@ def exactly(training: Training, trace: Trace) -> Difference:
 
 
 def leaves(early: Early) -> float:
-    """The largest share of correct trainings that diverge. It is above `LEAVES` if the reference recorded more."""
+    """The largest share of correct trainings that may diverge, from rounding alone.
+
+    It is above :data:`LEAVES` if a larger share diverged when the reference was recorded.
+    """
     return max(LEAVES, wilson(early.left, early.tried).high)
 
 

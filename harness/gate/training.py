@@ -160,7 +160,7 @@ def with_noise(digits: Digits, seed: int) -> Digits:
         [np.nextafter(features, np.float32(9)), np.nextafter(features, np.float32(-9))],
         features,
     )
-    return Digits(moved.astype(np.float64), digits.y, digits.name, digits.source, digits.sha256_x, digits.sha256_y)
+    return replace(digits, x=moved.astype(np.float64))
 
 
 def _check(trained: object, variants: Sequence[Variant], digits: Digits) -> None:

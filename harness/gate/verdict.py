@@ -64,6 +64,7 @@ class Check:
         look: Where to look for the cause if the verdict is not PASS.
         answer: Result as one sentence without a period. Empty if the observed result says it.
         effect: Effect that the check measures; None if it measures none.
+        figure: Name of the figure that shows the check. Empty if there is none.
         duration_s: Duration, in seconds.
         details: Figures of the check, as plain values.
     """
@@ -76,6 +77,7 @@ class Check:
     look: str = ""
     answer: str = ""
     effect: Effect | None = None
+    figure: str = ""
     duration_s: float = 0.0
     details: dict[str, Any] = field(default_factory=dict)
 
@@ -95,7 +97,7 @@ def overall(checks: Sequence[Check], *, strict: bool = False) -> Verdict:
 
     Args:
         checks: All checks of the gate.
-        strict: Whether CHANGED fails the gate. Without it CHANGED counts as PASS.
+        strict: Whether CHANGED counts as FAIL. Otherwise it counts as PASS.
     """
     found = {check.verdict for check in checks}
     if Verdict.FAIL in found or (strict and Verdict.CHANGED in found):

@@ -15,7 +15,7 @@ from harness.data.digits import LAB_NAME, Digits
 from harness.engines import registry
 from harness.engines.contract import Engine, OnEpoch
 from harness.engines.history import TrainingHistory, wrong_images
-from harness.engines.training import LAB_IMAGE_OF_TWO
+from harness.engines.training import LAB_IMAGE_OF_TWO, held_out_errors
 from harness.lab.published import LAB_LOG
 from harness.network.softmax import WAYS, Floats, tensorflow_softmax
 from harness.network.variant import BASELINE
@@ -63,6 +63,7 @@ class NetworkState:
         probabilities: TensorFlow's softmax of these logits, as in the lab, ``(10,)``, ``float32``.
         predicted: Predicted digit of each image, ``(5000,)``; -1 if its logits are not finite.
         wrong: Indices (from 0) of the wrong images.
+        held_out_errors: Number of wrong held-out images; None if the images have no held-out part.
     """
 
     epochs: int
@@ -71,6 +72,7 @@ class NetworkState:
     probabilities: NDArray[np.float32]
     predicted: NDArray[np.int64]
     wrong: NDArray[np.intp]
+    held_out_errors: int | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -134,6 +136,7 @@ class Lab:
                 {
                     "epochs": state.epochs,
                     "errors": len(state.wrong),
+                    "held_out_errors": state.held_out_errors,
                     "wrong_images": state.wrong.tolist(),
                     "logits_1015": state.logits.tolist(),
                     "probabilities_1015": state.probabilities.tolist(),
@@ -235,7 +238,11 @@ def state(digits: Digits, history: TrainingHistory, epochs: int) -> NetworkState
     two = logits[LAB_IMAGE_OF_TWO]
     predicted = np.where(np.isfinite(logits).all(axis=1), logits.argmax(axis=1), -1)
     loss = float(history.losses[epochs - 1])
-    return NetworkState(epochs, loss, two, tensorflow_softmax(two), predicted, wrong_images(logits, digits.labels))
+    wrong, unseen = (
+        wrong_images(logits, digits.labels),
+        held_out_errors(history.snapshots[epochs].weights, history.variant, digits),
+    )
+    return NetworkState(epochs, loss, two, tensorflow_softmax(two), predicted, wrong, unseen)
 
 
 def softmax(name: str, z: Floats) -> Softmaxes:

@@ -10,7 +10,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from harness.reporting.findings import Cheap, Difference, HardImages, Reach
+from harness.data.held_out import N_HELD_OUT, why_none
+from harness.reporting.findings import Cheap, Difference, HardImages, HeldOutErrors, Reach
 from harness.statistics import Estimate
 from harness.text import plural
 from harness.tracking.run_record import StoredImages
@@ -65,6 +66,43 @@ def supports(count: int, estimate: Estimate) -> str:
     if count == estimate.n:
         return f"With {plural(count, 'seed')} the true share may be as low as {estimate.low:.0%} (95% confidence)"
     return f"The 95% interval of the share is {share(estimate)}"
+
+
+def held_out(found: HeldOutErrors | None, dataset: str, *, is_objective: bool = False) -> str:
+    """The sentences about held-out errors, or the reason why there are none."""
+    if found is None:
+        return f"No held-out errors: {why_none(dataset)}."
+    said = ["These images are no longer unseen: the search chose variants by them."] if is_objective else []
+    if len(found.at_zero):
+        low, high = found.at_zero.min(), found.at_zero.max()
+        said.append(
+            f"The {plural(len(found.at_zero), 'run')} with zero training errors get {found.at_zero.mean():.0f} of the "
+            f"{N_HELD_OUT:,} held-out images wrong on average ({found.at_zero.mean() / N_HELD_OUT:.1%}; {low:.0f} to "
+            f"{high:.0f})."
+        )
+    if len(found.with_errors):
+        said.append(
+            f"The {plural(len(found.with_errors), 'run')} with training errors get {found.with_errors.mean():.0f} of "
+            f"the {N_HELD_OUT:,} wrong on average."
+        )
+    if found.more_epochs is not None:
+        said.append(_more_epochs(found.epochs, found.more_epochs))
+    return " ".join(said)
+
+
+def _more_epochs(epochs: tuple[int, int], change: Estimate) -> str:
+    if math.isnan(change.low):
+        verdict = "One seed does not show whether more epochs help"
+    elif change.high < 0:
+        verdict = "More epochs help"
+    elif change.low > 0:
+        verdict = "More epochs make it worse"
+    else:
+        verdict = "More epochs make no clear difference"
+    return (
+        f"{verdict}: from {epochs[0]} to {epochs[1]} epochs, the baseline's held-out errors change by "
+        f"{difference(change)} ({plural(change.n, 'seed')})."
+    )
 
 
 def own_training(errors: Sequence[int]) -> str:

@@ -33,7 +33,7 @@ from harness.reporting.comparison_tables import (
 from harness.statistics import Estimate
 from harness.text import plural
 
-ERRORS, FIRST_ZERO = "errors at the last epoch", "first zero epoch"
+ERRORS, FIRST_ZERO, HELD_OUT = "errors at the last epoch", "first zero epoch", "held-out errors"
 
 
 class ComparisonVerdict(StrEnum):
@@ -130,6 +130,8 @@ class Comparison:
         reasons: Reasons for the verdict, one sentence each.
         errors: Errors over all common variants.
         first_zero: First zero epochs over the longest common variant of each training.
+        held_out: Held-out errors over the common variants whose runs have them; None if there are none. The verdict
+            does not depend on them.
         findings: Findings of the tests of `errors` and `first_zero`, in this order.
         rows: Common variants.
         environment: Name, value in A and value in B of each part of the environment.
@@ -141,6 +143,7 @@ class Comparison:
     reasons: tuple[str, ...]
     errors: Measure
     first_zero: Measure
+    held_out: Measure | None
     findings: tuple[Finding, Finding]
     rows: tuple[Row, ...]
     environment: tuple[tuple[str, str, str], ...]
@@ -165,6 +168,7 @@ class Comparison:
             "reasons": list(self.reasons),
             "family_level": FAMILY_LEVEL,
             "measures": [{**asdict(measure), "p_family": finding.p_family} for measure, finding in measures],
+            "held_out_errors": None if self.held_out is None else asdict(self.held_out),
             "variants": [asdict(row) for row in self.rows],
             "environment": [{"name": name, "a": a, "b": b} for name, a, b in self.environment],
         }
@@ -195,7 +199,20 @@ def compare(a: Side, b: Side) -> Comparison:
     overall = errors_over_all, zeros_over_all
     verdict, reasons = _verdict(overall, findings, numbers, is_paired=is_paired)
     reasons += _partly_shared(errors, is_paired=is_paired)
-    return Comparison(a, b, verdict, reasons, *overall, findings, tuple(_rows(a, b, errors, zeros)), _environment(a, b))
+    rows = tuple(_rows(a, b, errors, zeros))
+    return Comparison(a, b, verdict, reasons, *overall, _held_out(a, b), findings, rows, _environment(a, b))
+
+
+def _held_out(a: Side, b: Side) -> Measure | None:
+    """Compare the held-out errors of the runs that have them."""
+    first, second = a.with_held_out(), b.with_held_out()
+    try:
+        tables = common(first, second, "held_out_errors")
+    except UsageError:  # no variant in common
+        return None
+    is_paired = can_pair(tables)
+    seeds = level_seed_means(*arrays(aligned(tables, is_paired=is_paired)))
+    return _measure(HELD_OUT, seeds, is_paired=is_paired)
 
 
 def _partly_shared(tables: Tables, *, is_paired: bool) -> tuple[str, ...]:
@@ -212,7 +229,7 @@ def _partly_shared(tables: Tables, *, is_paired: bool) -> tuple[str, ...]:
 
 
 def _measure(name: str, seeds: tuple[Floats, Floats], *, is_paired: bool, p: float | None = None) -> Measure:
-    """A measure of the seeds of A and B, with the p-value of its own test if none is given."""
+    """Compare a measure over the seeds of A and B. If no p-value is given, compute it with a test of this measure."""
     a, b = seeds
     if p is None:
         p = statistics.paired_test(a, b) if is_paired else statistics.unpaired_test(a, b)

@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pandas as pd
 
+from harness.data.held_out import N_HELD_OUT
 from harness.errors import UsageError
 from harness.network.variant import BASELINE, N_IMAGES
 from harness.reporting import frames
@@ -49,6 +50,10 @@ class Side:
     facts: Mapping[str, str]
     left_out: int
     wrong: Mapping[str, frozenset[int]] | None = field(default=None, repr=False)
+
+    def with_held_out(self) -> Side:
+        """The study with the runs that have held-out errors alone."""
+        return replace(self, frame=self.frame.dropna(subset="held_out_errors"))
 
 
 def of_record(record: StudyRecord) -> Side:
@@ -129,10 +134,12 @@ def _checked(frame: pd.DataFrame, name: str) -> pd.DataFrame:
         UsageError: A run has an impossible value.
     """
     frame = frame.copy()
-    for column in (*_NUMBERS, "trial", "final_errors", "first_zero_epoch"):
+    if "held_out_errors" not in frame:  # a file of an earlier version
+        frame["held_out_errors"] = pd.NA
+    for column in (*_NUMBERS, "trial", "final_errors", "first_zero_epoch", "held_out_errors"):
         values = frame[column].map(_number).astype(float)
         is_number = values.between(-_HUGE, _HUGE)
-        if column == "first_zero_epoch":
+        if column in {"first_zero_epoch", "held_out_errors"}:
             is_number |= frame[column].isna()
         elif column in {*_WHOLE, "trial", "final_errors"}:
             is_number &= (values == values.round()) & values.between(0, _MOST)
@@ -143,6 +150,8 @@ def _checked(frame: pd.DataFrame, name: str) -> pd.DataFrame:
     errors, zero = frame["final_errors"], frame["first_zero_epoch"]
     _refuse(frame, frame["epochs"] < 1, "epochs", name)
     _refuse(frame, ~errors.between(0, N_IMAGES), "final_errors", name)
+    unseen = frame["held_out_errors"]
+    _refuse(frame, unseen.notna() & ~unseen.between(0, N_HELD_OUT), "held_out_errors", name)
     is_no_epoch = zero.notna() & ~(zero.between(1, frame["epochs"]) & (zero == zero.round()))
     _refuse(frame, is_no_epoch | (zero.isna() & (errors == 0)), "first_zero_epoch", name)
     return frame.astype(dict.fromkeys([*_WHOLE, "trial"], int))

@@ -73,7 +73,7 @@ def aligned(tables: Tables, *, is_paired: bool) -> Tables:
 
 
 def longest(tables: Tables) -> Tables:
-    """The longest variant of each training, which holds its first zero epoch."""
+    """The variant of each training with the most epochs. Its run has the first zero epoch."""
     columns = tables[0].columns.to_frame(index=False).sort_values("epochs")
     kept = columns.drop_duplicates(CONFIGURATION, keep="last").sort_index().index
     first, second = (table.iloc[:, kept].dropna(how="all") for table in tables)

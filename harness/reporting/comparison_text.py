@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 
+from harness.data.held_out import N_HELD_OUT, why_none
 from harness.reporting.comparison import Comparison, Measure, Row, probability
 from harness.reporting.comparison_statistics import FAMILY_LEVEL
 from harness.reporting.templating import render
@@ -31,6 +32,7 @@ def markdown(comparison: Comparison) -> str:
             "n_variants": comparison.n_variants,
             "shared": comparison.shared_seeds,
             "overall": markdown_table(head, [[measure.name, *_cells(measure)] for measure in overall]),
+            "held_out": _held_out(comparison),
             "by_variant": markdown_table(head, [[row.label, *_cells(row.errors)] for row in rows]),
             "by_training": markdown_table(
                 [*head, "reached in A", "in B"],
@@ -39,6 +41,19 @@ def markdown(comparison: Comparison) -> str:
             "images": _images_table(rows),
             "environment": markdown_table(["", "A", "B"], environment, n_left=3),
         },
+    )
+
+
+def _held_out(comparison: Comparison) -> str:
+    """The sentence about held-out errors, or the reason why there are none."""
+    found = comparison.held_out
+    if found is None:
+        return f"No held-out errors are compared: {why_none(comparison.a.dataset)}."
+    change = found.difference
+    interval = "" if math.isnan(change.low) else f", 95% interval {change.low:+.3g} to {change.high:+.3g}"
+    return (
+        f"Held-out errors, of {N_HELD_OUT:,} images: {found.mean_a:.4g} in A and {found.mean_b:.4g} in B (difference "
+        f"{change.value:+.3g}{interval}). The verdict does not depend on them."
     )
 
 

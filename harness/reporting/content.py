@@ -68,6 +68,8 @@ class Findings:
         cells: Errors by learning rate and number of epochs.
         cheapest: Cheapest variants with zero errors, best first.
         cheapest_said: Sentence about the first of them.
+        held_out_said: Sentences about held-out errors, or the reason why there are none.
+        has_held_out: Whether any run has held-out errors.
         differences: Differences from the baseline.
         never_wrong: Sentence for a study in which no image was wrong; else empty.
         trials: Trials of a search; empty for a grid.
@@ -83,6 +85,8 @@ class Findings:
     cells: Rows = field(default_factory=list)
     cheapest: Sequence[Cheap] = ()
     cheapest_said: str = "No run has finished."
+    held_out_said: str = "No run has finished."
+    has_held_out: bool = False
     differences: Sequence[Difference] = ()
     never_wrong: str = ""
     trials: Rows = field(default_factory=list)

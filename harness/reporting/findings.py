@@ -91,6 +91,41 @@ def came_back(curves: pd.DataFrame) -> pd.Series[int]:
 
 
 @dataclass(frozen=True)
+class HeldOutErrors:
+    """What the network gets wrong on held-out images.
+
+    Attributes:
+        at_zero: Held-out errors of the runs with zero training errors after their last epoch, one per run.
+        with_errors: Held-out errors of all other runs, one per run.
+        epochs: Smallest and largest number of epochs of the baseline's group.
+        more_epochs: Change in held-out errors from the smallest to the largest number of epochs, paired by seed; None
+            if the baseline's group has one number of epochs, or no held-out errors.
+    """
+
+    at_zero: NDArray[np.float64]
+    with_errors: NDArray[np.float64]
+    epochs: tuple[int, int]
+    more_epochs: Estimate | None
+
+
+def held_out_errors(frame: pd.DataFrame) -> HeldOutErrors | None:
+    """The held-out errors of all runs that have them; None if no run has them."""
+    done = frames.once(frame).dropna(subset="held_out_errors")
+    if done.empty:
+        return None
+    is_zero = done["final_errors"] == 0
+    like = done[frames.is_like_baseline(done)]
+    few, many = (0, 0) if like.empty else (int(like["epochs"].min()), int(like["epochs"].max()))
+    more_epochs = None
+    if few < many:
+        first, last = (like[like["epochs"] == epochs].set_index("seed")["held_out_errors"] for epochs in (few, many))
+        pairs = pd.concat([first, last], axis=1, join="inner").to_numpy(float)
+        more_epochs = statistics.paired_difference(pairs[:, 0], pairs[:, 1]) if len(pairs) else None
+    errors = done["held_out_errors"].to_numpy(float)
+    return HeldOutErrors(errors[is_zero], errors[~is_zero], (few, many), more_epochs)
+
+
+@dataclass(frozen=True)
 class Difference:
     """The difference in errors from the baseline after the same number of epochs, paired by seed."""
 

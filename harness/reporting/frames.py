@@ -79,6 +79,7 @@ def _row(run: RunRecord) -> dict[str, object]:
         "dataset": params["dataset"],
         "final_errors": metrics.get("final_errors", np.nan),
         "first_zero_epoch": metrics.get("first_zero_epoch", np.nan),
+        "held_out_errors": metrics.get("held_out_errors", np.nan),
         "final_loss": metrics.get("final_loss", np.nan),
         "duration_s": metrics.get("duration_s", np.nan),
         "shared_by": metrics.get("shared_by", np.nan),
@@ -140,7 +141,7 @@ def trainings(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def by_epochs_and_rate(frame: pd.DataFrame) -> pd.DataFrame:
-    """Final error counts by epochs and learning rate: mean, minimum, maximum and number of runs at zero."""
+    """Final error counts by epochs and learning rate: mean, minimum, maximum, runs at zero, and held-out mean."""
     rows = []
     for (rate, epochs), cell in once(frame).groupby(["rate", "epochs"], observed=True):
         errors = cell["final_errors"]
@@ -153,6 +154,7 @@ def by_epochs_and_rate(frame: pd.DataFrame) -> pd.DataFrame:
                 "min_errors": int(errors.min()),
                 "max_errors": int(errors.max()),
                 "at_zero": int((errors == 0).sum()),
+                "held_out": cell["held_out_errors"].mean(),
                 "run_ids": list(cell["run_id"]),
             }
         )

@@ -9,19 +9,17 @@ from pathlib import Path
 
 from harness import provenance
 from harness.files import write_bytes, write_text
-from harness.gate import convergence, results
+from harness.gate import results
 from harness.gate.reference import Reference
 from harness.gate.run import GateResult
-from harness.gate.verdict import Check, Effect, Verdict
+from harness.gate.verdict import Effect, Verdict
 from harness.reporting.charts import gate as charts
 from harness.reporting.figure_files import Picture, in_default_style, picture
 from harness.reporting.templating import render
 
 PAGE = "gate.html"
+# The figures. The figure of traces shows all engines.
 SURVIVAL, ERRORS, TRACE = "survival", "errors", "trace"
-
-# The figure of each check. The figure of traces shows all engines.
-_FIGURES = {convergence.EPOCHS: SURVIVAL, convergence.SHARE: SURVIVAL, convergence.ERRORS: ERRORS}
 
 
 @dataclass(frozen=True)
@@ -71,8 +69,8 @@ def _content(result: GateResult, reference: Reference | None, pictures: dict[str
     bad = [check for check in result.checks if not check.is_good]
     changed = [check for check in result.checks if check.verdict is Verdict.CHANGED]
     shown = [*bad, *changed]
-    names = list(dict.fromkeys(_figure_of(check) for check in shown if _figure_of(check) in pictures))
-    first = {name: next(check.name for check in shown if _figure_of(check) == name) for name in names}
+    names = list(dict.fromkeys(check.figure for check in shown if check.figure in pictures))
+    first = {name: next(check.name for check in shown if check.figure == name) for name in names}
     return {
         "result": result,
         "tone": {Verdict.PASS: "good", Verdict.FAIL: "bad"}.get(result.verdict, "unclear"),
@@ -90,10 +88,6 @@ def _content(result: GateResult, reference: Reference | None, pictures: dict[str
         "versions": provenance.versions(),
         "processor": provenance.processor(),
     }
-
-
-def _figure_of(check: Check) -> str:
-    return TRACE if check.name.startswith("trace ") else _FIGURES.get(check.name, "")
 
 
 def _pictures(result: GateResult, reference: Reference) -> dict[str, Picture]:

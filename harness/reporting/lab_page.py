@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 
 from harness import provenance
 from harness.data.digits import Digits
+from harness.data.held_out import N_HELD_OUT, why_none
 from harness.engines.training import LAB_IMAGE_OF_TWO
 from harness.files import write_bytes, write_text
 from harness.lab.results import EPOCHS, PUBLISHED_LOGITS, PUBLISHED_PROBABILITIES, VECTORS, Lab, NetworkState, Number
@@ -106,16 +107,25 @@ def _story(lab: Lab) -> str:
     first = lab.history.first_zero_epoch
     counts = [f"{_errors(state)} after {state.epochs} epochs" for state in lab.states]
     epochs = lab.history.variant.epochs
+    unseen = _unseen(lab.states[1], lab.digits)
     if first is None:
-        return f"It has {' and '.join(counts)}, and at no epoch of these {epochs} none."
+        return f"It has {' and '.join(counts)}, and at no epoch of these {epochs} none. {unseen}"
     back = int((lab.history.errors[first:] > 0).sum())
     again = f"; after that, {back} of the {epochs - first} epochs that follow have some again" if back else ""
-    return f"It has {' and '.join(counts)}, and none for the first time after epoch {first}{again}."
+    return f"It has {' and '.join(counts)}, and none for the first time after epoch {first}{again}. {unseen}"
 
 
 def _errors(state: NetworkState) -> str:
     count = len(state.wrong)
     return "no error" if not count else f"{count} error{'' if count == 1 else 's'}"
+
+
+def _unseen(state: NetworkState, digits: Digits) -> str:
+    """What the network gets wrong on held-out images, or why that is unknown, as a sentence."""
+    if state.held_out_errors is None:
+        return f"No held-out errors: {why_none(digits.name)}."
+    share = state.held_out_errors / N_HELD_OUT
+    return f"On {N_HELD_OUT:,} images that it has not seen, it has {state.held_out_errors} errors ({share:.1%})."
 
 
 def _why(lab: Lab) -> dict[str, str]:
@@ -228,7 +238,8 @@ def _drawn_errors(digits: Digits, state: NetworkState) -> Picture:
     return _drawn(
         f"errors-{state.epochs}",
         f"The errors after {state.epochs} epochs",
-        f"After {state.epochs} epochs: {_errors(state)} on the 5000 images that it was trained on.",
+        f"After {state.epochs} epochs: {_errors(state)} on the 5000 images that it was trained on. "
+        f"{_unseen(state, digits)}",
         size,
         lambda axes: display.display_errors(digits.x, digits.labels, state.predicted, axes),
     )

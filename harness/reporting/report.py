@@ -27,7 +27,7 @@ _MOST_COLUMNS = 12
 # The columns of the table of all runs, besides settings that vary.
 _LISTED = (
     *("run_id", "trial", "status", "learning_rate", "epochs", "seed"),
-    *("final_errors", "first_zero_epoch", "final_loss", "softmax_max_ulp", "duration_s"),
+    *("final_errors", "held_out_errors", "first_zero_epoch", "final_loss", "softmax_max_ulp", "duration_s"),
 )
 
 
@@ -125,6 +125,7 @@ def _findings(record: StudyRecord, frame: pd.DataFrame) -> Findings:
     differences, cheap = findings.against_baseline(frame), findings.cheapest(frame)
     like = trainings[frames.is_like_baseline(trainings)]
     hard = findings.hard_images(record, frame)
+    unseen = findings.held_out_errors(frame)
     pictures = [
         *_baseline_pictures(curves, like, own_run),
         picture(
@@ -162,6 +163,12 @@ def _findings(record: StudyRecord, frame: pd.DataFrame) -> Findings:
         cells=_rows(cells),
         cheapest=cheap,
         cheapest_said=captions.cheap(cheap),
+        held_out_said=captions.held_out(
+            unseen,
+            record.parent.tags[Tag.DATASET],
+            is_objective="held_out_errors" in search_trials.objectives(record),
+        ),
+        has_held_out=unseen is not None,
         differences=differences,
         never_wrong=captions.never_wrong(hard),
         trials=_rows(trials),
@@ -239,7 +246,9 @@ def _search_pictures(record: StudyRecord, trials: pd.DataFrame) -> list[Picture]
     if len(goals) > 1:
         best = search_trials.front(trials, goals)
         found.append(
-            picture("front", "Errors against epochs", captions.front(trials, best), search_charts.front(trials, best))
+            picture(
+                "front", "Errors against epochs", captions.front(trials, best), search_charts.front(trials, best, goals)
+            )
         )
     logarithmic = {name for name in names if search_trials.scale(record, name) == "log"}
     points = [{str(key): value for key, value in row.items()} for row in trials[names].to_dict("records")]

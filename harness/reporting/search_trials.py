@@ -36,6 +36,7 @@ def trials(record: StudyRecord, frame: pd.DataFrame) -> pd.DataFrame:
     grouped = done.groupby("trial", as_index=False).agg(
         **{name: (name, "first") for name in PARAMETERS},
         errors=("final_errors", "mean"),
+        held_out_errors=("held_out_errors", "mean"),
         least=("final_errors", "min"),
         most=("final_errors", "max"),
         at_zero=("final_errors", lambda errors: int((errors == 0).sum())),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections import deque
 from collections.abc import Iterator, Sequence
 
@@ -51,8 +52,10 @@ class Recorder:
             with self._costs.of("mlflow"):
                 for result in own:
                     run_id = self._writer.log_training(trial.parent_id, trial.number, result)
-                    errors, epochs = result.final_errors, result.variant.epochs
-                    self._trainings[result.variant.key] = RecordedTraining(run_id, trial.number, errors, epochs)
+                    errors, epochs, held_out = result.final_errors, result.variant.epochs, result.held_out_errors
+                    self._trainings[result.variant.key] = RecordedTraining(
+                        run_id, trial.number, errors, epochs, math.nan if held_out is None else held_out
+                    )
             ended = self._source.finish(trial)
             self._report(trial, own, ended)
             yield ended

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+import math
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from itertools import chain
+from statistics import fmean
 
 from harness.network.variant import BASELINE
 from harness.study.config import Point, StudyConfig
@@ -32,12 +34,14 @@ class RecordedTraining:
         trial: Number of the trial.
         errors: Error count after the last epoch.
         epochs: Number of epochs.
+        held_out_errors: Number of wrong held-out images; NaN if the images have no held-out part.
     """
 
     run_id: str
     trial: int
     errors: float
     epochs: int
+    held_out_errors: float = math.nan
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,8 +101,7 @@ def read(
     finished: dict[str, RecordedTraining] = {}
     for run in trainings:
         if _is_finished(run):
-            errors, epochs = run.metrics["final_errors"], int(run.params["epochs"])
-            finished.setdefault(run.tags[Tag.VARIANT], RecordedTraining(run.run_id, _number(run), errors, epochs))
+            finished.setdefault(run.tags[Tag.VARIANT], _training(run))
     found: dict[int, RecordedTrial] = {}
     trials = chain(
         (_of_training(run, names, goals, is_grid=is_grid) for run in trainings),
@@ -121,10 +124,15 @@ def of_config(reader: StudyReader, key: str, config: StudyConfig) -> StudyTrials
     return read(reader, key, varied=config.space.parameters(), objectives=config.objectives, is_grid=is_grid)
 
 
-def values(errors: float, epochs: float, objectives: Iterable[str]) -> tuple[float, ...]:
-    """The values of the objectives of a trial with this error count and number of epochs."""
-    measured = {"errors": errors, "epochs": float(epochs)}
-    return tuple(measured[objective] for objective in objectives)
+def values(trainings: Sequence[RecordedTraining], objectives: Iterable[str]) -> tuple[float, ...]:
+    """The values of the objectives of a trial: the means over its trainings."""
+    return tuple(fmean(getattr(training, objective) for training in trainings) for objective in objectives)
+
+
+def _training(run: RunRecord) -> RecordedTraining:
+    """The training of a finished run."""
+    errors, held_out = run.metrics["final_errors"], run.metrics.get("held_out_errors", math.nan)
+    return RecordedTraining(run.run_id, _number(run), errors, int(run.params["epochs"]), held_out)
 
 
 def _is_finished(run: RunRecord) -> bool:
@@ -139,8 +147,7 @@ def _of_training(run: RunRecord, names: Iterable[str], goals: Iterable[str], *, 
     """
     number, point = _number(run), _point(run, names)
     if is_grid and _is_finished(run):
-        measured = values(run.metrics["final_errors"], float(run.params["epochs"]), goals)
-        return RecordedTrial(number, TrialState.COMPLETE, point, values=measured)
+        return RecordedTrial(number, TrialState.COMPLETE, point, values=values([_training(run)], goals))
     return RecordedTrial(number, TrialState.FAILED if is_grid else TrialState.UNFINISHED, point)
 
 

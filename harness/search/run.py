@@ -28,7 +28,7 @@ _POLL_S = 0.5
 
 
 class StudyRun:
-    """A run of a claimed study. It starts where the records of the study end.
+    """A run of a claimed study. It resumes after the recorded trials.
 
     Args:
         claim: Claim of the study by this process.

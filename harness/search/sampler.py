@@ -155,9 +155,8 @@ class SampledJobs:
         return [variant for variant in variants if variant.key not in self._recorded.trainings]
 
     def _values(self, variants: Sequence[Variant]) -> tuple[float, ...]:
-        """The values of the objectives: the mean error count over the trainings, and their number of epochs."""
-        runs = [self._recorded.trainings[variant.key] for variant in variants]
-        return values(sum(run.errors for run in runs) / len(runs), runs[0].epochs, self._config.objectives)
+        """The values of the objectives, as means over the trainings."""
+        return values([self._recorded.trainings[variant.key] for variant in variants], self._config.objectives)
 
     def _named_values(self, variants: Sequence[Variant]) -> dict[str, float]:
         """The values of the objectives by their names."""

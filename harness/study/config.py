@@ -8,6 +8,8 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from harness.data.digits import Digits
+from harness.data.held_out import why_none
 from harness.engines import registry
 from harness.errors import UsageError
 from harness.network.variant import BASELINE, AdamKind, Shape, SoftmaxPlace, Variant
@@ -15,7 +17,7 @@ from harness.network.variant import BASELINE, AdamKind, Shape, SoftmaxPlace, Var
 Value = int | float | str
 Point = dict[str, Value]
 NAME_PATTERN = r"[a-z0-9][a-z0-9_-]{0,63}"
-Objective = Literal["errors", "epochs"]
+Objective = Literal["errors", "epochs", "held_out_errors"]
 
 
 class _Part(BaseModel):
@@ -169,7 +171,7 @@ class StudyConfig(_Part):
         description: Question that the study answers, for people.
         engine: Name of the engine that trains.
         objectives: Objectives to minimize, in order: ``errors``, the mean error count after the last epoch over the
-            seeds of a trial, or ``epochs``.
+            seeds of a trial, ``epochs``, or ``held_out_errors``, the mean number of wrong held-out images.
         space: Values of the parameters that vary.
         fixed: Settings that do not vary.
         design: Rule that selects the points of the space that are trials.
@@ -219,6 +221,18 @@ class StudyConfig(_Part):
     def varied(self) -> tuple[str, ...]:
         """The names of the settings that differ between trainings."""
         return (*self.space.parameters(), *(("seed",) if self.design.seeds else ()))
+
+    def check_images(self, digits: Digits) -> None:
+        """Check that the images have a held-out part, if the study minimizes held-out errors.
+
+        Raises:
+            UsageError: They have none.
+        """
+        if "held_out_errors" in self.objectives and digits.held_out is None:
+            raise UsageError(
+                f"study {self.name} minimizes held_out_errors: {why_none(digits.name)}",
+                "Run it on the lab's images, or choose another objective.",
+            )
 
     def corners(self) -> list[Point]:
         """Points with every extreme value. They suffice to find any value that a variant refuses."""

@@ -86,8 +86,9 @@ def _parse(content: bytes, name: str, where: str) -> StudyConfig:
         return StudyConfig.model_validate({**table, "name": name})
     except ValidationError as error:
         remedy = (
-            "A study has description, engine, objectives (errors, epochs), [space] (epochs, learning_rate, seed, "
-            "batch_size), [fixed] (these and layers), and [design] with kind factorial, or sampled with sampler "
-            "(tpe, random), trials, seeds and sampler_seed."
+            "A study has description, engine, objectives (errors, epochs, held_out_errors), [space], [fixed] and "
+            "[design]. [space] accepts epochs, learning_rate, seed and batch_size. [fixed] accepts the same keys and "
+            "layers. The kind of [design] is factorial or sampled. A sampled design also has sampler (tpe or random), "
+            "trials, seeds and sampler_seed."
         )
         raise StudyFileError(f"{where}: {describe(error)}", remedy) from error

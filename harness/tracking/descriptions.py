@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from harness.data.held_out import N_HELD_OUT
 from harness.network.variant import N_IMAGES, Variant
 from harness.study.config import StudyConfig
 from harness.text import markdown_table, plural
@@ -123,6 +124,8 @@ def _summary(record: StudyRecord) -> str:
         first = own.metrics.get("first_zero_epoch")
         reached = "never reached zero" if first is None else f"first reached zero at epoch {first:.0f}"
         said += f" The baseline has {model_selection.errors(own)} after {own.params['epochs']} epochs and {reached}."
+        if "held_out_errors" in own.metrics:
+            said += f" It gets {own.metrics['held_out_errors']:.0f} of {N_HELD_OUT:,} held-out images wrong."
     if best is not None:
         said += f" The cheapest variant that reliably reaches zero: {best.name}."
     return said
@@ -140,11 +143,20 @@ def _table(cells: list[model_selection.Cell], varied: list[str], *, is_search: b
         shown = sorted(cells, key=lambda cell: (cell.mean_errors, cell.epochs))[:_BEST_TRIALS]
     else:
         shown = sorted(cells, key=lambda cell: [_sortable(cell.settings[name]) for name in varied])[:_MOST_ROWS]
-    head = [*(name.replace("_", " ") for name in varied), "seeds", "at zero", "mean errors", "mean loss"]
+    head = [
+        *(name.replace("_", " ") for name in varied),
+        "seeds",
+        "at zero",
+        "mean errors",
+        "mean held-out errors",
+        "mean loss",
+    ]
     rows = [
         [
             *(cell.settings[name] for name in varied),
-            *(str(cell.n_seeds), str(cell.at_zero), f"{cell.mean_errors:.1f}", f"{cell.mean_loss:.4f}"),
+            *(str(cell.n_seeds), str(cell.at_zero), f"{cell.mean_errors:.1f}"),
+            "-" if cell.mean_held_out_errors is None else f"{cell.mean_held_out_errors:.0f}",
+            f"{cell.mean_loss:.4f}",
         ]
         for cell in shown
     ]
@@ -173,5 +185,7 @@ def _again(name: str, command: str) -> str:
         f"`harness report {name}` writes its report.\n\n"
         f"**Words.** Errors are training errors: images of the {N_IMAGES} that the network learned from and still gets "
         "wrong. `final_errors` counts them after the last epoch; `first_zero_epoch` is the first epoch after which "
-        "there was none, absent if there was no such epoch. They are two numbers because errors come back."
+        "there was none, absent if there was no such epoch. They are two numbers because errors come back. "
+        f"`held_out_errors` counts wrong images among MNIST's {N_HELD_OUT:,} test images, from which the network does "
+        "not learn; it is absent if the images have no held-out part."
     )

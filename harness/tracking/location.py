@@ -46,7 +46,7 @@ def artifacts_beside(database: Path) -> Path:
 
 
 def local_folder(uri: str) -> Path | None:
-    """The local folder of a file URI or a path; None for an address of another kind."""
+    """The local folder of a file URI or a path; None for a URI with another scheme."""
     parts = urlsplit(uri)
     if parts.scheme == "file":
         return Path(url2pathname(parts.path))

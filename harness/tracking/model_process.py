@@ -78,7 +78,8 @@ class ModelProcess:
         """Wait for the models that were sent.
 
         Returns:
-            By run id, the number of images that the model classifies wrongly, or the reason why it was not written.
+            For each run id: the number of images that its model misclassifies, or the reason why the model was not
+            written.
         """
         self._exchanging.join(_TIME_LIMIT_S)
         return {spec.run_id: self._results.get(spec.run_id, self._failure) for spec in specs}

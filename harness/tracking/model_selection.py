@@ -42,6 +42,12 @@ class Cell:
         return sum(errors(run) for run in self.runs) / len(self.runs)
 
     @property
+    def mean_held_out_errors(self) -> float | None:
+        """The mean number of wrong held-out images, over the runs that have it; None if none has it."""
+        found = [run.metrics["held_out_errors"] for run in self.runs if "held_out_errors" in run.metrics]
+        return sum(found) / len(found) if found else None
+
+    @property
     def mean_loss(self) -> float:
         """The mean over the runs of the loss of the last epoch."""
         return sum(run.metrics["final_loss"] for run in self.runs) / len(self.runs)

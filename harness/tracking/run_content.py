@@ -125,6 +125,8 @@ def final_metrics(result: TrainingResult) -> dict[str, float]:
     }
     if result.first_zero_epoch is not None:
         metrics["first_zero_epoch"] = result.first_zero_epoch
+    if result.held_out_errors is not None:
+        metrics["held_out_errors"] = result.held_out_errors
     check = asdict(result.softmax[SOFTMAX_WAY])
     return metrics | {f"softmax_{name}": value for name, value in check.items() if value is not None}
 

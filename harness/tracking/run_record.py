@@ -85,7 +85,7 @@ class RunRecord:
 
     @property
     def owner(self) -> Owner | None:
-        """The owner of the study, if this is its parent run and the owner is alive, as far as the clocks agree."""
+        """The owner of the study, if this is its parent run and the owner is alive. The machines' clocks must agree."""
         owner = self.claimed_by
         heartbeat_s = float(self.tags.get(Tag.HEARTBEAT, "0"))
         return owner if owner is not None and owner.is_alive(heartbeat_s) else None
@@ -214,4 +214,5 @@ _METRICS: dict[str, Check] = {
     "final_errors": _error_count,
     "final_loss": float,
     "first_zero_epoch": _optional(_count),
+    "held_out_errors": _optional(_count),
 }

@@ -18,12 +18,12 @@ from harness.tracking.tags import Tag
 
 _TAG = "mlflow.sharedViewState."
 # The metrics of a training that the charts show as lines or bars, and those that are hidden.
-_LINES, _BARS = ("loss", "errors"), ("first_zero_epoch",)
+_LINES, _BARS = ("loss", "errors"), ("first_zero_epoch", "held_out_errors")
 _HIDDEN = (
     *("final_errors", "final_loss", "duration_s", "shared_by"),
     *(f"softmax_{name}" for name in ("max_abs_diff", "max_ulp", "argmax_differs", "row_sum_error", "overflow_rows")),
 )
-_COLUMNS = ("final_errors", "first_zero_epoch", "final_loss")
+_COLUMNS = ("final_errors", "held_out_errors", "first_zero_epoch", "final_loss")
 _SECTION = "model"
 
 

@@ -115,7 +115,7 @@ def train(engine: Trainer | Exception, digits: Digits, variants: Sequence[Varian
     """
     began_s = time.time()
     if isinstance(engine, Exception):
-        raise EngineStartError(f"the engine cannot be created: {type(engine).__name__}: {engine}")
+        raise EngineStartError(f"the engine or training function cannot be loaded: {type(engine).__name__}: {engine}")
     try:
         results = task(engine, digits, variants)
     except (Exception, SystemExit) as error:
@@ -271,8 +271,8 @@ def _death(code: int | None) -> str:
         return "a worker died"
     if code >= 0:
         return f"a worker exited (exit code {code})"
-    hint = ", as the system does when memory runs out" if -code == signal.SIGKILL else ""
-    return f"a worker was killed by signal {-code}{hint}"
+    hint = ", perhaps because memory ran out" if -code == signal.SIGKILL else ""
+    return f"a worker was killed (signal {-code}{hint})"
 
 
 class Workers(Generic[T]):

@@ -50,9 +50,9 @@ def content(monkeypatch: pytest.MonkeyPatch) -> Iterator[bytes]:
 
 def test_a_download_is_an_mnist_file(content: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(mnist, "_SHA256", hashlib.sha256(content).hexdigest())
-    x, y = readers.read(mnist.find(tmp_path))
-    assert x.shape == (5000, 400)
-    assert (np.bincount(y) == 500).all()
+    found = readers.read(mnist.find(tmp_path))
+    assert found.x.shape == (5000, 400)
+    assert (np.bincount(found.y) == 500).all()
 
 
 @pytest.mark.usefixtures("content")

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.data.digits import Digits
+from harness.data.held_out import HeldOut
 from harness.engines import training
 from harness.engines.contract import Engine
 from harness.engines.training import by_training
@@ -68,3 +69,28 @@ def test_an_outcome_in_json_has_null_for_what_is_not_finite(
     assert written["first_zero_epoch"] is None
     assert len(written["logits_1015"]) == 10
     assert set(written["softmax"]) == {"loop", "vector", "stable"}
+
+
+def held_out(digits: Digits) -> Digits:
+    """The images with held-out ones: the training images twice."""
+    return replace(digits, held_out=HeldOut(np.vstack([digits.x, digits.x]), np.vstack([digits.y, digits.y])))
+
+
+def test_each_result_counts_held_out_errors_after_its_own_last_epoch(graph: Engine, digits: Digits) -> None:
+    variants = [Variant(epochs=1), Variant(epochs=3)]
+    results = training.run(graph, held_out(digits), variants)
+    # The held-out images are the training images here. Their logits are computed in another order of summation.
+    for result in results:
+        assert result.held_out_errors is not None
+        assert abs(result.held_out_errors - 2 * result.final_errors) <= 2
+    assert results[0].held_out_errors != results[1].held_out_errors
+
+
+def test_weights_that_are_not_finite_get_every_held_out_image_wrong(digits: Digits) -> None:
+    weights = [np.full(shape, np.nan, np.float32) for shape in ((400, 25), (25,), (25, 15), (15,), (15, 10), (10,))]
+    assert training.held_out_errors(weights, Variant(), held_out(digits)) == 10_000
+
+
+def test_weights_of_other_layers_have_no_held_out_errors(digits: Digits) -> None:
+    assert training.held_out_errors([np.zeros((400, 10), np.float32)], Variant(), held_out(digits)) is None
+    assert training.held_out_errors([], Variant(), replace(digits, held_out=None)) is None

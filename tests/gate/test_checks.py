@@ -152,7 +152,7 @@ def test_elsewhere_seeds_vote_and_it_is_said_what_differs(recorded: Reference) -
     found = checks.trace("xla", own, early(recorded, {1: 0.01}), elsewhere(recorded))
     assert found.verdict is Verdict.PASS
     assert "tensorflow" in found.sure
-    assert "15 of 16 seeds match within" in found.seen
+    assert "15 of 16 seeds match exactly" in found.seen
     wrong = checks.trace("xla", own, early(recorded, dict.fromkeys(range(16), 0.01)), elsewhere(recorded))
     assert wrong.verdict is Verdict.FAIL
     assert "the earliest divergence is at epoch 5" in wrong.seen

@@ -21,6 +21,8 @@ def train(x, y, seed, epochs, rate=1.0):
     assert x.shape == (5000, 400) and str(x.dtype) == "float32"
     assert y.shape == (5000,) and str(y.dtype) == "int64"
     print("training", seed)
+    from threadpoolctl import threadpool_info
+    assert {library["num_threads"] for library in threadpool_info()} <= {1}
     drawn, errors = random.Random(seed), 300.0
     for _ in range(epochs):
         errors -= rate * errors * drawn.uniform(0.05, 0.15)
@@ -52,6 +54,12 @@ def broken(x, y, seed, epochs):
 
 def nothing(x, y, seed, epochs):
     return None
+
+def hopeless(x, y, seed, epochs):
+    return [70] * epochs
+
+def alike(x, y, seed, epochs):
+    return [100] * 50 + [0] * (epochs - 50)
 
 text = "not a function"
 """
@@ -92,6 +100,7 @@ def test_a_function_is_recorded_passes_with_other_seeds_and_fails_if_it_learns_s
     assert recorded.returncode == 0, recorded.stderr
     assert "a gate trains 63 seeds by default, and finds a slowdown of" in recorded.stdout
     assert "warning" not in recorded.stderr
+    assert "256 of 256 trainings reach at most 3 errors, on average after " in recorded.stdout
     reference = json.loads((tmp_path / "gate-reference.json").read_text())
     assert (len(reference["repeats"]["seeds"]), reference["repeats"]["reached_at"], reference["trace"]) == (
         256,
@@ -104,7 +113,7 @@ def test_a_function_is_recorded_passes_with_other_seeds_and_fails_if_it_learns_s
     assert passed.stdout.startswith("PASS: at most 3 errors come as early as in the reference")
     assert "training" not in passed.stdout.replace("--train", "").partition("Repeat")[0]
     assert {check["name"] for check in result(tmp_path)["checks"]} == {
-        *("data", "own data", "time to zero", "early errors", "seeds at zero")
+        *("data", "epochs to at most 3 errors", "errors at epoch 20", "seeds that reach at most 3 errors")
     }
     without = gate("run", "--reference", "gate-reference.json")
     assert without.returncode == 2
@@ -136,6 +145,15 @@ def test_a_median_of_few_epochs_is_warned_of(gate: Callable[..., CompletedProces
     assert "so one epoch is" in recorded.stderr
 
 
+def test_a_function_that_ignores_its_seed_is_warned_of(
+    gate: Callable[..., CompletedProcess[str]], folder: Path
+) -> None:
+    recorded = gate("record", "--train", f"{folder}/quick.py:alike", *SETTINGS, "--seeds", "8")
+    assert recorded.returncode == 0
+    assert "all trainings have the same error counts" in recorded.stderr
+    assert "too few to find a slowdown of 50%" in recorded.stdout or "9 times in 10" in recorded.stdout
+
+
 @pytest.mark.parametrize(
     ("function", "reason"),
     [
@@ -144,14 +162,15 @@ def test_a_median_of_few_epochs_is_warned_of(gate: Callable[..., CompletedProces
         ("share", "yielded 0.02, which is not an error count"),
         ("broken", "the driver is missing"),
         ("nothing", "returned NoneType instead of error counts"),
-        ("text", "text is not a function"),
-        ("missing", "has no attribute 'missing'"),
+        ("text", "quick has no function text"),
+        ("missing", "quick has no function missing"),
+        ("hopeless", "no training has at most 3 errors within 100 epochs: the smallest counts are 70 to 70"),
     ],
 )
 def test_a_wrong_function_is_recorded_by_no_reference(
     function: str, reason: str, gate: Callable[..., CompletedProcess[str]], folder: Path, tmp_path: Path
 ) -> None:
-    done = gate("record", "--train", f"{folder}/quick.py:{function}", *SETTINGS, "--seeds", "4")
+    done = gate("record", "--train", f"{folder}/quick.py:{function}", *SETTINGS, "--seeds", "8")
     assert done.returncode == 5
     assert reason in done.stderr
     assert "Traceback" not in done.stderr
@@ -164,7 +183,7 @@ def test_a_function_that_breaks_is_fail_and_names_the_reason(
     assert gate("record", "--train", f"{folder}/quick.py:train", *SETTINGS, "--seeds", "40").returncode == 0
     broken = gate("run", "--train", f"{folder}/quick.py:broken")
     assert broken.returncode == 1
-    assert broken.stdout.startswith("FAIL: trainings: RuntimeError: the driver is missing")
+    assert broken.stdout.startswith("FAIL: RuntimeError: the driver is missing")
 
 
 @pytest.mark.parametrize(
@@ -174,6 +193,7 @@ def test_a_function_that_breaks_is_fail_and_names_the_reason(
         (("run", "--train", "train"), "does not name a training function"),
         (("run", "--train", ":train"), "does not name a training function"),
         (("record", "--epochs", "3"), "need --train"),
+        (("record", "--seeds", "7"), "7 is not in the range x>=8"),
         (("record", "--train", "{}/quick.py:train", "--epochs", "3"), "the early epoch, 40, is after the last one, 3"),
     ],
 )

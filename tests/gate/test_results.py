@@ -12,7 +12,7 @@ from harness.errors import DataError, ExitStatus
 from harness.gate import results, run
 from harness.gate.environment import Difference
 from harness.gate.run import GateResult
-from harness.gate.verdict import STATUSES, Check, Verdict, overall
+from harness.gate.verdict import STATUSES, Check, Effect, Verdict, overall
 
 
 def check(name: str, verdict: Verdict) -> Check:
@@ -113,23 +113,30 @@ def test_many_differing_packages_are_counted() -> None:
 @pytest.mark.parametrize(
     ("names", "first", "others"),
     [
-        (("trace xla", "early errors", "time to zero"), "time to zero", ("early errors", "trace xla")),
-        (("trace xla", "seeds at zero"), "seeds at zero", ("trace xla",)),
+        (("trace xla", "errors", "epochs"), "errors", ("epochs", "trace xla")),
+        (("trace xla", "trainings"), "trainings", ("trace xla",)),
         (("softmax", "trace graph"), "softmax", ("trace graph",)),
     ],
 )
 def test_the_answer_is_that_of_the_check_that_says_most(
     names: tuple[str, ...], first: str, others: tuple[str, ...]
 ) -> None:
-    checks = [check("data", Verdict.PASS), *(check(name, Verdict.FAIL) for name in names)]
+    effect = Effect("a change", 0.2, 0.1, 0.3, 0.0, 0.1, is_share=True)
+    checks = [
+        check("data", Verdict.PASS),
+        *(
+            replace(check(name, Verdict.FAIL), effect=effect if name in {"errors", "epochs"} else None)
+            for name in names
+        ),
+    ]
     found = GateResult(checks, overall(checks), "xla", "lab-5000")
     assert found.answer == f"FAIL: {first}: something else; also FAIL: {', '.join(others)}"
 
 
 def test_a_gate_that_became_better_says_so() -> None:
-    better = replace(check("time to zero", Verdict.CHANGED), answer="zero errors come 9% sooner")
+    better = replace(check("epochs to zero errors", Verdict.CHANGED), answer="zero errors come 9% sooner")
     checks = [check("data", Verdict.PASS), better]
-    assert GateResult(checks, overall(checks), "xla", "x").answer == "PASS: zero errors come 9% sooner"
+    assert GateResult(checks, overall(checks), "xla", "x").answer == "PASS: CHANGED, zero errors come 9% sooner"
     assert GateResult(checks, overall(checks, strict=True), "xla", "x").answer == "FAIL: zero errors come 9% sooner"
 
 

@@ -35,7 +35,9 @@ def result(recorded: Reference, slowdown: float) -> GateResult:
     now = rule.slower(rule.sample(repeats.first_zero[every], repeats.errors[every], repeats.budget), slowdown)
     data = Check("data", Verdict.PASS, "these images", "these images")
     losses = {"losses": [1.0, 0.5], "recorded_losses": [1.0, 0.4], "tolerance": 1e-5, "early_epochs": 10}
-    trace = Check("trace xla", Verdict.PASS, "the recorded weights", "the same <b>bits</b>", details=losses)
+    trace = Check(
+        "trace xla", Verdict.PASS, "the recorded weights", "the same <b>bits</b>", figure="trace", details=losses
+    )
     checks = [data, trace, *convergence.checks(now, recorded)]
     first_zero = [int(epoch) if math.isfinite(epoch) else None for epoch in now.first_zero]
     return GateResult(
@@ -69,7 +71,8 @@ def test_the_page_begins_with_the_answer_then_what_differs_then_what_fails(recor
     assert heading(page) == found.answer
     assert found.answer.startswith("FAIL: zero errors come ")
     places = [
-        page.index(part) for part in ("2.22.0", "time to zero</h2>", "Passed", "trace xla", "--first-seed 200000")
+        page.index(part)
+        for part in ("2.22.0", "epochs to zero errors</h2>", "Passed", "trace xla", "--first-seed 200000")
     ]
     assert places == sorted(places)
     assert "the same &lt;b&gt;bits&lt;/b&gt;" in page

@@ -86,7 +86,7 @@ def test_a_note_begins_with_what_was_found() -> None:
         "**Results.** 1 of 3 runs have zero errors after their last epoch. The baseline has 0 after 60 epochs and "
         "first reached zero at epoch 56. The cheapest variant that reliably reaches zero: the baseline's."
     )
-    assert table(note) == [["0.0001", "1", "0", "40.0", "0.1000"], ["0.001", "2", "1", "2.0", "0.1000"]]
+    assert table(note) == [["0.0001", "1", "0", "40.0", "-", "0.1000"], ["0.001", "2", "1", "2.0", "-", "0.1000"]]
     assert "1 run failed. The reason is in the tag `harness.failure`" in note
     assert views.address("7", "abc") in note
     assert "`harness study run grid`" in note

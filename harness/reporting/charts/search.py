@@ -13,7 +13,13 @@ from harness.reporting.charts import style
 from harness.reporting.figure_files import INK
 
 _TICKS = (1e-5, 3e-5, 1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 0.1, 0.3, 1.0)
-NAMES = {"errors": "mean errors", "epochs": "epochs", "learning_rate": "learning rate", "batch_size": "batch size"}
+NAMES = {
+    "errors": "mean errors",
+    "held_out_errors": "mean held-out errors",
+    "epochs": "epochs",
+    "learning_rate": "learning rate",
+    "batch_size": "batch size",
+}
 
 
 def history(trials: pd.DataFrame, goals: Sequence[str]) -> Figure:
@@ -33,20 +39,20 @@ def history(trials: pd.DataFrame, goals: Sequence[str]) -> Figure:
     return figure
 
 
-def front(trials: pd.DataFrame, is_best: pd.Series[bool]) -> Figure:
-    """Mean errors against epochs. A line joins the Pareto-optimal trials."""
+def front(trials: pd.DataFrame, is_best: pd.Series[bool], goals: Sequence[str]) -> Figure:
+    """The first two objectives against each other. A line joins the Pareto-optimal trials."""
+    x, y = sorted(goals[:2], key=lambda goal: goal != "epochs")  # epochs, if there are any, along the x axis
     figure, axes = style.one()
     colour, marker = style.style(0)
-    others, best = trials[~is_best], trials[is_best].sort_values(["epochs", "errors"])
-    axes.scatter(others["epochs"], others["errors"], facecolors="none", edgecolors=colour, marker=marker, s=30)
+    others, best = trials[~is_best], trials[is_best].sort_values([x, y])
+    axes.scatter(others[x], others[y], facecolors="none", edgecolors=colour, marker=marker, s=30)
     colour, marker = style.style(1)
-    axes.plot(
-        best["epochs"], best["errors"], color=colour, marker=marker, linewidth=1.2, label="not beaten by any other"
-    )
-    style.count_scale(axes)
+    axes.plot(best[x], best[y], color=colour, marker=marker, linewidth=1.2, label="not beaten by any other")
+    if y == "errors":
+        style.count_scale(axes)
     style.plain(axes, "both")
-    axes.set_xlabel("epochs")
-    axes.set_ylabel("mean errors over seeds")
+    axes.set_xlabel(NAMES[x])
+    axes.set_ylabel(f"{NAMES[y]} over seeds")
     axes.legend(frameon=False, fontsize=9)
     return figure
 

@@ -1,0 +1,48 @@
+"""The held-out part of ``lab-5000``: MNIST's 10,000 test images, resized exactly like the training images."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+N_HELD_OUT = 10_000
+
+# SHA-256 of the bytes that ``np.save`` writes for images, ``(10000, 400) float64`` in Fortran order, and for labels,
+# ``(10000, 1) uint8``.
+SHA256_X = "88ef36287c1375af2bc78b5c3cacab839677102903fd00e91358b8514d13c952"
+SHA256_Y = "f9a6e9df5bfb8a3ba2eb6fabb1bd651c05f5a18ed906cdd04eb229152d6ad795"
+
+
+@dataclass(frozen=True, eq=False)
+class HeldOut:
+    """Images that the network does not learn from, proved by their hashes.
+
+    Attributes:
+        x: Images, ``(10000, 400)``, ``float64``, Fortran order, unrolled like the training images.
+        y: Labels, ``(10000, 1)``, ``uint8``.
+    """
+
+    x: NDArray[np.float64]
+    y: NDArray[np.uint8]
+
+    @cached_property
+    def features(self) -> NDArray[np.float32]:
+        """The input of the network, ``(10000, 400)``, ``float32``, C order."""
+        return np.ascontiguousarray(self.x, dtype=np.float32)
+
+    @cached_property
+    def labels(self) -> NDArray[np.int64]:
+        """The digit of each image, ``(10000,)``, ``int64``."""
+        return self.y[:, 0].astype(np.int64)
+
+
+def why_none(dataset: str) -> str:
+    """The reason why results on these images have no held-out errors, as a sentence without a period."""
+    if dataset == "optdigits-5000":
+        return "optdigits-5000 has no held-out images, because it repeats all 1797 originals"
+    if dataset == "lab-5000":
+        return "MNIST's test images were not available: give a copy of MNIST once (--data mnist.npz)"
+    return f"{dataset} has no held-out images"
