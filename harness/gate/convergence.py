@@ -53,7 +53,8 @@ def _epochs(now: Sample, reference: Reference, looked: rule.Looked, verdict: Ver
         verdict,
         f"{expected:.1f} epochs on average, and less than {reference.margin:.0%} more",
         f"{mean:.1f} epochs on average: {_interval(slowdown)}",
-        f"{_at_most(bound)}; p = {min(looked.p_later[0], looked.p_sooner[0]):.2g}",
+        ("" if verdict is Verdict.FAIL else f"{_at_most(bound)}; ")
+        + f"p = {min(looked.p_later[0], looked.p_sooner[0]):.2g}",
         advice.get(verdict, ""),
         answer=answers[verdict],
         effect=Effect(

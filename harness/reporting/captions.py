@@ -76,14 +76,14 @@ def held_out(found: HeldOutErrors | None, dataset: str, *, is_objective: bool = 
     if len(found.at_zero):
         low, high = found.at_zero.min(), found.at_zero.max()
         said.append(
-            f"The {plural(len(found.at_zero), 'run')} with zero training errors get {found.at_zero.mean():.0f} of the "
+            f"Runs with zero training errors ({len(found.at_zero)}) get {found.at_zero.mean():.0f} of the "
             f"{N_HELD_OUT:,} held-out images wrong on average ({found.at_zero.mean() / N_HELD_OUT:.1%}; {low:.0f} to "
             f"{high:.0f})."
         )
     if len(found.with_errors):
         said.append(
-            f"The {plural(len(found.with_errors), 'run')} with training errors get {found.with_errors.mean():.0f} of "
-            f"the {N_HELD_OUT:,} wrong on average."
+            f"Runs with training errors ({len(found.with_errors)}) get {found.with_errors.mean():.0f} of the "
+            f"{N_HELD_OUT:,} wrong on average."
         )
     if found.more_epochs is not None:
         said.append(_more_epochs(found.epochs, found.more_epochs))

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 
 from harness.reporting import captions
+from harness.reporting.findings import HeldOutErrors
 from harness.statistics import Estimate, wilson
 
 
@@ -52,3 +54,26 @@ def test_eight_of_eight_seeds_are_not_all() -> None:
 )
 def test_an_epoch_is_told_with_its_interval_where_it_has_one(estimate: Estimate, said: str) -> None:
     assert captions.epoch(estimate) == said
+
+
+def test_held_out_errors_are_said_with_their_share_and_whether_more_epochs_help() -> None:
+    def found(change: Estimate | None, zero: tuple[float, ...] = (700.0, 720.0)) -> HeldOutErrors:
+        return HeldOutErrors(np.array(zero), np.array([800.0]), (25, 100), change)
+
+    helped = captions.held_out(found(Estimate(-50.0, -70.0, -30.0, 8)), "lab-5000")
+    assert "Runs with zero training errors (2) get 710 of the 10,000 held-out images wrong" in helped
+    assert "(7.1%; 700 to 720)" in helped
+    assert "Runs with training errors (1) get 800 of the 10,000 wrong" in helped
+    assert "More epochs help: from 25 to 100 epochs" in helped
+    assert "More epochs make it worse" in captions.held_out(found(Estimate(5.0, 1.0, 9.0, 8)), "lab-5000")
+    assert "make no clear difference" in captions.held_out(found(Estimate(5.0, -1.0, 9.0, 8)), "lab-5000")
+    assert "One seed does not show" in captions.held_out(found(Estimate(5.0, math.nan, math.nan, 1)), "lab-5000")
+    none = captions.held_out(found(None, ()), "lab-5000", is_objective=True)
+    assert none == (
+        "These images are no longer unseen: the search chose variants by them. Runs with training errors (1) get 800 "
+        "of the 10,000 wrong on average."
+    )
+
+
+def test_without_held_out_images_the_reason_is_said() -> None:
+    assert captions.held_out(None, "optdigits-5000").startswith("No held-out errors: optdigits-5000 has no held-out")

@@ -538,3 +538,25 @@ def test_nothing_is_said_of_seeds_that_are_all_shared_or_all_different() -> None
     assert not any(
         "are shared" in reason for reason in (*compared(same, same).reasons, *compared(same, others).reasons)
     )
+
+
+def test_held_out_errors_are_compared_over_the_runs_that_have_them_and_decide_nothing() -> None:
+    def made(shift: float, missing: int) -> comparison_inputs.Side:
+        runs = []
+        for seed in range(1, 9):
+            one = run(seed, 5, None, seed=seed, dataset="lab-5000", epochs=40)
+            if seed > missing:
+                one = replace(one, metrics={**one.metrics, "held_out_errors": 700.0 + seed + shift})
+            runs.append(one)
+        return comparison_inputs.of_record(study(runs, **{"harness.dataset": "lab-5000"}))
+
+    found = comparison.compare(made(0, 1), made(30, 1))
+    assert found.verdict is ComparisonVerdict.NO_DIFFERENCE
+    assert found.held_out is not None
+    assert found.held_out.difference.value == pytest.approx(30)
+    assert found.held_out.n_a == 7  # pairs of seeds that both have
+    assert "Held-out errors, of 10,000 images: 705 in A and 735 in B" in comparison_text.markdown(found)
+    assert found.as_json()["held_out_errors"]["mean_a"] == 705.0
+    without = comparison.compare(made(0, 8), made(0, 8))
+    assert without.held_out is None
+    assert "No held-out errors are compared: MNIST's test images" in comparison_text.markdown(without)
