@@ -36,7 +36,7 @@ def _cubic(x: float, x3: float) -> float:
     return 0.0
 
 
-def _weights(size_in: int, size_out: int) -> tuple[NDArray[np.float64], NDArray[np.intp]]:
+def weights(size_in: int, size_out: int) -> tuple[NDArray[np.float64], NDArray[np.intp]]:
     """Return the weights of each output pixel and their input pixels (from 0), both ``(size_out, taps)``."""
     scale = size_out / size_in
     weights = np.empty((size_out, _TAPS))
@@ -80,7 +80,7 @@ def imresize(images: NDArray[np.float64], size: int = 20) -> NDArray[np.float64]
         Resized images, ``(n, size, size)``, ``float64``. The cubic kernel overshoots, so values may lie outside the
         range of the input.
     """
-    weights, positions = _weights(images.shape[1], size)
-    by_row = _shrink_first_axis(images.transpose(1, 2, 0), weights, positions)
-    by_column = _shrink_first_axis(by_row.transpose(1, 0, 2), weights, positions)
+    taps, positions = weights(images.shape[1], size)
+    by_row = _shrink_first_axis(images.transpose(1, 2, 0), taps, positions)
+    by_column = _shrink_first_axis(by_row.transpose(1, 0, 2), taps, positions)
     return np.ascontiguousarray(by_column.transpose(2, 1, 0))

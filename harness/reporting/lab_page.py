@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from harness.engines.training import LAB_IMAGE_OF_TWO
 from harness.files import write_bytes, write_text
 from harness.lab.results import EPOCHS, PUBLISHED_LOGITS, PUBLISHED_PROBABILITIES, VECTORS, Lab, NetworkState, Number
 from harness.network.softmax import my_softmax
-from harness.reporting import display
+from harness.reporting import display, lab_play
 from harness.reporting.figure_files import Picture, in_default_style, picture
 from harness.reporting.templating import render
 
@@ -53,6 +54,7 @@ def _content(lab: Lab, pictures: dict[str, Picture]) -> dict[str, Any]:
     logged = [number for number in published if number.part == "training"]
     return {
         "pictures": pictures,
+        "play": json.dumps(lab_play.data(lab), separators=(",", ":")),
         "facts": digits.facts(),
         "numbers": {**_by_part(lab), "prediction": _by_name(lab)},
         "published": published,

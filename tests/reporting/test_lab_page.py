@@ -13,8 +13,12 @@ import numpy as np
 import pytest
 from playwright.sync_api import Browser
 
+from harness.data import digits as digits_module
 from harness.data.digits import OPTDIGITS
-from harness.network.softmax import my_softmax
+from harness.data.imresize import imresize
+from harness.engines import registry
+from harness.network.forward import forward
+from harness.network.softmax import my_softmax, my_softmax_stable
 from tests import warm
 from tests.browser import Watched, watch
 from tests.conftest import MNIST
@@ -70,7 +74,7 @@ def test_the_command_says_what_came_out_and_where_the_page_is(run: Run) -> None:
     assert lines[-1] == f"page: {run.folder / 'out' / 'lab' / 'lab.html'}"
     assert run.json["schema"] == 1
     assert len(list((run.folder / "out" / "lab" / "figures").glob("*.png"))) == 9
-    assert (run.folder / "out" / "lab" / "lab.html").stat().st_size < 400_000  # 194 KB were seen
+    assert (run.folder / "out" / "lab" / "lab.html").stat().st_size < 3_000_000  # 547 KB were seen
 
 
 @pytest.mark.usefixtures("mnist")
@@ -159,7 +163,7 @@ def test_what_overflows_my_softmax_overflows_here_and_the_page_says_so(opened: W
         expected = my_softmax(np.array(z, float))
     assert np.array_equal(shown(opened), expected, equal_nan=True)
     assert opened.page.locator("#overflow").is_visible()
-    assert "With the largest entry taken off first it is " in opened.page.locator("#overflow").inner_text()
+    assert "With the largest entry subtracted first it is " in opened.page.locator("#overflow").inner_text()
 
 
 def test_a_button_sets_all_of_z(opened: Watched) -> None:
@@ -170,6 +174,109 @@ def test_a_button_sets_all_of_z(opened: Watched) -> None:
     opened.page.get_by_role("button", name="all equal").click()
     assert shown(opened) == [0.25] * 4
     assert opened.page.locator("#overflow").is_hidden()
+
+
+def test_at_1000_the_naive_bars_break_beside_working_ones_and_the_switch_shows_them(opened: Watched) -> None:
+    page = opened.page
+    assert page.locator(".working:visible").count() == 0
+    page.get_by_role("button", name="too large").click()
+    assert page.locator(".bar.broken").count() == 4
+    expected = my_softmax(np.array([1.0, 2, 3, 4]))
+    width = "getBoundingClientRect().width"
+    script = f"bars => bars.map(bar => bar.{width} / bar.parentElement.{width})"
+    assert np.abs(np.array(page.locator(".working span").evaluate_all(script)) - expected).max() < 2e-3
+    # The slider agrees with the number field beyond 10.
+    assert page.locator("#range-3").input_value() == page.locator("#number-3").input_value() == "1003"
+    for name in ("stable", "TensorFlow's"):
+        page.get_by_label(name, exact=True).check()
+        assert np.abs(shown(opened) - expected).max() < 1e-12
+        assert page.locator(".bar.broken").count() == 0
+    page.get_by_label("my_softmax", exact=True).check()
+    assert np.isnan(shown(opened)).all()
+
+
+def reading(watched: Watched) -> tuple[np.ndarray, np.ndarray]:
+    """The pixels that the network reads, and the probabilities that it gives."""
+    place = watched.page.locator("#reading")
+    found = [json.loads(place.get_attribute(f"data-{name}") or "[]") for name in ("features", "probabilities")]
+    return np.array(found[0], np.float32), np.array(found[1])
+
+
+@pytest.fixture
+def network(run: Run) -> list[np.ndarray]:
+    """The weights of the same training, trained again."""
+    data = os.environ.get(MNIST)
+    digits = digits_module.load(str(Path(data).resolve()) if data else OPTDIGITS)
+    engine = registry.make("graph", digits)
+    [history] = engine.train([registry.baseline("graph")])
+    assert history.errors.tolist() == run.json["errors"]
+    return [weight.copy() for weight in history.final.weights]
+
+
+def test_a_drawing_is_read_as_the_model_reads_it(opened: Watched, network: list[np.ndarray]) -> None:
+    pad = opened.page.locator("#pad")
+    pad.scroll_into_view_if_needed()
+    box = pad.bounding_box()
+    assert box is not None
+    points = [(90, 70), (140, 50), (190, 80), (180, 120), (120, 190), (90, 220), (150, 215), (200, 220)]
+    mouse = opened.page.mouse
+    mouse.move(box["x"] + points[0][0], box["y"] + points[0][1])
+    mouse.down()
+    for x, y in points[1:]:
+        mouse.move(box["x"] + x, box["y"] + y, steps=5)
+    mouse.up()
+    features, probabilities = reading(opened)
+    image = np.array(json.loads(pad.get_attribute("data-image") or "")).reshape(1, 28, 28)
+    assert np.abs(imresize(image)[0].T.ravel() - features).max() < 1e-6
+    expected = my_softmax_stable(forward(network, features[None])[-1])[0]
+    assert np.abs(probabilities - expected).max() < 1e-5
+    # Scaled and centred like MNIST's images: 20 pixels of 28, with the centre of mass in the middle.
+    filled = np.argwhere(image[0] > 0.1)
+    assert 19 <= np.ptp(filled, axis=0).max() + 1 <= 22
+    centre = (image[0][..., None] * (np.indices((28, 28)).transpose(1, 2, 0) + 0.5)).sum((0, 1)) / image[0].sum()
+    assert np.abs(centre - 14).max() < 0.6
+    opened.page.get_by_role("button", name="Clear").click()
+    assert opened.page.locator("#reading .one").count() == 0
+    opened.screenshot("lab-drawing")
+
+
+def test_a_drawing_can_be_made_by_keyboard(opened: Watched) -> None:
+    pad = opened.page.locator("#pad")
+    pad.focus()
+    for key in ("ArrowUp",) * 8 + (" ",) + ("ArrowDown",) * 16:
+        pad.press(key)
+    _, probabilities = reading(opened)
+    assert probabilities.argmax() == 1
+    assert opened.page.locator("#reading .one.best span").first.inner_text() == "1"
+
+
+def test_a_click_on_any_digit_shows_the_models_probabilities(opened: Watched, network: list[np.ndarray]) -> None:
+    for number in (0, 17, 63):
+        opened.page.locator("#samples button").nth(number).click()
+        features, probabilities = reading(opened)
+        expected = my_softmax_stable(forward(network, features[None])[-1])[0]
+        assert np.abs(probabilities - expected).max() < 1e-5
+    opened.page.locator("#samples button").nth(5).focus()
+    opened.page.keyboard.press("Enter")
+    assert opened.page.locator("#reading .one").count() == 10
+
+
+def test_the_epoch_slider_drives_loss_errors_and_the_lab_s_image(opened: Watched, run: Run) -> None:
+    slider = opened.page.locator("#epoch")
+    slider.focus()
+    slider.press("Home")
+    for epoch in (1, 2, 3):
+        said = opened.page.locator("#at").inner_text()
+        assert (
+            said == f"{epoch} of 100: loss {run.json['losses'][epoch - 1]:.4f}, {run.json['errors'][epoch - 1]} errors"
+        )
+        slider.press("ArrowRight")
+    assert opened.page.locator("#gallery canvas").count() == 24
+    slider.press("End")
+    late = run.json["states"][1]
+    assert opened.page.locator("#gallery canvas").count() == min(24, late["errors"])
+    texts = opened.page.locator("#two-logits .one span:last-child").all_inner_texts()
+    assert np.abs(np.array(texts, float) - np.array(late["logits_1015"])).max() <= 0.0051
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,49 @@
+"""Calls a learner's ``my_softmax`` in a process of its own, and prints what it returned as JSON.
+
+Nothing of the file is trusted: the answers are compared in another process (:mod:`harness.lab.softmax_check`).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from harness.engines.function import load
+
+
+def main() -> None:
+    """Read the cases from standard input, and print the answers as the last line of standard output."""
+    asked: dict[str, tuple[list[float], str]] = json.load(sys.stdin)
+    out = os.fdopen(os.dup(1), "w")
+    function = load(sys.argv[1])
+    found = {name: _called(function, z, kind) for name, (z, kind) in asked.items()}
+    out.write("\n" + json.dumps(found) + "\n")
+    out.flush()
+    os._exit(0)  # threads of the file may still run
+
+
+def _called(function: Callable[..., Any], z: list[float], kind: str) -> dict[str, Any]:
+    argument: Any = list(z) if kind == "list" else np.array(z, kind)
+    answer: dict[str, Any] = {"values": None, "shape": [], "returned": "", "error": "", "is_changed": False}
+    try:
+        with np.errstate(all="ignore"):
+            returned = function(argument)
+    except Exception as error:  # noqa: BLE001 - any error of a learner's code is an answer
+        return answer | {"error": f"{type(error).__name__}: {error}"}
+    answer |= {"returned": type(returned).__name__, "is_changed": list(map(float, argument)) != z}
+    try:
+        numbers = np.asarray(returned, np.float64)
+    except (TypeError, ValueError):
+        return answer
+    if returned is None:
+        return answer
+    return answer | {"values": numbers.ravel().tolist(), "shape": list(numbers.shape)}
+
+
+if __name__ == "__main__":
+    main()
