@@ -21,7 +21,7 @@ _STUDY_COLUMNS = ("MLflow", "Optuna", "workers busy", "coordinator, MB", "worker
 def measure(
     digits: Digits, data: str, parts: tuple[str, ...], rounds: int, rivals_python: str, tell: Callable[[str], None]
 ) -> dict[str, Any]:
-    """Measure the chosen parts, and return the results by part as plain values, with the processor and the package versions.
+    """Measure the chosen parts, and return the results by part, with the processor and the versions, as plain values.
 
     Args:
         digits: Images.

@@ -18,15 +18,15 @@ from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
-from threadpoolctl import threadpool_limits
 
 from harness.data.digits import Digits
 from harness.engines.contract import InvalidResultError
 from harness.errors import UsageError
 
 _HOW = "Give FILE.py:function or module:function."
-# One process trains per core, so each uses one thread. Libraries read these variables when they are imported.
-_THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+# One process trains per core, so each uses one thread. Libraries read these variables when they are imported. NumPy is
+# imported before; :mod:`harness.workers.server` sets its variable.
+_THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
 
 
 def is_function(name: str) -> bool:
@@ -59,7 +59,6 @@ def load(name: str) -> Callable[..., Any]:
     os.dup2(2, 1)  # what the function prints must not mix with the output of the command
     for variable in _THREADS:
         os.environ.setdefault(variable, "1")
-    threadpool_limits(1)  # of libraries that are loaded already, such as NumPy's
     place, _, function = name.rpartition(":")
     if not place.endswith(".py"):
         sys.path.append(str(Path.cwd()))

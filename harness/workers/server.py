@@ -6,6 +6,7 @@ The module imports little, so that the command can start the server before it lo
 from __future__ import annotations
 
 import multiprocessing
+import os
 import signal
 import sys
 import threading
@@ -18,6 +19,8 @@ from harness import provenance, startup
 
 # The module that the server imports before it forks the first worker.
 _PRELOAD = "harness.workers.preload"
+# The variable that NumPy's matrix products read when NumPy is imported.
+_NUMPY_THREADS = "OPENBLAS_NUM_THREADS"
 # multiprocessing cannot start processes from several threads at once.
 _lock = threading.Lock()
 
@@ -48,8 +51,17 @@ def _settings() -> dict[str, str]:
 
 @contextmanager
 def starting() -> Iterator[None]:
-    """Start one process at a time. It ignores Ctrl-C, and does not import modules of the current folder."""
-    with _lock, startup.environment_variable("PYTHONSAFEPATH", "1"), without_interrupts():
+    """Start one process at a time. It ignores Ctrl-C, and does not import modules of the current folder.
+
+    NumPy uses one thread in the process, because one process trains per core. A value of the user is kept.
+    """
+    threads = os.environ.get(_NUMPY_THREADS, "1")
+    with (
+        _lock,
+        startup.environment_variable("PYTHONSAFEPATH", "1"),
+        startup.environment_variable(_NUMPY_THREADS, threads),
+        without_interrupts(),
+    ):
         yield
 
 
