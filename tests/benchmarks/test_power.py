@@ -101,6 +101,14 @@ def made_up(name: str, recorded: Reference, later: int) -> Trained:
     return Trained(name, first_zero, list(repeats.errors), 0, 16, 500.0, 2, {})
 
 
+@pytest.fixture
+def _few_sets(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Intervals from fewer resampled sets, to save a minute."""
+    monkeypatch.setattr(power, "_SETS", 30)
+    monkeypatch.setattr(power, "_GATES", 200)
+
+
+@pytest.mark.usefixtures("_few_sets")
 def test_what_is_as_recorded_is_nearly_never_red_and_what_is_later_nearly_always(recorded: Reference) -> None:
     # Gates of one half of the recorded seeds against the other half: no training is on both sides.
     ours, theirs = half(recorded, 0), half(recorded, 1)
@@ -118,6 +126,7 @@ def test_what_is_as_recorded_is_nearly_never_red_and_what_is_later_nearly_always
     assert "**batches of 64**" in power.markdown([same, late], theirs)
 
 
+@pytest.mark.usefixtures("_few_sets")
 def test_the_trace_elsewhere_fails_if_most_early_seeds_diverge(recorded: Reference) -> None:
     for left, is_traced in ((0, False), (8, False), (9, True), (16, True)):
         trained = replace(made_up("clean", recorded, 0), left=left)

@@ -36,8 +36,7 @@ def made_up(digits: Digits, errors: Sequence[int], loss: float = 0.5) -> Lab:
     for fan_in, units in pairwise((400, 25, 15, 10)):
         weights += [np.zeros((fan_in, units), np.float32), np.zeros(units, np.float32)]
     snapshots = {}
-    for epoch in (40, 100):
-        count = errors[epoch - 1]
+    for epoch, count in enumerate(errors, start=1):
         logits = np.zeros((5000, 10), np.float32)
         logits[range(5000), digits.labels] = 5
         logits[range(count), (digits.labels[:count] + 1) % 10] = 9
