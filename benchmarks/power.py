@@ -34,7 +34,7 @@ CLEAN = "clean"
 
 # To include the uncertainty of the trainings in the intervals: this number of resampled sets of trainings, with this
 # number of gates each.
-_SETS, _GATES = 200, 500
+_SETS, _GATES = 200, 200
 
 
 @dataclass(frozen=True)

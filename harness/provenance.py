@@ -32,7 +32,8 @@ def packages() -> dict[str, str]:
     """The version of every installed package, by name."""
     from importlib import metadata
 
-    found = {str(one.metadata["Name"]): one.version for one in metadata.distributions()}
+    named = ((one.metadata["Name"], one.version) for one in metadata.distributions())
+    found = {name: version for name, version in named if name and version}  # an interrupted installation has neither
     return dict(sorted(found.items(), key=lambda item: item[0].lower()))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -44,7 +45,7 @@ _FEW_EPOCHS = 20
 )
 @click.option(
     "--margin",
-    type=click.FloatRange(min=0, min_open=True),
+    type=click.FloatRange(0, 1, min_open=True),
     help="With --train: the slowdown that PASS must exclude.  [default: 0.1]",
 )
 @click.option(
@@ -79,6 +80,8 @@ def gate_record(  # noqa: PLR0913 - one argument for each option
     gate_inputs.subject(None, function)
     if function is None and settings:
         raise UsageError("--epochs, --early-epoch, --zero-errors and --margin need --train", "Give the function.")
+    if margin is not None and math.isnan(margin):
+        raise UsageError("nan is not in the range 0<x<=1", "Give the margin as a fraction, such as 0.1.")
     subject = record.Subject(function or record.ENGINE, **settings)
     if subject.errors_at > subject.epochs:
         cause = f"the early epoch, {subject.errors_at}, is after the last one, {subject.epochs}"

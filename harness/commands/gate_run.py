@@ -89,6 +89,8 @@ def gate_run(  # noqa: PLR0913 - an argument an option
     from harness.gate.verdict import STATUSES, Verdict
 
     subject = gate_inputs.subject(engine, function)
+    if function is not None and (conformance or against):
+        raise UsageError("--conformance and --against are of engines, not of training functions", "Leave them out.")
     if first_seed is not None and fresh_seeds:
         raise UsageError("--first-seed and --fresh-seeds contradict each other", "Give one of them.")
     check_destinations(json_to, *(folder / name for name in _FILES))

@@ -7,7 +7,6 @@ import io
 import logging
 import tempfile
 from dataclasses import dataclass, replace
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,7 @@ import platformdirs
 from numpy.typing import NDArray
 
 from harness.data import mnist, optdigits, readers
-from harness.data.held_out import SHA256_X, SHA256_Y, HeldOut
+from harness.data.held_out import SHA256_X, SHA256_Y, HeldOut, Images
 from harness.errors import DataError, StoppedError
 from harness.files import write_bytes
 from harness.network.variant import N_FEATURES, N_IMAGES
@@ -44,7 +43,7 @@ _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False)
-class Digits:
+class Digits(Images):
     """The 5000 images and their labels, in the lab's layout.
 
     Attributes:
@@ -57,23 +56,11 @@ class Digits:
         held_out: Held-out images; None for all images but ``lab-5000``, and where MNIST's test images are missing.
     """
 
-    x: NDArray[np.float64]
-    y: NDArray[np.uint8]
     name: str
     source: str
     sha256_x: str
     sha256_y: str
     held_out: HeldOut | None = None
-
-    @cached_property
-    def features(self) -> NDArray[np.float32]:
-        """The input of the network, ``(5000, 400)``, ``float32``, C order."""
-        return np.ascontiguousarray(self.x, dtype=np.float32)
-
-    @cached_property
-    def labels(self) -> NDArray[np.int64]:
-        """The digit of each image, ``(5000,)``, ``int64``."""
-        return self.y[:, 0].astype(np.int64)
 
     def facts(self) -> dict[str, Any]:
         """Return facts about the images in plain values; ``counts`` is the number of images of each digit, 0 to 9."""
@@ -138,6 +125,8 @@ def _lab_or_default(*, required: bool) -> Digits:
             path = mnist.find(Path(folder))
             digits = _from_file(path, "Keras' MNIST")
     except DataError as error:
+        if cached is not None:
+            return cached
         if required:
             raise
         _log.warning(
@@ -149,6 +138,8 @@ def _lab_or_default(*, required: bool) -> Digits:
         return _embedded()
     if digits.name == LAB_NAME:
         _write_cache(digits)
+    elif cached is not None:
+        return cached
     elif required:
         cause = f"Keras' MNIST does not give the lab's images (sha256 of X: {digits.sha256_x})"
         raise DataError(cause, _HOW_TO_GET_THE_LABS_IMAGES)

@@ -17,12 +17,12 @@ SHA256_Y = "f9a6e9df5bfb8a3ba2eb6fabb1bd651c05f5a18ed906cdd04eb229152d6ad795"
 
 
 @dataclass(frozen=True, eq=False)
-class HeldOut:
-    """Images that the network does not learn from, proved by their hashes.
+class Images:
+    """Images and their labels, in the lab's layout.
 
     Attributes:
-        x: Images, ``(10000, 400)``, ``float64``, Fortran order, unrolled like the training images.
-        y: Labels, ``(10000, 1)``, ``uint8``.
+        x: Images, ``(n, 400)``, ``float64``, Fortran order. ``x[i].reshape(20, 20).T`` is upright.
+        y: Labels, ``(n, 1)``, ``uint8``, 0 to 9.
     """
 
     x: NDArray[np.float64]
@@ -30,13 +30,17 @@ class HeldOut:
 
     @cached_property
     def features(self) -> NDArray[np.float32]:
-        """The input of the network, ``(10000, 400)``, ``float32``, C order."""
+        """The input of the network, ``(n, 400)``, ``float32``, C order."""
         return np.ascontiguousarray(self.x, dtype=np.float32)
 
     @cached_property
     def labels(self) -> NDArray[np.int64]:
-        """The digit of each image, ``(10000,)``, ``int64``."""
+        """The digit of each image, ``(n,)``, ``int64``."""
         return self.y[:, 0].astype(np.int64)
+
+
+class HeldOut(Images):
+    """The 10,000 images that the network does not learn from, proved by their hashes."""
 
 
 def why_none(dataset: str) -> str:

@@ -89,9 +89,12 @@ def _npy(path: Path) -> NDArray[np.generic]:
 
 
 def _cached_held_out(folder: Path) -> Arrays | None:
-    """The held-out images of a cache folder; None if there are none, as in a folder of the user."""
+    """The held-out images of a cache folder; None if there are none, as in a folder of the user, or if damaged."""
     paths = [folder / name for name in HELD_OUT_FILES]
-    return (_npy(paths[0]), _npy(paths[1])) if all(path.is_file() for path in paths) else None
+    try:
+        return (_npy(paths[0]), _npy(paths[1])) if all(path.is_file() for path in paths) else None
+    except DataError:
+        return None
 
 
 def _test_of(folder: Path) -> Arrays | None:

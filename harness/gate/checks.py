@@ -167,8 +167,9 @@ _WHAT_CHANGED = (
 
 
 def _votes(votes: traces.Votes) -> str:
-    how = f"within {votes.worst:.1e}" if votes.worst else "exactly"
-    kept = f"{votes.n - len(votes.left)} of {votes.n} seeds match {how}"
+    n_kept = votes.n - len(votes.left)
+    how = f" within {votes.worst:.1e}" if votes.worst else " exactly" if n_kept else ""
+    kept = f"{n_kept} of {votes.n} seeds match{how}"
     first = f"; the earliest divergence is at epoch {min(votes.left.values())}" if votes.left else ""
     return kept + first
 

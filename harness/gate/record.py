@@ -90,7 +90,7 @@ def record(
         StoppedError: A worker failed. An incomplete reference is not returned.
     """
     trained = _train(digits, seeds, workers, on_done)
-    repeats = _repeats(trained.repeats, Subject())
+    repeats = _repeats(trained.repeats, Subject(epochs=BASELINE.epochs, errors_at=ERRORS_EPOCH))
     return Reference(
         schema_=SCHEMA,
         trace=TRACE_VERSION,

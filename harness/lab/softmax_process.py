@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -15,12 +16,18 @@ import numpy as np
 
 from harness.engines.function import load
 
+# The exit code of a process whose calls take longer than the time limit.
+TIMED_OUT = 86
+
 
 def main() -> None:
     """Read the cases from standard input, and print the answers as the last line of standard output."""
     asked: dict[str, tuple[list[float], str]] = json.load(sys.stdin)
     out = os.fdopen(os.dup(1), "w")
     function = load(sys.argv[1])
+    limit = threading.Timer(float(sys.argv[2]), os._exit, [TIMED_OUT])
+    limit.daemon = True
+    limit.start()
     found = {name: _called(function, z, kind) for name, (z, kind) in asked.items()}
     out.write("\n" + json.dumps(found) + "\n")
     out.flush()
@@ -35,12 +42,12 @@ def _called(function: Callable[..., Any], z: list[float], kind: str) -> dict[str
             returned = function(argument)
     except Exception as error:  # noqa: BLE001 - any error of a learner's code is an answer
         return answer | {"error": f"{type(error).__name__}: {error}"}
-    answer |= {"returned": type(returned).__name__, "is_changed": list(map(float, argument)) != z}
+    answer |= {"returned": type(returned).__name__, "is_changed": [*argument] != z}
+    if returned is None:
+        return answer
     try:
         numbers = np.asarray(returned, np.float64)
-    except (TypeError, ValueError):
-        return answer
-    if returned is None:
+    except Exception:  # noqa: BLE001 - what cannot become numbers has no values
         return answer
     return answer | {"values": numbers.ravel().tolist(), "shape": list(numbers.shape)}
 

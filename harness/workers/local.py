@@ -128,6 +128,8 @@ def make_engine(engine: str, digits: Digits) -> Trainer | Exception:
     """The engine or training function for these images, or the error if it cannot start."""
     try:
         return FunctionEngine(engine, digits) if function.is_function(engine) else registry.make(engine, digits)
+    except SystemExit as error:
+        return RuntimeError(f"it ended the process: SystemExit({error.code})")
     except Exception as error:  # noqa: BLE001 - any error is reported with the first batch
         return error
 

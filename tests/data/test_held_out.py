@@ -106,3 +106,22 @@ def test_the_embedded_images_and_files_of_ones_own_have_none(optdigits: digits_m
     own = digits_module.load(str(tmp_path))
     assert own.held_out is None
     assert held_out.why_none(own.name) == f"{own.name} has no held-out images"
+
+
+@pytest.mark.parametrize("choice", ["lab", "auto"])
+def test_an_old_cache_stays_in_use_if_keras_mnist_is_damaged(choice: str, mnist: Path, tmp_path: Path) -> None:
+    digits_module.load(str(mnist))
+    for path in digits_module.cache_folder().glob("*/*_held_out.npy"):
+        path.unlink()
+    (tmp_path / "keras" / "datasets").mkdir(parents=True)
+    (tmp_path / "keras" / "datasets" / "mnist.npz").write_text("damaged")
+    found = digits_module.load(choice)
+    assert (found.name, found.held_out) == ("lab-5000", None)
+
+
+def test_a_damaged_held_out_part_leaves_the_images(mnist: Path) -> None:
+    digits_module.load(str(mnist))
+    [path] = digits_module.cache_folder().glob("*/X_held_out.npy")
+    path.write_text("damaged")
+    found = digits_module.load("lab")
+    assert (found.name, found.held_out) == ("lab-5000", None)

@@ -194,6 +194,10 @@ def test_a_function_that_breaks_is_fail_and_names_the_reason(
         (("run", "--train", ":train"), "does not name a training function"),
         (("record", "--epochs", "3"), "need --train"),
         (("record", "--seeds", "7"), "7 is not in the range x>=8"),
+        (("record", "--margin", "inf"), "inf is not in the range"),
+        (("record", "--train", "{}/quick.py:train", "--margin", "nan"), "nan is not in the range"),
+        (("run", "--train", "{}/quick.py:train", "--conformance"), "are of engines"),
+        (("run", "--train", "{}/quick.py:train", "--against", "none"), "are of engines"),
         (("record", "--train", "{}/quick.py:train", "--epochs", "3"), "the early epoch, 40, is after the last one, 3"),
     ],
 )

@@ -180,6 +180,23 @@ def test_a_difference_below_one_epoch_is_none_however_sure() -> None:
     assert looked.is_green[0]
 
 
+def test_a_few_extreme_seeds_of_the_reference_cannot_hide_a_difference() -> None:
+    random = np.random.Generator(np.random.PCG64(14))
+    pool = Sample(random.normal(50, 2, 256), np.append(random.normal(20, 3, 253), [4500.0] * 3), BUDGET)
+    worse = Sample(random.normal(50, 2, (1, 63)), random.normal(40, 5, (1, 63)), BUDGET)
+    assert rule.look(worse, pool).is_more[0]
+    slow = Sample(np.append(random.normal(50, 2, 230), [np.inf] * 26), np.full(256, 20.0), BUDGET)
+    later = Sample(random.normal(53.5, 2, (1, 63)), np.full((1, 63), 20.0), BUDGET)
+    assert rule.look(later, slow).is_later[0]
+
+
+def test_a_share_that_cannot_fail_is_inconclusive() -> None:
+    pool = rule.sample([50] * 32 + [None] * 32, [20] * 64, BUDGET)
+    looked = rule.look(rule.Sample(np.full((1, 4), 50.0), np.full((1, 4), 20.0), BUDGET), pool)
+    assert not looked.may_fail_share
+    assert looked.verdicts()["share"] is Verdict.INCONCLUSIVE
+
+
 def test_a_seed_that_never_reaches_zero_counts_as_the_budget_and_comes_last() -> None:
     seeds = rule.sample([60, None, 100], [3, 90, 4], BUDGET)
     assert seeds.epochs.tolist() == [60, 100, 100]

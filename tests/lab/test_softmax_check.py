@@ -75,6 +75,11 @@ WRONG = {
         ),
         "wrong for ten entries",
     ),
+    "nan": (
+        "    e = np.exp(z)\n    a = e / e.sum()\n    a[2] = np.nan\n    return a",
+        "entry 2 is nan",
+    ),
+    "no numbers": ("    return [2 ** 20000] * len(z)", "and not four numbers"),
     "sigmoid": ("    return 1 / (1 + np.exp(-np.array(z)))", "This is the sigmoid"),
     "one number": ("    return np.exp(z[0]) / np.exp(z).sum()", "of shape () for four entries"),
     "changed": (
@@ -149,6 +154,13 @@ def test_the_command_says_what_is_wrong_by_its_exit_status(harness: Harness, tmp
         refused = harness("lab", "--softmax", given)
         assert refused.returncode == 2
         assert said in refused.stderr
+
+
+def test_files_of_the_current_folder_replace_nothing(harness: Harness, tmp_path: Path) -> None:
+    (tmp_path / "random.py").write_text("raise RuntimeError('mine')\n")
+    (tmp_path / "harness").mkdir()
+    done = harness("lab", "--softmax", written(RIGHT["stable"], tmp_path))
+    assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.parametrize(
