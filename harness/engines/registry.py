@@ -58,13 +58,14 @@ def fast_names() -> tuple[str, ...]:
 
 
 def check(name: str) -> None:
-    """Check that an engine of this name exists.
+    """Check that an engine of this name exists, before any worker is started for it.
 
     Raises:
-        UsageError: No engine has this name, or its package cannot be loaded.
+        UsageError: No engine has this name, its package cannot be loaded, or its width is not a positive integer.
     """
     if name not in NAMES:
         _other(name)
+        width(name)
 
 
 def width(name: str) -> int:
