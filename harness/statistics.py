@@ -251,10 +251,7 @@ def unpaired_test(a: ArrayLike, b: ArrayLike) -> float:
 
     Sources: as of :func:`paired_test`.
     """
-    first, second = np.asarray(a, np.float64), np.asarray(b, np.float64)
-    if not (len(first) and len(second)):
-        msg = "a test between two groups needs both"
-        raise ValueError(msg)
+    first, second = _groups(a, b)
     pool = np.concatenate([first, second])
     seen = float((second - pool.mean()).sum())
     # As in the paired test, the values are sorted. The divisions enumerate the members of the smaller group.
@@ -274,10 +271,7 @@ def rank_test(a: ArrayLike, b: ArrayLike) -> float:
 
     Sources: as of :func:`paired_test`.
     """
-    first, second = np.asarray(a, np.float64), np.asarray(b, np.float64)
-    if not (len(first) and len(second)):
-        msg = "a test between two groups needs both"
-        raise ValueError(msg)
+    first, second = _groups(a, b)
     ranks = scipy.stats.rankdata(np.concatenate([first, second]))
     is_second, is_every = _divisions(len(first), len(second))
     sums = ranks.sum() - _sums(is_second, np.sort(ranks))
@@ -327,6 +321,14 @@ def _with_t(value: float, error: float, n: int, freedom: float, level: float) ->
 
 def _mean(values: NDArray[np.float64]) -> float:
     return float(values.mean()) if len(values) else math.nan
+
+
+def _groups(a: ArrayLike, b: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    first, second = np.asarray(a, np.float64), np.asarray(b, np.float64)
+    if not (len(first) and len(second)):
+        msg = "a test between two groups needs both"
+        raise ValueError(msg)
+    return first, second
 
 
 def _differences(a: ArrayLike, b: ArrayLike) -> NDArray[np.float64]:

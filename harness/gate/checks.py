@@ -10,7 +10,7 @@ from harness.data.digits import LAB_NAME, Digits
 from harness.gate import trace as traces
 from harness.gate.reference import Early, Reference
 from harness.gate.training import Training
-from harness.gate.verdict import Check, Verdict
+from harness.gate.verdict import TRACE, Check, Verdict
 from harness.lab.published import LAB_LOG
 from harness.network.variant import N_IMAGES
 
@@ -134,7 +134,7 @@ def trace(engine: str, own: Training, early: Sequence[Training], reference: Refe
             "recorded with the same processor, libraries and settings",
             _WHAT_CHANGED,
             answer=f"training with {engine} differs from the recorded one: {found.seen}" if is_wrong else "",
-            figure="trace",
+            figure=TRACE,
             details={**details, "exact": True, "first_different_epoch": found.epoch},
         )
     recorded_early = _early_of(reference)
@@ -149,7 +149,7 @@ def trace(engine: str, own: Training, early: Sequence[Training], reference: Refe
         f"later epochs are not compared, because the recording differs in: {where}; p = {votes.chance:.1g}",
         _WHAT_CHANGED,
         answer=_diverged(engine, votes) if votes.is_wrong else "",
-        figure="trace",
+        figure=TRACE,
         details={**details, "exact": False, "left": dict(votes.left), "seeds": votes.n, "chance": votes.chance},
     )
 

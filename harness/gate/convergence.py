@@ -8,11 +8,8 @@ from harness import statistics
 from harness.gate import rule
 from harness.gate.reference import Reference
 from harness.gate.rule import Sample
-from harness.gate.verdict import Check, Effect, Verdict
+from harness.gate.verdict import ERRORS, SURVIVAL, Check, Effect, Verdict
 from harness.statistics import Estimate
-
-# The figures of the checks; see :mod:`harness.reporting.gate_page`.
-SURVIVAL, ERRORS = "survival", "errors"
 
 
 def checks(now: Sample, reference: Reference) -> list[Check]:

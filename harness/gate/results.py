@@ -52,9 +52,8 @@ def terminal(result: GateResult) -> str:
         lines += ["", "Differs from the environment of the reference:", *map(_difference, shown(result.environment))]
     bad = [check for check in result.checks if not check.is_good]
     for check in bad:
-        texts = {"expected": check.expected, "seen": check.seen, "sure": check.sure, "look": check.look}
         lines += ["", f"{check.verdict}  {check.name}"]
-        lines += [_wrapped(f"  {name:<10}{_line(text)}", " " * 12) for name, text in texts.items() if text]
+        lines += [_wrapped(f"  {name:<10}{_line(text)}", " " * 12) for name, text in check.texts.items()]
     good = [
         _wrapped(f"{check.verdict}  {check.name}: {_line(check.seen)}", " " * 6)
         for check in result.checks
@@ -116,8 +115,7 @@ def _case(check: Check, *, strict: bool) -> TestCase:
         case.result = [Failure(said, check.verdict)]
     elif check.verdict in {Verdict.INCONCLUSIVE, Verdict.NOT_RUN}:
         case.result = [Error(said, check.verdict)]
-    texts = {"expected": check.expected, "seen": check.seen, "sure": check.sure, "look": check.look}
-    case.system_out = _writable("\n".join(f"{name}: {text}" for name, text in texts.items() if text))
+    case.system_out = _writable("\n".join(f"{name}: {text}" for name, text in check.texts.items()))
     return case
 
 

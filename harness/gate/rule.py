@@ -10,6 +10,7 @@ import math
 from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -31,7 +32,7 @@ SEEDS_FOR_EACH = 4
 # False-alarm rates: later first zero epochs, more errors at the early epoch, and fewer seeds that reach zero.
 ALPHA_EPOCHS, ALPHA_ERRORS, ALPHA_SHARE = 0.005, 0.002, 0.001
 
-# Smaller differences of the means are ignored, however significant they are.
+# Smaller differences are ignored, however significant they are: of the means and of the medians.
 GAP_EPOCHS = GAP_ERRORS = 1.0
 
 # The slowdown that PASS must exclude, as a fraction of the first zero epoch. Each reference holds its own margin.
@@ -227,23 +228,24 @@ def slowdown(now: Sample, reference: Sample) -> Estimate:
         reference: Recorded trainings, ``(n_reference,)``.
     """
     tail = (1 - statistics.LEVEL) / 2
-    low = _first(lambda later, _: later > tail, now, reference)
-    value = _first(lambda later, _: later > 0.5, now, reference)
-    return Estimate(value, low, _first(lambda _, sooner: sooner <= tail, now, reference), now.n)
+    ranked = now.ranked[None]
+    low = _first(lambda slowed: _p_higher(ranked, slowed)[0] > tail, reference)
+    value = _first(lambda slowed: _p_higher(ranked, slowed)[0] > 0.5, reference)
+    high = _first(lambda slowed: _p_lower(ranked, slowed)[0] <= tail, reference)
+    return Estimate(value, low, high, now.n)
 
 
 def bound(now: Sample, reference: Sample) -> float:
     """The one-sided upper bound of the slowdown of one gate, with the error rate :data:`BETA`; see :func:`slowdown`."""
-    return _first(lambda _, sooner: sooner <= BETA, now, reference)
-
-
-def _first(is_beyond: Callable[[float, float], bool], now: Sample, reference: Sample) -> float:
-    """The smallest slowdown of the reference whose p-values, for later and for sooner, fulfil a condition."""
     ranked = now.ranked[None]
+    return _first(lambda slowed: _p_lower(ranked, slowed)[0] <= BETA, reference)
+
+
+def _first(is_beyond: Callable[[Floats], Any], reference: Sample) -> float:
+    """The smallest slowdown for which the slowed first zero epochs of the reference, ``(n,)``, fulfil a condition."""
 
     def is_fulfilled(thousandths: int) -> bool:
-        slowed = slower(reference, thousandths / 1000).ranked
-        return is_beyond(float(_p_higher(ranked, slowed)[0]), float(_p_lower(ranked, slowed)[0]))
+        return bool(is_beyond(slower(reference, thousandths / 1000).ranked))
 
     place = bisect_left(_THOUSANDTHS, True, key=is_fulfilled)  # noqa: FBT003 - the value that is searched
     return _THOUSANDTHS[place] / 1000 if place < len(_THOUSANDTHS) else math.inf

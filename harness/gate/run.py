@@ -17,6 +17,7 @@ from harness.errors import HarnessError, StoppedError
 from harness.gate import checks, convergence
 from harness.gate import trace as traces
 from harness.gate.environment import Difference, differences
+from harness.gate.record import OnDone
 from harness.gate.reference import Reference
 from harness.gate.rule import Sample, sample
 from harness.gate.training import Training, conform, train, train_function
@@ -32,10 +33,6 @@ FEWEST_SEEDS = 2
 
 # The check that stands for all others if the trainings of the tested engine fail.
 _TRAININGS = "trainings"
-
-
-# A callback that receives the number of finished trainings, and the number of all trainings of the gate.
-OnDone = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)

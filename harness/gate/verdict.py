@@ -28,6 +28,10 @@ STATUSES = {
 }
 
 
+# The figures of a gate; see :mod:`harness.reporting.gate_page`.
+SURVIVAL, ERRORS, TRACE = "survival", "errors", "trace"
+
+
 @dataclass(frozen=True)
 class Effect:
     """A measured effect with its 95% interval, to be drawn beside its limit.
@@ -85,6 +89,12 @@ class Check:
     def is_good(self) -> bool:
         """Whether the verdict is PASS or CHANGED."""
         return self.verdict in {Verdict.PASS, Verdict.CHANGED}
+
+    @property
+    def texts(self) -> dict[str, str]:
+        """The texts that describe the check, by their names, without empty ones."""
+        texts = {"expected": self.expected, "seen": self.seen, "sure": self.sure, "look": self.look}
+        return {name: text for name, text in texts.items() if text}
 
     @property
     def said(self) -> str:

@@ -12,14 +12,12 @@ from harness.files import write_bytes, write_text
 from harness.gate import results
 from harness.gate.reference import Reference
 from harness.gate.run import GateResult
-from harness.gate.verdict import Effect, Verdict
+from harness.gate.verdict import ERRORS, SURVIVAL, TRACE, Effect, Verdict
 from harness.reporting.charts import gate as charts
 from harness.reporting.figure_files import Picture, in_default_style, picture
 from harness.reporting.templating import render
 
 PAGE = "gate.html"
-# The figures. The figure of traces shows all engines.
-SURVIVAL, ERRORS, TRACE = "survival", "errors", "trace"
 
 
 @dataclass(frozen=True)
