@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Literal
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Frame, Page, sync_playwright
 
 from tests.support import ROOT
 
+VIEWER = "http://viewer.invalid/"  # answered by the test
 SCREENSHOTS = ROOT / "out" / "screenshots"  # kept, so that people can look at them after CI has
 
 
@@ -25,9 +26,11 @@ class Watched:
         page: Playwright's.
         complaints: errors and warnings of its console, and exceptions that nothing caught.
         requests: every address that it asked for.
+        view: The frame that holds the document: the page's own, or a frame of a viewer.
     """
 
     page: Page
+    view: Frame
     complaints: list[str] = field(default_factory=list)
     requests: list[str] = field(default_factory=list)
 
@@ -61,11 +64,24 @@ def watch(
     page = browser.new_context(
         viewport={"width": width, "height": height}, color_scheme=scheme, reduced_motion="reduce"
     ).new_page()
-    watched = Watched(page)
+    watched = Watched(page, page.main_frame)
     page.on("console", lambda message: _note(watched, message.type, message.text))
     page.on("pageerror", lambda error: watched.complaints.append(str(error)))
     page.on("request", lambda request: watched.requests.append(request.url))
     return watched
+
+
+def open_in_viewer(watched: Watched, document: str) -> None:
+    """Open a document as MLflow's artifact viewer does: from a blob, in a frame that may run scripts, nothing else."""
+    frame = "<iframe sandbox=allow-scripts style='border:0;width:100%;height:95vh'></iframe>"
+    viewer = f"<!doctype html><link rel=icon href='data:,'>{frame}"
+    watched.page.route(VIEWER, lambda route: route.fulfill(body=viewer, content_type="text/html"))
+    watched.page.goto(VIEWER)
+    blob = "new Blob([text], {type: 'text/html'})"
+    show = f"text => {{ document.querySelector('iframe').src = URL.createObjectURL({blob}) }}"
+    watched.page.evaluate(show, document)
+    watched.page.frame_locator("iframe").locator("h1").wait_for()
+    watched.view = watched.page.frames[1]
 
 
 def _note(watched: Watched, kind: str, text: str) -> None:

@@ -18,8 +18,9 @@ from harness.files import write_bytes, write_text
 from harness.lab.results import EPOCHS, PUBLISHED_LOGITS, PUBLISHED_PROBABILITIES, VECTORS, Lab, NetworkState, Number
 from harness.network.softmax import my_softmax
 from harness.reporting import display, lab_play
-from harness.reporting.figure_files import Picture, in_default_style, picture
+from harness.reporting.figure_files import INK, Picture, in_default_style, picture
 from harness.reporting.templating import render
+from harness.text import plural
 
 PAGE = "lab.html"
 
@@ -51,14 +52,15 @@ def grid(digits: Digits) -> Figure:
 def _content(lab: Lab, pictures: dict[str, Picture]) -> dict[str, Any]:
     digits, history = lab.digits, lab.history
     published = [number for number in lab.numbers if number.same is not None]
-    logged = [number for number in published if number.part == "training"]
+    confusion = lab_play.Confusion.of(lab)
     return {
         "pictures": pictures,
-        "play": json.dumps(lab_play.data(lab), separators=(",", ":")),
+        "play": json.dumps(lab_play.data(lab, confusion), separators=(",", ":")),
+        "confused": confusion.content(),
         "facts": digits.facts(),
         "numbers": {**_by_part(lab), "prediction": _by_name(lab)},
         "published": published,
-        "logged": logged,
+        "compared": _compared(published),
         "log": _log(lab),
         "first_element": np.array2string(digits.x[0], precision=2, max_line_width=80, threshold=digits.x.shape[1]),
         "softmaxes": lab.softmaxes,
@@ -66,7 +68,10 @@ def _content(lab: Lab, pictures: dict[str, Picture]) -> dict[str, Any]:
         "summary": lab.summary,
         "states": lab.states,
         "two": LAB_IMAGE_OF_TWO,
+        "two_label": digits.labels[LAB_IMAGE_OF_TWO],
+        "stops": sorted({1, EPOCHS, history.first_zero_epoch or EPOCHS, len(history.losses)}),
         "why": _why(lab) if published else {},
+        "answer": _answer(lab),
         "story": _story(lab),
         "engine": lab.engine,
         "adam": history.variant.adam,
@@ -104,22 +109,40 @@ def _slider(place: int, z: float) -> dict[str, Any]:
     return {"place": place, "z": z, "probability": probability}
 
 
+def _answer(lab: Lab) -> str:
+    """The errors on the images that the network learns from, followed by those on images that it has not seen."""
+    late = lab.states[1]
+    on_training = f"After {late.epochs} epochs, the network has {_errors(late)} on the 5000 images that it learns from."
+    return f"{on_training} {_unseen(late, lab.digits)}"
+
+
+def _compared(published: list[Number]) -> str:
+    """The comparison with the published numbers, in one line."""
+    if not published:
+        return "All numbers of the lab, for these images. The lab's page has other images, so nothing is compared."
+    differ = [number for number in published if not number.same]
+    line = f"{len(published) - len(differ)} of {len(published)} numbers equal those that the lab's page prints"
+    if not differ:
+        return f"{line}."
+    names = {"prediction": f"X[{LAB_IMAGE_OF_TWO}]"}
+    parts = dict.fromkeys(names.get(number.part, f"the {number.part}") for number in differ)
+    return f"{line}; {len(differ)} differ{'s' if len(differ) == 1 else ''}, see {', '.join(parts)}."
+
+
 def _story(lab: Lab) -> str:
     """The epochs with and without errors of this training, in words."""
     first = lab.history.first_zero_epoch
-    counts = [f"{_errors(state)} after {state.epochs} epochs" for state in lab.states]
-    epochs = lab.history.variant.epochs
-    unseen = _unseen(lab.states[1], lab.digits)
+    early, epochs = lab.states[0], lab.history.variant.epochs
+    counts = f"After the lab's {early.epochs} epochs it has {_errors(early)}."
     if first is None:
-        return f"It has {' and '.join(counts)}, and at no epoch of these {epochs} none. {unseen}"
+        return f"{counts} It has errors after each of the {epochs} epochs."
     back = int((lab.history.errors[first:] > 0).sum())
-    again = f"; after that, {back} of the {epochs - first} epochs that follow have some again" if back else ""
-    return f"It has {' and '.join(counts)}, and none for the first time after epoch {first}{again}. {unseen}"
+    again = f"; errors return in {back} of the {epochs - first} epochs that follow" if back else ""
+    return f"{counts} It first reaches zero errors at epoch {first}{again}."
 
 
 def _errors(state: NetworkState) -> str:
-    count = len(state.wrong)
-    return "no error" if not count else f"{count} error{'' if count == 1 else 's'}"
+    return plural(len(state.wrong), "error")
 
 
 def _unseen(state: NetworkState, digits: Digits) -> str:
@@ -200,20 +223,7 @@ def _pictures(lab: Lab) -> dict[str, Picture]:
             (4.4, 3.2),
             lambda axes: display.plot_softmax(VECTORS["the lab's"], axes),
         ),
-        _drawn(
-            "loss",
-            "Loss of every epoch",
-            _loss_caption(lab),
-            (6.6, 3.4),
-            lambda axes: display.plot_loss(lab.history.losses, axes),
-        ),
-        _drawn(
-            "errors-by-epoch",
-            "Errors after every epoch",
-            f"Training errors: images of the 5000 that the network learns from and still gets wrong. {_story(lab)}",
-            (6.6, 3.4),
-            lambda axes: display.plot_errors(lab.history.errors, axes),
-        ),
+        _training(lab),
         _drawn(
             "two",
             f"X[{LAB_IMAGE_OF_TWO}]",
@@ -232,6 +242,24 @@ def _pictures(lab: Lab) -> dict[str, Picture]:
     ]
     made += [_drawn_errors(digits, state) for state in states]
     return {one.name: one for one in made}
+
+
+def _training(lab: Lab) -> Picture:
+    """The loss and the errors of every epoch, above each other with the same epochs, and a mark at the lab's epochs.
+
+    The page moves the marks: ``lab_training.js`` finds them, and the plots' areas, by their ids.
+    """
+    figure = Figure(figsize=(6.6, 5.4), layout="constrained")
+    above, below = figure.subplots(2, 1, sharex=True)
+    display.plot_loss(lab.history.losses, above)
+    display.plot_errors(lab.history.errors, below)
+    above.set_xlabel("")
+    for name, axes in (("loss", above), ("errors", below)):
+        axes.set_xlim(0, lab.history.variant.epochs + 1)
+        axes.patch.set_gid(f"panel-{name}")
+        axes.axvline(EPOCHS, color=INK, linewidth=1, gid=f"cursor-{name}")
+    caption = f"{_loss_caption(lab)} Errors are images of the 5000 that the network learns from and still gets wrong."
+    return picture("training", "Loss and errors of every epoch", caption, figure)
 
 
 def _drawn_errors(digits: Digits, state: NetworkState) -> Picture:

@@ -1,34 +1,98 @@
-"""The data of the lab's interactive parts: the trained network, some images, and the training epoch by epoch."""
+"""The data of the lab's interactive parts: the trained network, digits to click, and the training epoch by epoch."""
 
 from __future__ import annotations
 
 import base64
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from harness.data import imresize
+from harness.data.held_out import Images
 from harness.engines.history import wrong_images
 from harness.engines.training import LAB_IMAGE_OF_TWO
 from harness.lab.results import Lab
-from harness.network.softmax import my_softmax_stable
+from harness.network.forward import forward
 from harness.reporting import display
+from harness.text import plural
 
-_MNIST_SIDE, _SIDE = 28, 20
-# The number of wrong images that are shown for an epoch.
-_SHOWN = 24
+_MNIST_SIDE, _SIDE, _DIGITS = 28, 20, 10
+# The number of wrong images that the page shows for an epoch, and in all for the table of confused digits.
+_SHOWN, _CONFUSED = 64, 1000
 
 
-def data(lab: Lab) -> dict[str, Any]:
+@dataclass(frozen=True, eq=False)
+class Confusion:
+    """The images that the network gets wrong: held-out images, or training images where none are held out.
+
+    Attributes:
+        images: Images that the network reads.
+        logits: Logits of these images, ``(n, 10)``, ``float32``.
+        epochs: Number of epochs that the network was trained for.
+        unseen: Whether the images are held out.
+    """
+
+    images: Images
+    logits: NDArray[np.float32]
+    epochs: int
+    unseen: bool
+
+    @classmethod
+    def of(cls, lab: Lab) -> Confusion:
+        """Return the confused images of the last epoch on held-out images, or of the lab's last epoch."""
+        early, late = (state.epochs for state in lab.states)
+        held_out = lab.digits.held_out
+        if held_out is None:
+            return cls(lab.digits, lab.history.snapshots[early].logits, early, unseen=False)
+        with np.errstate(all="ignore"):  # a diverged network has logits that are not finite
+            logits = forward(lab.history.snapshots[late].weights, held_out.features)[-1]
+        return cls(held_out, logits, late, unseen=True)
+
+    @property
+    def wrong(self) -> NDArray[np.intp]:
+        """Indices of the wrong images whose logits are finite."""
+        wrong = wrong_images(self.logits, self.images.labels)
+        return wrong[np.isfinite(self.logits[wrong]).all(axis=1)]
+
+    def counts(self) -> NDArray[np.int64]:
+        """The number of wrong images, ``(10, 10)``, by label and by the network's answer."""
+        counts = np.zeros((_DIGITS, _DIGITS), np.int64)
+        np.add.at(counts, (self.images.labels[self.wrong], self.logits[self.wrong].argmax(axis=1)), 1)
+        return counts
+
+    def content(self) -> dict[str, Any]:
+        """The table and its first sentence for the page."""
+        counts = self.counts()
+        images = (
+            f"On {len(self.logits):,} images that the network has not seen"
+            if self.unseen
+            else f"On the {len(self.logits)} images that it learns from"
+        )
+        after = f"after {plural(self.epochs, 'epoch')}"
+        if not counts.any():
+            finite = np.isfinite(self.logits).all()
+            what = "confuses no digits" if finite else "gives no answer, because its logits are not finite,"
+            return {"sentence": f"{images}, the network {what} {after}.", "counts": []}
+        order = np.argsort(-counts, axis=None, kind="stable")[:3]
+        pairs = [(int(at) // _DIGITS, int(at) % _DIGITS) for at in order if counts.flat[at]]
+        listed = ", ".join(f"{label} read as {answer} ({counts[label, answer]})" for label, answer in pairs)
+        sentence = f"{images}, it gets {counts.sum()} wrong {after}. Most often: {listed}."
+        return {"sentence": sentence, "counts": counts.tolist(), "most": int(counts.max()), "first": pairs[0]}
+
+
+def data(lab: Lab, confusion: Confusion) -> dict[str, Any]:
     """The data as plain values for JSON. Arrays are base64 of little-endian bytes, to keep the page small."""
     chosen = display.sample()
+    shown = confusion.wrong[:_CONFUSED]
+    final = lab.history.final
     return {
         "layers": [lab.digits.features.shape[1], *lab.history.variant.layers],
-        "weights": _floats(np.concatenate([weight.ravel() for weight in lab.history.final.weights])),
-        "images": _floats(lab.digits.features[chosen]),
-        "labels": lab.digits.labels[chosen].tolist(),
+        "weights": _floats(np.concatenate([weight.ravel() for weight in final.weights])),
         "resize": _resize(),
+        "samples": _digits(lab.digits, chosen, final.logits[chosen]),
+        "confused": {**_digits(confusion.images, shown, confusion.logits[shown]), "epochs": confusion.epochs},
         "epochs": _epochs(lab),
     }
 
@@ -41,24 +105,24 @@ def _resize() -> dict[str, Any]:
 
 def _epochs(lab: Lab) -> dict[str, Any]:
     """Loss, error count, the prediction of the lab's image of a two, and the first wrong images after each epoch."""
-    history, labels = lab.history, lab.digits.labels
+    history, digits = lab.history, lab.digits
     logits = [history.snapshots[epoch].logits for epoch in range(1, history.variant.epochs + 1)]
-    wrong = [wrong_images(one, labels)[:_SHOWN] for one in logits]
-    used = sorted({int(index) for one in wrong for index in one})
-    place = {index: number for number, index in enumerate(used)}
-    greys = np.rint(lab.digits.x[used].clip(0, 1) * 255).astype(np.uint8)
-    two = np.array([one[LAB_IMAGE_OF_TWO] for one in logits], np.float64)
+    wrong = [wrong_images(one, digits.labels)[:_SHOWN] for one in logits]
+    used = np.unique(np.concatenate(wrong))
     return {
         "losses": history.losses.tolist(),
         "errors": history.errors.tolist(),
-        "two": {"logits": two.tolist(), "probabilities": my_softmax_stable(two).tolist()},
-        "greys": base64.b64encode(np.ascontiguousarray(greys).tobytes()).decode(),
-        "labels": labels[used].tolist(),
-        "wrong": [
-            [[place[int(index)], int(one[index].argmax())] for index in indices]
-            for one, indices in zip(logits, wrong, strict=True)
-        ],
+        "two": _digits(digits, [LAB_IMAGE_OF_TWO], np.array([one[LAB_IMAGE_OF_TWO] for one in logits])),
+        "wrong": [np.searchsorted(used, indices).tolist() for indices in wrong],
+        **_digits(digits, used, np.concatenate([one[indices] for one, indices in zip(logits, wrong, strict=True)])),
     }
+
+
+def _digits(images: Images, indices: Any, logits: NDArray[np.float32]) -> dict[str, Any]:  # noqa: ANN401 - any index
+    """Images with grey values of 0 to 255, their labels, and logits."""
+    greys = np.rint(images.x[indices].clip(0, 1) * 255).astype(np.uint8)
+    packed = base64.b64encode(np.ascontiguousarray(greys).tobytes()).decode()
+    return {"greys": packed, "labels": images.labels[indices].tolist(), "logits": _floats(logits)}
 
 
 def _floats(values: NDArray[np.float32]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import re
 from collections.abc import Sequence
 from dataclasses import replace
@@ -15,6 +16,7 @@ from click.testing import CliRunner
 
 from harness.commands.main import cli
 from harness.data.digits import LAB_NAME, Digits
+from harness.data.held_out import why_none
 from harness.engines import registry
 from harness.engines.history import Snapshot, TrainingHistory, wrong_images
 from harness.errors import StoppedError
@@ -25,7 +27,7 @@ from harness.network.variant import Variant
 from harness.reporting import lab_page
 
 FIGURES = {
-    *("grid", "activations", "softmax", "loss", "errors-by-epoch", "two", "predictions"),
+    *("grid", "activations", "softmax", "training", "two", "predictions"),
     *("errors-40", "errors-100"),
 }
 
@@ -63,7 +65,7 @@ def softmax(name: str, z: Floats) -> Softmaxes:
 def text(path: Path) -> str:
     """The words of a page, as a person reads them."""
     body = re.sub(r"<(style|script)>.*?</\1>", "", path.read_text(), flags=re.DOTALL)
-    return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", body))
+    return html.unescape(re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", body)))
 
 
 NONE_AT_FIRST = "no error after 40 epochs and no error after 100 epochs, and none for the first time after epoch 1"
@@ -81,14 +83,14 @@ def page(optdigits: Digits, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_page_and_its_figures_are_written(page: Path) -> None:
     assert page.name == "lab.html"
     assert {path.name for path in (page.parent / "figures").iterdir()} == {f"{name}.png" for name in FIGURES}
-    html = page.read_text()
-    assert {name for name in FIGURES if f'<figure id="{name}">' in html} == FIGURES
+    content = page.read_text()
+    assert {name for name in FIGURES if f'<figure id="{name}">' in content} == {"grid", "activations", "training"}
     # Names of things that SVG needs stand in it, and are never asked for.
-    assert set(re.findall(r"https?://[^\"'\s]+", html)) <= {
+    assert set(re.findall(r"https?://[^\"'\s]+", content)) <= {
         "http://www.w3.org/2000/svg",
         "http://www.w3.org/1999/xlink",
     }
-    assert len(re.findall(r'\bid="([^"]+)"', html)) == len(set(re.findall(r'\bid="([^"]+)"', html)))
+    assert len(re.findall(r'\bid="([^"]+)"', content)) == len(set(re.findall(r'\bid="([^"]+)"', content)))
 
 
 def test_the_same_run_gives_the_same_bytes_and_changes_nothing_of_matplotlib(
@@ -105,23 +107,23 @@ def test_the_same_run_gives_the_same_bytes_and_changes_nothing_of_matplotlib(
 
 def test_of_other_images_than_the_labs_nothing_is_ticked(page: Path) -> None:
     words = text(page)
-    assert "nothing here is ticked" in words
+    assert "so nothing is compared" in words
     assert "✓" not in words
     assert "✗" not in words
-    assert "the lab's page " not in words.replace("The lab's page prints its numbers of other images", "")
+    assert "the lab's page " not in words
 
 
 def test_on_the_labs_images_every_number_stands_beside_the_published_one(optdigits: Digits, tmp_path: Path) -> None:
     run = made_up(replace(optdigits, name=LAB_NAME), FALLING)
     words = text(lab_page.write(run, tmp_path))
-    assert "0 of the 6 losses of its log are the same" in words
-    same = sum(number.same is True for number in run.numbers)
-    assert f"of all {len(lab_module.PLACES)} comparisons {same} are" in words
+    same, every = sum(number.same is True for number in run.numbers), len(lab_module.PLACES)
+    differ = f"{every - same} differ, see the images, the training, X[1015], the errors."
+    assert f"{same} of {every} numbers equal those that the lab's page prints; {differ}" in words
     assert "loss of epoch 1 ✗ by 1.21 0.5000 1.7094" in words
     assert "parameters in all ✓ the same 10575 10575" in words
     assert "errors on the 5000 images, after 40 epochs ✗ by 61 61 0" in words
     assert "errors on the 5000 images, after 100 epochs ✓ the same 0 0" in words
-    assert "This training has 61 errors after 40 epochs and no error after 100" in words
+    assert "This training has 61 errors after 40 epochs and 0 errors after 100" in words
     # It does not print the log, so nothing follows from it for the published page.
     assert "of two moments of training" not in words
 
@@ -129,37 +131,54 @@ def test_on_the_labs_images_every_number_stands_beside_the_published_one(optdigi
 @pytest.mark.parametrize(
     ("errors", "story"),
     [
-        (
-            FALLING,
-            "61 errors after 40 epochs and no error after 100 epochs, and none for the first time after epoch 61.",
-        ),
-        ([9] * 100, "9 errors after 40 epochs and 9 errors after 100 epochs, and at no epoch of these 100 none."),
+        (FALLING, "After the lab's 40 epochs it has 61 errors. It first reaches zero errors at epoch 61."),
+        ([9] * 100, "After the lab's 40 epochs it has 9 errors. It has errors after each of the 100 epochs."),
         (
             [*([0] * 60), 1, *([0] * 39)],
-            NONE_AT_FIRST + "; after that, 1 of the 99 epochs that follow have some again.",
+            (
+                "After the lab's 40 epochs it has 0 errors. It first reaches zero errors at epoch 1; errors return in "
+                "1 of the 99 epochs that follow."
+            ),
         ),
-        (
-            [*([1] * 99), 0],
-            "1 error after 40 epochs and no error after 100 epochs, and none for the first time after epoch 100.",
-        ),
+        ([*([1] * 99), 0], "After the lab's 40 epochs it has 1 error. It first reaches zero errors at epoch 100."),
     ],
     ids=["falling", "never", "again", "last"],
 )
 def test_when_there_were_errors_is_said_in_words(optdigits: Digits, errors: list[int], story: str) -> None:
-    unseen = "No held-out errors: optdigits-5000 has no held-out images, because it repeats all 1797 originals."
-    assert lab_page._story(made_up(optdigits, errors)) == f"It has {story} {unseen}"
+    assert lab_page._story(made_up(optdigits, errors)) == story
+
+
+def test_the_answer_is_followed_by_the_held_out_errors_or_the_reason_for_none(optdigits: Digits) -> None:
+    run = made_up(optdigits, FALLING)
+    first = "After 100 epochs, the network has 0 errors on the 5000 images that it learns from."
+    assert lab_page._answer(run) == f"{first} No held-out errors: {why_none(optdigits.name)}."
+    states = (run.states[0], replace(run.states[1], held_out_errors=720))
+    unseen = "On 10,000 images that it has not seen, it has 720 errors (7.2%)."
+    assert lab_page._answer(replace(run, states=states)) == f"{first} {unseen}"
 
 
 def test_where_there_is_no_error_the_page_says_so(optdigits: Digits, tmp_path: Path) -> None:
-    html = lab_page.write(made_up(optdigits, [0] * 100), tmp_path).read_text()
-    assert html.count("no errors found") == 2
+    words = text(lab_page.write(made_up(optdigits, [0] * 100), tmp_path))
+    assert "On the 5000 images that it learns from, the network confuses no digits after 40 epochs." in words
+
+
+def test_without_held_out_images_the_confused_digits_are_those_of_the_labs_epochs(
+    optdigits: Digits, tmp_path: Path
+) -> None:
+    # The first 61 images of a made-up run are read as the next digit.
+    labels = optdigits.labels[:61]
+    count = int(np.bincount(labels).max())
+    words = text(lab_page.write(made_up(optdigits, FALLING), tmp_path))
+    assert "On the 5000 images that it learns from, it gets 61 wrong after 40 epochs. Most often: " in words
+    assert f"({count})" in words
 
 
 def test_a_training_that_diverged_has_a_page(optdigits: Digits, tmp_path: Path) -> None:
     run = made_up(replace(optdigits, name=LAB_NAME), [5000] * 100, loss=np.nan)
     words = text(lab_page.write(run, tmp_path))
     assert "the training diverged" in words
-    assert "5000 errors out of 5000 images, the first 64" in words
+    assert "After 100 epochs, the network has 5000 errors on the 5000 images that it learns from." in words
+    assert "the network gives no answer, because its logits are not finite, after 40 epochs." in words
     assert "loss of epoch 1 ✗" in words
 
 
