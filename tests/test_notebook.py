@@ -54,6 +54,9 @@ def test_the_notebook_runs_from_top_to_bottom(kernel: str, tmp_path: Path) -> No
     pictures = [output for output in outputs if "image/png" in output.get("data", {})]
     drawn = re.findall(r"\b(?:plot|display)_\w+\(", "\n".join(cell.source for cell in run.cells))
     assert len(pictures) == len(drawn) == 9
+    widgets = [output for output in outputs if "application/vnd.jupyter.widget-view+json" in output.get("data", {})]
+    assert len(widgets) == 3
+    assert sum("<iframe" in output.get("data", {}).get("text/html", "") for output in outputs) == 1
     printed = "".join(output.text for output in outputs if output.get("name") == "stdout")
     assert "(5000, 400) (5000,) 0 9" in printed
     assert "10,575" in printed

@@ -6,16 +6,16 @@ pyplot nor global settings of matplotlib.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
 from numpy.typing import ArrayLike, NDArray
 
-from harness.network.softmax import my_softmax
+from harness.network.softmax import my_softmax, my_softmax_stable
 
 # Okabe and Ito's palette, as in `charts`. Lines also differ in their dashes.
-_BLUE, _VERMILLION, _GREEN = "#0072B2", "#D55E00", "#009E73"
+_BLUE, _VERMILLION, _GREEN, _ORANGE = "#0072B2", "#D55E00", "#009E73", "#E69F00"
 _SIDE = 20  # pixels of an image's edge
 _ACROSS = 8  # images in a row of a grid
 _MOST = 64  # images in a grid that nobody chose
@@ -130,6 +130,59 @@ def plot_softmax(z: ArrayLike, axes: Axes | None = None) -> Axes:
     axes.set_xlabel("z")
     axes.set_ylabel("my_softmax(z)")
     return _open(axes)
+
+
+def plot_z_and_softmax(z: ArrayLike, softmax: Callable[[NDArray[np.float64]], ArrayLike], name: str) -> Axes:
+    """Plot a vector and its softmax side by side: one pair of bars for each entry. Overflow shows as a text.
+
+    Args:
+        z: Vector, ``(n,)``.
+        softmax: Function of the vector, with a result of shape ``(n,)``.
+        name: Name of the function, for the axis.
+
+    Returns:
+        The Axes of the softmax.
+    """
+    from matplotlib import pyplot as plt
+
+    entries = np.asarray(z, np.float64)
+    probabilities = np.asarray(softmax(entries))
+    _, (left, right) = plt.subplots(1, 2, sharey=True, figsize=(7.2, 2.6), layout="constrained")
+    places = np.arange(len(entries))
+    left.barh(places, entries, color=_ORANGE)
+    left.set_yticks(places, [f"z{place}" for place in places])
+    left.invert_yaxis()
+    left.set_xlabel("z")
+    for place, probability in enumerate(probabilities):
+        finite = np.isfinite(probability)
+        right.barh(place, probability if finite else 0, color=_BLUE)
+        right.text(0.01, place, f"{probability:.6g}" if finite else f"{probability}: overflow", va="center", fontsize=9)
+    right.set_xlim(0, 1)
+    right.set_xlabel(f"{name}(z)")
+    _open(left)
+    return _open(right)
+
+
+def plot_probabilities(row: NDArray[np.floating], logits: NDArray[np.floating]) -> Axes:
+    """Plot an image beside the network's ten probabilities.
+
+    Args:
+        row: Image, ``(400,)``, unrolled column by column.
+        logits: Logits of the image, ``(10,)``.
+
+    Returns:
+        The Axes of the probabilities.
+    """
+    from matplotlib import pyplot as plt
+
+    _, (image, bars) = plt.subplots(1, 2, figsize=(6, 2.4), width_ratios=(1, 2.4), layout="constrained")
+    display_digit(row, image)
+    bars.bar(range(len(logits)), my_softmax_stable(logits.astype(np.float64)), color=_BLUE)
+    bars.set_xticks(range(len(logits)))
+    bars.set_ylim(0, 1)
+    bars.set_xlabel("digit")
+    bars.set_ylabel("probability")
+    return _open(bars)
 
 
 def plot_loss(losses: Sequence[float] | NDArray[np.floating], axes: Axes | None = None) -> Axes:
