@@ -1,6 +1,6 @@
 """The command behind ``nox -s bench``.
 
-It compares the speed and memory of this project with those of other libraries and of a naive study.
+It compares the speed and memory of this project with other libraries and with a naive study.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ BENCH_PARTS = ("speed", "study", "growth")
     "parts",
     type=click.Choice(BENCH_PARTS),
     multiple=True,
-    help="The part to measure: training, the default study, or studies of increasing size; repeatable. Default: all.",
+    help="The part to measure: training, the default study, or studies of increasing size. Repeatable. Default: all.",
 )
 @click.option(
     "--rounds",
@@ -39,7 +39,7 @@ BENCH_PARTS = ("speed", "study", "growth")
 @options.data
 @options.json
 def bench(parts: tuple[str, ...], rounds: int, rivals: str, data: str, json_to: str | None) -> None:
-    """Compare speed and memory with those of other libraries and of a naive study.
+    """Compare the speed and memory of this project with other libraries and with a naive study.
 
     The comparison takes at least ten minutes on an idle machine.
     """

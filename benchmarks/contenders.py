@@ -1,8 +1,9 @@
 """Contenders that train the lab's network: the engines of this project, and other libraries.
 
-This script runs in its own process. So libraries do not affect each other, and each can use another Python. The script
-reads one contender name per line, and answers each with one line of JSON: the duration of one call in seconds, or the
-reason why the contender cannot be measured. It imports modules of this project only for contenders that need them.
+This script runs in separate processes, so that libraries do not affect each other and can use different Pythons. The
+script reads one contender name per line. For each name, it prints one line of JSON: the duration of one call in
+seconds, or the reason why the contender cannot be measured. The script imports modules of this project only for
+contenders that need them.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ Call = Callable[[], object]
 
 
 def engine(name: str, width: int, work: Arrays) -> Call:
-    """An engine of this project that trains ``width`` variants in one call."""
+    """Return a function that trains ``width`` variants in one call of an engine."""
     from harness.data.digits import Digits
     from harness.engines import registry
     from harness.engines.contract import Engine
@@ -44,7 +45,7 @@ def engine(name: str, width: int, work: Arrays) -> Call:
 
 
 def fit(work: Arrays) -> Call:
-    """Keras as in its guides: ``fit`` on arrays with default settings, and a callback that counts errors."""
+    """Return a function that trains with Keras as in its guides: default ``fit``, and a callback that counts errors."""
     from harness.engines import tensorflow_setup
 
     tensorflow_setup.start()
@@ -78,7 +79,7 @@ def fit(work: Arrays) -> Call:
 
 
 def sklearn(work: Arrays) -> Call:
-    """``MLPClassifier`` with the lab's settings.
+    """Return a function that trains an ``MLPClassifier`` with the lab's settings.
 
     scikit-learn cannot count errors after each epoch, so this contender does not count them.
     """
@@ -90,14 +91,14 @@ def sklearn(work: Arrays) -> Call:
 
     def call() -> None:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # the warning that training has not converged after these few epochs
+            warnings.simplefilter("ignore")  # ignore the warning that the training has not converged
             classifier.fit(work["features"], work["labels"])
 
     return call
 
 
 def torch(work: Arrays) -> Call:
-    """PyTorch as in its tutorials, with an error count after each epoch."""
+    """Return a function that trains with PyTorch as in its tutorials, and counts errors after each epoch."""
     import torch as library
 
     library.set_num_threads(1)
@@ -123,9 +124,9 @@ def torch(work: Arrays) -> Call:
 
 
 def jax(work: Arrays) -> Call:
-    """JAX with eight variants in one call, and an error count after each epoch.
+    """Return a function that trains eight variants with JAX, and counts errors after each epoch.
 
-    An epoch is a compiled ``scan`` with ``grad`` and Adam. ``vmap`` runs it for all variants.
+    An epoch is a compiled ``scan`` with ``grad`` and Adam. ``vmap`` runs the epoch for all variants.
     """
     import jax as library
     import jax.numpy as jnp
@@ -138,11 +139,11 @@ def jax(work: Arrays) -> Call:
             images = library.nn.relu(images @ kernel + bias)
         return images @ weights[-2] + weights[-1]
 
-    def loss_of(weights: list[Any], batch: Any) -> Any:  # noqa: ANN401 - the same
+    def loss_of(weights: list[Any], batch: Any) -> Any:  # noqa: ANN401 - an array of JAX
         logarithms = library.nn.log_softmax(logits_of(weights, features[batch]))
         return -jnp.take_along_axis(logarithms, labels[batch][:, None], 1).mean()
 
-    def train_batch(state: Any, batch: Any) -> tuple[Any, Any]:  # noqa: ANN401 - the same
+    def train_batch(state: Any, batch: Any) -> tuple[Any, Any]:  # noqa: ANN401 - arrays of JAX
         weights, means, squares, step = state
         loss, gradients = library.value_and_grad(loss_of)(weights, batch)
         step += 1
@@ -153,7 +154,7 @@ def jax(work: Arrays) -> Call:
         weights = [weight - rate * mean / (jnp.sqrt(square) + 1e-7) for weight, mean, square in moved]
         return (weights, means, squares, step), loss
 
-    def train_epoch(state: Any, order: Any) -> tuple[Any, Any, Any]:  # noqa: ANN401 - the same
+    def train_epoch(state: Any, order: Any) -> tuple[Any, Any, Any]:  # noqa: ANN401 - arrays of JAX
         state, losses = library.lax.scan(train_batch, state, order[:4992].reshape(156, 32))
         state, last = train_batch(state, order[4992:])
         errors = (logits_of(state[0], features).argmax(1) != labels).sum()
@@ -175,9 +176,9 @@ def jax(work: Arrays) -> Call:
 
 
 def sgemm(_work: Arrays) -> Call:
-    """NumPy's product of two 1024 x 1024 ``float32`` matrices.
+    """Return a function that multiplies two 1024 x 1024 ``float32`` matrices with NumPy.
 
-    It measures the current speed of this core.
+    The duration shows how fast this core is at present.
     """
     matrix = np.random.default_rng(1).random((1024, 1024), np.float32)
     return lambda: matrix @ matrix
@@ -193,7 +194,7 @@ PREPARE: Mapping[str, Callable[[Arrays], Call]] = {
 
 
 def prepare(name: str, work: Arrays) -> Call:
-    """Prepare a contender, make a first call, and return the function that only trains."""
+    """Prepare a contender, and call it once without timing. Return the function to time."""
     kind, _, width = name.partition(" ")
     call = PREPARE[kind](work) if kind in PREPARE else engine(kind, int(width or 1), work)
     call()
@@ -208,7 +209,8 @@ def main() -> None:
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
     if hasattr(os, "sched_setaffinity"):
-        os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})  # the same core for all, even if they start threads
+        # Run all contenders on the same core, even if a library starts threads.
+        os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
     with np.load(sys.argv[1]) as file:
         work = {key: file[key] for key in file.files}
     ready: dict[str, Call] = {}

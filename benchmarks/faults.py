@@ -1,6 +1,6 @@
 """Training faults that the gate should detect.
 
-A worker process applies each fault to its fast engine, to the variants or to the images.
+A worker process applies a fault to the engine ``xla``, to the variants or to the images.
 """
 # ruff: noqa: SLF001 - planting a fault requires private members of the engine
 
@@ -43,15 +43,15 @@ class Fault:
 
 
 def task(name: str) -> Callable[[Engine, Digits, Sequence[Variant]], list[Training]]:
-    """The task that trains with this fault in a worker. Its results name the original variants."""
+    """Return the function that a worker calls to train with a fault. The results hold the unchanged variants."""
     return partial(_train, name)
 
 
 _planted: set[str] = set()
 
 
-def _engine() -> Any:  # noqa: ANN401 - no type fits a module whose attributes are replaced
-    """The module of the fast engine, after clearing its cache of compiled functions."""
+def _engine() -> Any:  # noqa: ANN401 - a module whose attributes are replaced
+    """Clear the compiled functions of the engine ``xla``, and return the module of the engine."""
     from harness.engines import xla
 
     xla._compiled.cache_clear()
@@ -75,7 +75,7 @@ def _without_bias_correction() -> None:
     xla = _engine()
 
     def adam_step(state: Any, gradients: Any, constants: Any) -> Any:  # noqa: ANN401 - TensorFlow has no types
-        # After 1e9 more steps, the bias corrections are 1.
+        # After 1e9 steps, Adam's bias corrections are 1.
         late = xla._State(state.weights, state.means, state.squares, state.step + 1e9)
         done = whole(late, gradients, constants)
         return xla._State(done.weights, done.means, done.squares, state.step + 1)
@@ -107,9 +107,9 @@ def _shuffled_once() -> None:
 
 
 def _dead_unit(layer: int) -> None:
-    """Make the first unit of a layer dead.
+    """Make the first unit of a layer dead: its output is zero for every image, and the unit learns nothing.
 
-    The input of its ReLU is negative for every image. So its output is zero, and the unit learns nothing.
+    The unit has zero weights and a negative bias, so the input of its ReLU is negative.
     """
     _weights_through(lambda weights: _with_dead(weights, layer, 1))
 
@@ -139,7 +139,7 @@ def _weights_through(
 
 
 def _batches_dropped(full: int) -> None:
-    """Drop the last, smaller batch of every epoch, and this number of full batches before it."""
+    """Drop the last, incomplete batch of every epoch, and the last `full` full batches."""
     # The engine calls ``divmod`` to split the images into full batches and a remainder. A module attribute of this
     # name replaces the built-in function.
     _engine().divmod = lambda whole, part: (whole // part - full, 0)

@@ -43,8 +43,8 @@ from harness.workers.local import default_count
     show_default=True,
     help="The number of resampled gates for each fault.",
 )
-@click.option("--fault", "names", multiple=True, help="The name of a fault; repeatable. Default: all.")
-@click.option("--page", type=click.Path(path_type=Path), help="The page to write, in Markdown.")
+@click.option("--fault", "names", multiple=True, help="The name of a fault. Repeatable. Default: all faults.")
+@click.option("--page", type=click.Path(path_type=Path), help="The Markdown page to write.")
 @click.option("--out", "folder", type=click.Path(path_type=Path), default=console.OUT / "gate" / "power")
 @options.reference
 @options.workers
@@ -76,7 +76,9 @@ def gate_power(  # noqa: PLR0913 - one argument for each option
     reference = load(path or path_of(digits.name))
     early = reference.early
     if early is None:
-        raise UsageError("the reference was recorded with a training function", "Give a reference of the engines.")
+        raise UsageError(
+            "the reference was recorded with a training function", "Give a reference that was recorded with an engine."
+        )
     if checks.data(digits, reference).verdict is not Verdict.PASS:
         raise UsageError(
             f"the reference was recorded for images other than {digits.name}",

@@ -1,6 +1,6 @@
 """A naive version of the default study: an Optuna objective, Keras' ``fit``, and MLflow's callback for Keras.
 
-This script runs in its own process. It trains a few trials, and writes the duration of each in seconds to a JSON file.
+This script runs in its own process. It runs a few trials, and writes their durations in seconds to a JSON file.
 """
 
 from __future__ import annotations

@@ -32,8 +32,8 @@ FIRST_SEED = 300_000
 ENGINE = "xla"
 CLEAN = "clean"
 
-# To include the uncertainty of the trainings in the intervals: this number of resampled sets of trainings, with this
-# number of gates each.
+# The intervals include the uncertainty of the recorded trainings: they come from this number of resampled sets of
+# trainings, and from this number of gates for each set.
 _SETS, _GATES = 200, 200
 
 
@@ -45,8 +45,8 @@ class Trained:
         fault: Name of the fault.
         first_zero: First zero epoch of each training, ``(n,)``; None for a training that never reached zero.
         errors: Error count of each training at the early epoch, ``(n,)``.
-        left: Number of early seeds of the reference whose first losses diverge from the recorded ones.
-        early: Number of those early seeds.
+        left: Number of the reference's early seeds whose first losses diverge from the recorded losses.
+        early: Number of early seeds of the reference.
         duration_s: Duration of all trainings together, in seconds.
         workers: Number of processes that trained in parallel.
         made_from: Inputs of the trainings besides the seeds: fault, images, trace version and package versions.
@@ -67,29 +67,31 @@ class Trained:
         return len(self.errors)
 
     def sample(self) -> Sample:
-        """The values that the gate compares."""
+        """The first zero epochs and error counts, as the gate compares them."""
         return rule.sample(self.first_zero, self.errors, BASELINE.epochs)
 
 
 @dataclass(frozen=True)
 class Power:
-    """Verdicts of resampled gates that train with one fault, from the checks over seeds, and of the trace check.
+    """The results of resampled gates that train with one fault.
+
+    The gates run only the checks over seeds. The trace check has its own fields, ``left`` and ``is_traced``.
 
     Attributes:
         fault: Name of the fault.
         what: Description of the fault in words.
         n: Number of recorded trainings from which the seeds of the gates are drawn.
         mean: Mean first zero epoch of these trainings. A training that never reaches zero counts as the budget.
-        slower: Relative difference of ``mean`` from the mean of the reference. Positive if the fault is slower.
+        slower: Relative difference of ``mean`` from the mean of the reference. Positive if the fault slows training.
         share: Fraction of these trainings that reach zero.
         errors: Mean error count at the early epoch.
-        red: Fraction of the resampled gates with the verdict FAIL, with a 95% interval. The interval covers the choice
-            of the trainings and of the gates.
+        red: Fraction of the resampled gates with the verdict FAIL, with a 95% interval. The interval includes the
+            uncertainty of the recorded trainings and of the resampling.
         better: Fraction of the resampled gates with the verdict CHANGED: training reaches zero sooner.
         passed: Fraction of the resampled gates with the verdict PASS or CHANGED.
         left: Number of early seeds whose first losses diverge, and the number of early seeds.
-        is_traced: Whether the trace check fails on another machine than that of the reference.
-        must: Whether training needs more epochs than the margin of the reference allows.
+        is_traced: Whether the trace check fails on a machine other than the one where the reference was recorded.
+        must: Whether the slowdown is at least the margin of the reference.
     """
 
     fault: str
@@ -153,7 +155,7 @@ def _made_from(name: str, digits: Digits) -> dict[str, str]:
 
 
 def _read(path: Path) -> Trained | None:
-    """The earlier result in this file; None if there is no readable result."""
+    """Read an earlier result from a file. Returns None if the file is missing or unreadable."""
     try:
         content = json.loads(path.read_text())
         content.pop("schema")
@@ -163,7 +165,7 @@ def _read(path: Path) -> Trained | None:
 
 
 def measure(trained: Trained, reference: Reference, gates: int) -> Power:
-    """Resample this number of gates from recorded trainings, and summarize their verdicts."""
+    """Resample `gates` gates from recorded trainings, and summarize their verdicts."""
     theirs, pool = reference.repeats.sample(), trained.sample()
     random, n = np.random.Generator(np.random.PCG64(2)), reference.n_gate_seeds
     looked = rule.look(rule.resample(pool, gates, n, random), theirs, reference.margin)
@@ -193,7 +195,10 @@ def measure(trained: Trained, reference: Reference, gates: int) -> Power:
 
 
 def _red(pool: Sample, reference: Sample, n: int, red: int, gates: int) -> statistics.Estimate:
-    """The fraction of red gates. Its interval covers the choice of the trainings and of the gates."""
+    """The fraction of red gates, with an interval.
+
+    The interval includes the uncertainty of the recorded trainings and of the resampling.
+    """
     random = np.random.Generator(np.random.PCG64(5))
     found = []
     for _ in range(_SETS):
@@ -217,24 +222,25 @@ _HEAD = (
 
 
 def markdown(found: list[Power], reference: Reference) -> str:
-    """A Markdown table of the results, and the meaning of its columns."""
-    about = f"""- In bold: at least {reference.margin:.0%} more epochs than in the reference.
-- First zero epoch: the mean. A seed that never reaches zero counts as {BASELINE.epochs}.
-- Red: gates with {reference.n_gate_seeds} seeds and the verdict FAIL, from the three checks over seeds alone. The 95%
-  interval covers the choice of the trainings and of the gates.
-- CHANGED: gates in which training is significantly better than the reference. PASS includes CHANGED.
-- Early seeds that diverge, trace elsewhere: the trace check on a machine other than that of the reference. On the
-  machine of the reference, the trace check finds every fault at the first epoch."""
+    """A Markdown table of the results, with an explanation of its columns."""
+    about = f"""- Faults in bold: training needs at least {reference.margin:.0%} more epochs than in the reference.
+- First zero epoch: the mean over the seeds. A seed that never reaches zero errors counts as {BASELINE.epochs}.
+- Red: the fraction of gates with the verdict FAIL. A gate has {reference.n_gate_seeds} seeds, and runs only the three
+  checks over seeds. The 95% interval includes the uncertainty of the recorded trainings and of the resampling.
+- CHANGED: the fraction of gates in which training is significantly better than the reference. PASS includes CHANGED.
+- Early seeds that diverge: the number of seeds whose first losses diverge from the recorded losses.
+- Trace elsewhere: the verdict of the trace check on a machine other than the one where the reference was recorded. On
+  the recording machine, the trace check detects every fault at the first epoch."""
     return "\n".join([markdown_table(_HEAD, map(_row, found), n_left=len(_HEAD)), "", about])
 
 
 def page(table: str, dataset: str) -> str:
-    """The text of the page ``docs/gate-power.md``."""
+    """Return the text of the page ``docs/gate-power.md``."""
     versions = ", ".join(f"{name} {version}" for name, version in provenance.versions().items())
     return f"""# How often the gate is red
 
-The command `nox -s gate-power` plants each fault, trains with it, and resamples gates from the trainings. It writes
-this page. The images are those of `{dataset}`. The machine: {provenance.processor()}; {versions}.
+The command `nox -s gate-power` writes this page. It trains with each planted fault, and resamples gates from the
+recorded trainings. Images: `{dataset}`. Machine: {provenance.processor()}; {versions}.
 
 {table}
 """

@@ -1,4 +1,4 @@
-"""The environment and the memory of the processes that are measured."""
+"""The environment variables and the memory of measured processes."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from pathlib import Path
 
 
 def environment() -> dict[str, str]:
-    """The environment of this process, without the tracking store of the user."""
+    """The environment variables for a measured process. They do not name the user's MLflow store."""
     return {name: value for name, value in os.environ.items() if name != "MLFLOW_TRACKING_URI"}
 
 
 def memory_mb(pid: int, name: str) -> float:
-    """A memory value of a process, in MB, as reported by the system.
+    """A memory value of a process, in MB, as reported by Linux.
 
-    The value is 0 if the system does not report it (only Linux does), or if the process has ended.
+    The value is 0 on other systems, and if the process has ended.
 
     Args:
         pid: Id of the process.

@@ -32,8 +32,8 @@ class Published:
 
     Attributes:
         folder: Folder of the report in ``reports/``.
-        command: Arguments of ``harness`` that make the report.
-        out: Folder that the command writes.
+        command: Arguments of ``harness`` that write the report.
+        out: Output folder of the command.
     """
 
     folder: str
@@ -52,9 +52,9 @@ PUBLISHED = (
 @click.command()
 @click.argument("folders", nargs=-1, type=click.Choice([one.folder for one in PUBLISHED]))
 def publish(folders: tuple[str, ...]) -> None:
-    """Publish reports, all by default.
+    """Publish the named reports. The default is all reports.
 
-    Each command runs in an empty folder. Its report replaces the earlier one in reports/.
+    Each report is written in an empty folder, and replaces the earlier report in reports/.
     """
     for one in PUBLISHED:
         if not folders or one.folder in folders:
@@ -83,7 +83,7 @@ def _publish(one: Published) -> None:
 
 
 def _hide_paths(folder: Path, paths: dict[str, str]) -> None:
-    """Replace the paths of this machine in the text files of a report."""
+    """Replace local paths, such as the home folder, in the text files of a report."""
     for file in folder.rglob("*"):
         if file.suffix in {".html", ".md", ".json", ".xml", ".csv"}:
             text = file.read_text(encoding="utf-8")
@@ -93,7 +93,7 @@ def _hide_paths(folder: Path, paths: dict[str, str]) -> None:
 
 
 def facts_of(folder: Path) -> dict[str, object]:
-    """The facts of a published report: its command, trace version, date, commit and versions."""
+    """Read the facts of a published report: command, trace version, date, commit, versions and processor."""
     found: dict[str, object] = json.loads((folder / FACTS).read_text())
     return found
 

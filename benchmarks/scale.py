@@ -30,7 +30,7 @@ STANDIN = ROOT / "benchmarks" / "standin"
 TRIALS = 10_000
 SMALL = 160
 _NAME = "many"
-_MARKS = 10  # the progress is recorded at the first trials, and after each tenth of all trials
+_MARKS = 10  # the progress is recorded at the start, and then 10 times
 _EVERY_S = 1.0
 
 _STUDY = """
@@ -49,9 +49,9 @@ kind = "factorial"
 
 _PAGE = """# The cost of many trials
 
-`nox -s scale` runs a study of {trials} trials with an engine that trains nothing. Five trials share a training of 100
-epochs. So the study measures the cost of a trial without its training: recording in MLflow on SQLite, and the report.
-The command writes this page.
+The command `nox -s scale` writes this page. It runs a study of {trials} trials with an engine that trains nothing. Five
+trials share one simulated training of 100 epochs. The results are therefore the costs of a trial without its training:
+recording in MLflow on SQLite, and the report.
 
 Measured on {date} on {machine}; {versions}.
 
@@ -63,13 +63,13 @@ Measured on {date} on {machine}; {versions}.
 | the whole study with its report | {duration} s |
 | peak memory of the coordinator, with the report | {peak} MB |
 | the report alone (`harness report`) | {report} s |
-| peak memory of the report | {report_peak} MB |
-| a second run with nothing to train, with its report | {again} s |
+| peak memory of `harness report` | {report_peak} MB |
+| a second run of the finished study, with its report | {again} s |
 | MLflow's database | {database} MB |
 | MLflow's artifacts | {artifacts} MB |
 | the report with table and figures | {report_mb} MB |
 | recording a trial of a small study ({small} trials) in SQLite | {sqlite} |
-| the same through MLflow's server on PostgreSQL | {server} |
+| recording such a trial through MLflow's server on PostgreSQL | {server} |
 
 Training is measured separately, by `nox -s bench`.
 
@@ -79,18 +79,18 @@ By extrapolation, one process records a million trials in {million_h} hours. MLf
 
 ## Limits and remedies
 
-1. **The report** reads every run and draws every training. Above some ten thousand runs, use one study for each
-   question, or read the tables `runs`, `params` and `latest_metrics` of the database with pandas or DuckDB.
+1. **The report** reads every run and draws every training. With tens of thousands of runs, use one study for each
+   question. Or read the tables `runs`, `params` and `latest_metrics` of the database with pandas or DuckDB.
 2. **One coordinator records** all trials. SQLAlchemy takes most of the time: a trial has two rows for each epoch and
-   about 40 SQL statements. If workers wait for the coordinator, split the study by learning rate or seed, and give each
+   about 40 SQL statements. If workers wait for the coordinator, split the study by learning rate or seed. Give each
    part its own coordinator and database.
-3. **Reading the records** takes the longest at the start of a study with some hundred thousand trials. A TPE search
-   also reads all trials for each proposal. Use several studies.
+3. **Reading the records** delays the start of a study with hundreds of thousands of trials. A TPE search also reads all
+   trials for each proposal. Use several studies.
 4. **SQLite** allows one writing process at a time. If other machines read at the same time, use MLflow's server on
    PostgreSQL ([cluster.md](cluster.md)).
 5. **Artifacts** are one or two files for each trial. At about a million files, use an object store behind the server
    (`--artifacts-destination s3://...`).
-6. **Training** scales with the number of workers ([cluster.md](cluster.md)). They share nothing.
+6. **Training** scales with the number of workers ([cluster.md](cluster.md)), because workers share nothing.
 """
 
 
@@ -101,7 +101,7 @@ class Mark:
     Attributes:
         trials: Number of recorded trials.
         elapsed_s: Time since the first mark, in seconds.
-        coordinator_mb: Resident memory of the coordinating process, in MB.
+        coordinator_mb: Resident memory of the coordinator process, in MB.
     """
 
     trials: int
@@ -118,15 +118,16 @@ class Scale:
     Attributes:
         marks: Progress of the study over time.
         duration_s: Time from the start of the process to its end, including the report.
-        peak_mb: Peak resident memory of the coordinating process, including the report.
+        peak_mb: Peak resident memory of the coordinator process, including the report.
         report_s: Duration of ``harness report`` for the complete study.
-        report_peak_mb: Peak resident memory of that process.
-        again_s: Duration of a second run with nothing to train, including its report.
+        report_peak_mb: Peak resident memory of ``harness report``.
+        again_s: Duration of a second run, which trains nothing, including its report.
         database_mb: Size of MLflow's database.
-        artifacts_mb: Size of MLflow's artifacts, in blocks of the file system.
+        artifacts_mb: Disk space of MLflow's artifacts.
         report_mb: Size of the report with its table and figures.
         sqlite_ms: Time to record a trial of a small study in SQLite, in milliseconds.
-        server_ms: The same through MLflow's server on PostgreSQL; None if PostgreSQL is not installed.
+        server_ms: Time to record such a trial through MLflow's server on PostgreSQL, in milliseconds; None if
+            PostgreSQL is not installed.
     """
 
     marks: list[Mark]
@@ -143,13 +144,13 @@ class Scale:
 
     @property
     def trial_ms(self) -> float:
-        """The time from the first to the last mark, in milliseconds a trial."""
+        """The mean time per trial, in milliseconds, between the first and the last mark."""
         first, last = self.marks[0], self.marks[-1]
         return (last.elapsed_s - first.elapsed_s) * 1000 / (last.trials - first.trials)
 
 
 def measure(data: str, tell: Callable[[str], None], n_trials: int = TRIALS) -> Scale:
-    """Run a study with this number of trials in a new folder, on SQLite, and measure its costs.
+    """Run a study with `n_trials` trials on SQLite, in a new folder, and measure its costs.
 
     Raises:
         StoppedError: The study fails.
@@ -194,7 +195,7 @@ def _run(data: str) -> tuple[str, ...]:
 
 
 def _recording_ms(folder: Path, data: str, uri: str | None) -> float:
-    """The time to record a trial of a small study, in milliseconds."""
+    """Run a small study, and return the time to record a trial, in milliseconds."""
     _write_study(folder, SMALL)
     _wait(_start(folder, *_run(data), "--json", "result.json", uri=uri), folder)
     result = json.loads((folder / "result.json").read_text())
@@ -211,7 +212,7 @@ def _behind_a_server_ms(folder: Path, data: str) -> float | None:
 
 
 def _report(folder: Path) -> tuple[float, float]:
-    """The duration of the report in seconds, and its peak memory in MB."""
+    """Run ``harness report``, and return its duration in seconds and its peak memory in MB."""
     started_s, peak_mb = time.perf_counter(), 0.0
     process = _start(folder, "report", _NAME)
     while process.poll() is None:
@@ -261,22 +262,22 @@ def _watched(folder: Path, data: str, n_trials: int) -> tuple[list[Mark], float,
 def _recorded(database: Path) -> int:
     try:
         with closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True)) as connection:
-            # The run of the study itself is finished too, at the end.
+            # Exclude the run of the study itself, which also becomes FINISHED.
             query = "select count(*) from runs where status = 'FINISHED' and name not like ?"
             [[count]] = connection.execute(query, [f"{_NAME} on %"]).fetchall()
             return int(count)
     except sqlite3.Error:
-        return 0  # the database is not complete yet
+        return 0  # the database has no tables yet, or is locked
 
 
 def _size_mb(folder: Path, pattern: str) -> float:
-    """The disk space of files in MB, from their blocks if the system reports them, otherwise from their bytes."""
+    """The disk space of files, in MB. It is the sum of the file sizes if the system does not report disk blocks."""
     sizes = (path.stat() for path in folder.glob(pattern) if path.is_file())
     return sum(getattr(size, "st_blocks", size.st_size / 512) * 512 for size in sizes) / 1e6
 
 
 def page(scale: Scale) -> str:
-    """The text of the page ``docs/scale.md``."""
+    """Return the text of the page ``docs/scale.md``."""
     versions, last = provenance.versions(), scale.marks[-1]
     rows = [[f"{mark.trials:,}", f"{mark.elapsed_s:.0f}", f"{mark.coordinator_mb:.0f}"] for mark in scale.marks]
     server = "not measured" if scale.server_ms is None else f"{scale.server_ms:.0f} ms"

@@ -23,10 +23,10 @@ WIDTHS = (1, 2, 4, 8, 16, 32)
 EPOCHS = 40  # as in the lab
 
 _SCRIPT = Path(__file__).with_name("contenders.py")
-# The contenders, grouped by the process that runs them, with the number of variants that each trains in one call.
+# The contenders of each process, with the number of variants that a contender trains in one call.
 _OURS = {"sgemm": 1, "keras": 1, "graph": 1, **{f"xla {width}": width for width in WIDTHS}}
 _OTHERS = {"sklearn": 1}
-_BASE = "fit"  # Keras as in its guides; the engine `keras` is a tuned Keras
+_BASE = "fit"  # Keras as in its guides, unlike the tuned engine `keras`
 _KERAS = {_BASE: 1}
 _RIVALS = {"jax": 8, "torch": 1}
 
@@ -74,7 +74,7 @@ class Speeds:
 
 
 def save_work(digits: Digits, path: Path) -> None:
-    """Write the images, and the weights and batch orders of enough seeds for the widest call, to an NPZ file."""
+    """Write an NPZ file with the images, and with initial weights and batch orders for the largest call."""
     from harness.engines import tensorflow_setup
 
     tensorflow_setup.start()
@@ -96,7 +96,10 @@ class _Child:
         self.missing: dict[str, str] = {}
 
     def measure(self, name: str) -> float | None:
-        """The duration of one call in seconds; None if the contender fails. ``missing`` holds the reason.
+        """Measure one call of a contender.
+
+        Returns:
+            The duration in seconds. None if the contender fails; ``missing`` then holds the reason.
 
         Raises:
             UsageError: The process does not answer.
@@ -109,10 +112,12 @@ class _Child:
                 stdin.flush()
                 answer = stdout.readline()
             if not answer:
-                with suppress(BrokenPipeError):  # flush unread text here, so that a later close cannot fail
+                with suppress(BrokenPipeError):  # close here, because unsent text would raise an error later
                     stdin.close()
         if not answer:
-            raise UsageError(f"{self._python} cannot measure {name}", "Its error message is above. It needs NumPy.")
+            raise UsageError(
+                f"{self._python} cannot measure {name}", "See the error message above. This Python needs NumPy."
+            )
         answered = json.loads(answer)
         self.missing.update({name: answered["missing"]} if "missing" in answered else {})
         duration_s: float | None = answered.get("duration_s")
@@ -129,12 +134,12 @@ def _child(python: str, work: Path) -> Iterator[_Child]:
 
 
 def measure(work: Path, rounds: int, rivals_python: str, tell: Callable[[str], None]) -> Speeds:
-    """Measure the contenders in turns, so that other load on the machine affects all of them alike.
+    """Measure the contenders in turns, so that other load on the machine affects all of them equally.
 
     Args:
         work: File that :func:`save_work` has written.
         rounds: Number of trainings of each contender.
-        rivals_python: Path of a Python that has JAX and PyTorch, if there is one.
+        rivals_python: Path of the Python that runs JAX and PyTorch.
         tell: Callback that receives a description of each measurement before it starts.
 
     Raises:

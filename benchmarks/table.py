@@ -1,4 +1,4 @@
-"""Runs the measurements, and presents the results as tables for people and as JSON for programs."""
+"""Runs the measurements, and returns the results for JSON or prints them as tables."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ _STUDY_COLUMNS = ("MLflow", "Optuna", "workers busy", "coordinator, MB", "worker
 def measure(
     digits: Digits, data: str, parts: tuple[str, ...], rounds: int, rivals_python: str, tell: Callable[[str], None]
 ) -> dict[str, Any]:
-    """Measure the chosen parts, and return the results by part, with the processor and the versions, as plain values.
+    """Measure the chosen parts, and return the results for JSON, with the processor and the versions.
 
     Args:
         digits: Images.
-        data: Value of ``--data`` that selects these images, for the processes of the studies.
+        data: Value of ``--data`` that selects these images.
         parts: Parts to measure: ``speed``, ``study``, ``growth``.
         rounds: Number of trainings of each contender. The default study also runs this number of times, at most
             three.
-        rivals_python: Path of a Python that has JAX and PyTorch, if there is one.
+        rivals_python: Path of the Python that runs JAX and PyTorch.
         tell: Callback that receives a description of each measurement before it starts.
 
     Raises:
@@ -99,7 +99,7 @@ def _show_speed(measured: dict[str, Any], rounds: int, console: Console) -> None
 
 def _show_study(measured: dict[str, Any], console: Console) -> None:
     table = _table(
-        "the default study in a new folder, from the command to the report; MLflow and Optuna in ms per trial",
+        "the default study in a new folder, including the report; MLflow and Optuna in ms per trial",
         *("", "s", *_STUDY_COLUMNS),
     )
     for number, run in enumerate(measured["runs"], start=1):
@@ -107,10 +107,11 @@ def _show_study(measured: dict[str, Any], console: Console) -> None:
     console.print(table)
     naive = measured["naive"]
     console.print(
-        f"the naive study: {naive['default_study_s']:.0f} s, extrapolated from {len(whole.NAIVE_EPOCHS) - 1} short "
-        f"trials on all cores: {naive['trial_s']:.2f} s per trial and {naive['epoch_s']:.3f} s per epoch\n"
-        f"{measured['times_naive']:.0f} times as fast: {measured['by_sharing']:.1f} by reading short trials from long "
-        f"trainings, {measured['by_speed']:.0f} by speed"
+        f"the naive study takes {naive['default_study_s']:.0f} s, extrapolated from {len(whole.NAIVE_EPOCHS) - 1} "
+        f"short trials on all cores: {naive['trial_s']:.2f} s per trial and {naive['epoch_s']:.3f} s per epoch\n"
+        f"the default study is {measured['times_naive']:.0f} times as fast: a factor of {measured['by_sharing']:.1f} "
+        f"because trials share trainings, and a factor of {measured['by_speed']:.0f} because the same trainings take "
+        "less time"
     )
 
 

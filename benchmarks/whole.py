@@ -1,4 +1,4 @@
-"""Measures whole studies, from the command to the written report, and compares them with a naive version."""
+"""Measures whole studies, including the report, and compares them with a naive version."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ import numpy as np
 from benchmarks.processes import environment, memory_mb
 from harness.errors import StoppedError
 
-# The epochs of a few short trials, far enough apart to fit a line through the durations.
+# The epochs of the short trials. They differ enough to fit a line through the durations.
 NAIVE_EPOCHS = (2, 4, 16, 4, 16)
 SIZES = (16, 160, 1600)
-# The number of trials in the default study, and the total of their epochs: first if each trial trains by itself, then
-# if trials that differ only in their epochs share one training.
+# The default study: the number of its trials, and two totals of epochs. The first total is for one training per trial.
+# The second total is for one training per group of trials that differ only in their epochs.
 TRIALS = 160
 EPOCHS = (9600, 3200)
 _EVERY_S = 0.1
@@ -50,9 +50,9 @@ class StudyRun:
     Attributes:
         trials: Number of recorded trials.
         duration_s: Seconds from the start of the process to its end, including the report.
-        coordinator_mb: Peak resident memory of the coordinating process, in MB.
+        coordinator_mb: Peak resident memory of the coordinator process, in MB.
         worker_mb: Peak resident memory of the largest worker, in MB.
-        summary: Summary that the study writes, see ``harness study run --json``.
+        summary: JSON content that ``harness study run --json`` writes.
     """
 
     trials: int
@@ -97,25 +97,25 @@ def run_study(name: str, data: str) -> StudyRun:
 
 
 def _note_peaks(pid: int, peaks: dict[int, float]) -> None:
-    """Record the peak memory of a process and of all processes that it started, in MB.
+    """Record the peak memory, in MB, of a process and of its descendants.
 
     Nothing is recorded if the system does not report the memory (only Linux does).
     """
-    with suppress(OSError):  # a process has just ended
+    with suppress(OSError):  # one of the processes has ended
         for one in _with_descendants(pid):
             if peak_mb := memory_mb(one, "VmHWM"):
                 peaks[one] = peak_mb
 
 
 def _with_descendants(pid: int) -> Iterator[int]:
-    """A process and all processes that it started, directly or indirectly. The fork server starts the workers."""
+    """Yield the ids of a process and its descendants. They include the workers, which the fork server starts."""
     yield pid
     for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
         yield from _with_descendants(int(child))
 
 
 def cold(data: str, rounds: int, tell: Callable[[str], None]) -> list[StudyRun]:
-    """Run the default study this number of times, each time in a new folder."""
+    """Run the default study `rounds` times, each time in a new folder."""
     runs = []
     for number in range(1, rounds + 1):
         tell(f"the default study, run {number} of {rounds}")
@@ -124,7 +124,7 @@ def cold(data: str, rounds: int, tell: Callable[[str], None]) -> list[StudyRun]:
 
 
 def growing(data: str, tell: Callable[[str], None]) -> list[StudyRun]:
-    """Run the same study with 16, 160 and 1600 trials."""
+    """Run studies with 16, 160 and 1600 trials, which differ only in the number of seeds."""
     runs = []
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
         for size in SIZES:
@@ -137,13 +137,13 @@ def growing(data: str, tell: Callable[[str], None]) -> list[StudyRun]:
 
 @dataclass(frozen=True)
 class Naive:
-    """The duration of a naive default study, extrapolated by a line through the durations of a few short trials.
+    """The duration of a naive default study, extrapolated from a few short trials by a straight line.
 
     Attributes:
         trial_s: Fixed seconds for each trial, independent of its epochs.
         epoch_s: Seconds for each epoch.
-        default_study_s: Seconds for all trials, if each trial trains by itself.
-        as_shared_s: Seconds for all trials, if shorter trials are read from longer trainings.
+        default_study_s: Seconds for all trials, with one training per trial.
+        as_shared_s: Seconds for all trials, if trials that differ only in their epochs share one training.
     """
 
     trial_s: float
@@ -159,7 +159,7 @@ class Naive:
 def naive(work: Path) -> Naive:
     """Measure a few trials of the naive study once, on all cores.
 
-    The first trial is left out, because its duration includes loading and tracing.
+    The first trial is ignored, because its duration includes imports and the tracing of TensorFlow functions.
 
     Raises:
         StoppedError: The naive study fails.

@@ -1,4 +1,4 @@
-"""The project's errors. Each has a cause, a remedy and the exit status of the command."""
+"""Errors that the user can correct. Each error has a cause, a remedy and an exit status for the command."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from enum import IntEnum
 
 
 class ExitStatus(IntEnum):
-    """The exit statuses of every command."""
+    """The exit statuses of the commands."""
 
     OK = 0
     NEGATIVE = 1
@@ -21,7 +21,7 @@ class ExitStatus(IntEnum):
 
 
 class HarnessError(Exception):
-    """An error that the user can correct. The command shows it as one message, never as a traceback.
+    """An error that the user can correct. The command prints its message without a traceback.
 
     Args:
         cause: What is wrong, and where.
@@ -40,24 +40,24 @@ class HarnessError(Exception):
 
 
 def first_line(error: BaseException | None) -> str:
-    """The first line of an error's message, or the name of its class if the message is empty."""
+    """Return the first line of an error's message, or the name of the error's class if the message is empty."""
     lines = str(error).strip().splitlines()
     return lines[0] if lines else type(error).__name__
 
 
 class UsageError(HarnessError):
-    """A name, option or value that the command does not accept."""
+    """The user gave a name, option or value that the command does not accept."""
 
 
 class DataError(HarnessError):
-    """Images, labels or records that are missing, unreadable or invalid."""
+    """Images, labels or records are missing, unreadable or invalid."""
 
 
 class StudyFileError(HarnessError):
-    """A study file that cannot be read or is not valid."""
+    """A study file cannot be read or is not valid."""
 
 
 class StoppedError(HarnessError):
-    """The machine, a disk, a database or a server stopped the work."""
+    """The command cannot continue, because of a problem with the machine, a disk, a database or a server."""
 
     exit_status = ExitStatus.ENVIRONMENT

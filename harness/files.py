@@ -1,4 +1,4 @@
-"""Writes files completely or not at all, and JSON without NaN."""
+"""Writes files atomically, and writes JSON without NaN."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SCHEMA = 1
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """Write a file atomically: a reader sees the old content or the new one, never a part of it.
+    """Write a file atomically: a reader sees either the old content or the new content, never a part of it.
 
     Raises:
         StoppedError: The folder cannot be created or written, or the disk is full.
@@ -26,7 +26,7 @@ def write_bytes(path: Path, content: bytes) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         if path.exists() and not path.is_file() and not path.is_dir():
-            path.write_bytes(content)  # a pipe or a device is written, not replaced
+            path.write_bytes(content)  # a pipe or a device: write to it, do not replace it
             return
         descriptor, part = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
         try:
@@ -43,14 +43,16 @@ def write_bytes(path: Path, content: bytes) -> None:
 
 
 def check_destinations(*destinations: str | Path | None) -> None:
-    """Check that results can be written, as far as possible, before long work starts.
+    """Check that result files can be written, before a long computation starts.
+
+    The check creates missing folders. It cannot detect every problem, such as a disk that becomes full later.
 
     Args:
         destinations: Paths of the files. None and ``-`` (standard output) are ignored.
 
     Raises:
         StoppedError: A folder cannot be created or written.
-        UsageError: A path is that of a folder.
+        UsageError: A path is a folder.
     """
     for destination in destinations:
         if destination not in {None, "-"}:
@@ -59,7 +61,7 @@ def check_destinations(*destinations: str | Path | None) -> None:
 
 def _check_destination(path: Path) -> None:
     if path.is_dir():
-        raise UsageError(f"{path}: this is a folder", "Give the name of a file in it.")
+        raise UsageError(f"{path}: this is a folder", "Give the name of a file in this folder.")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -69,22 +71,22 @@ def _check_destination(path: Path) -> None:
 
 
 def masked(text: str) -> str:
-    """The text without the user names, passwords and other secrets of the addresses in it."""
-    text = re.sub(r"://[^\s'\"]+@", "://***@", text)  # up to the last @: a password may contain / and @
+    """Return the text with ``***`` in place of user names, passwords and other secrets in its URLs."""
+    text = re.sub(r"://[^\s'\"]+@", "://***@", text)  # match up to the last @: a password may contain / and @
     return re.sub(
         r"([?&][^=&\s]*(?:pass|pwd|secret|token|key)[^=&\s]*=)[^&\s'\"]+", r"\1***", text, flags=re.IGNORECASE
     )
 
 
 def write_text(path: Path, content: str) -> None:
-    """Write text as UTF-8, as :func:`write_bytes` does."""
+    """Write a UTF-8 text file atomically; see :func:`write_bytes`."""
     write_bytes(path, content.encode())
 
 
 def write_json(destination: str, payload: dict[str, Any]) -> None:
     """Write JSON to a file, or to standard output if ``destination`` is ``-``.
 
-    ``schema`` is added, and NaN and infinities become ``null``.
+    The function adds the key ``schema``, the version of the format. NaN and infinities become ``null``.
     """
     text = json.dumps(_finite({"schema": SCHEMA, **payload}), indent=2, allow_nan=False) + "\n"
     if destination == "-":
@@ -93,7 +95,7 @@ def write_json(destination: str, payload: dict[str, Any]) -> None:
         write_text(Path(destination), text)
 
 
-def _finite(value: Any) -> Any:  # noqa: ANN401 - any JSON value in, any JSON value out
+def _finite(value: Any) -> Any:  # noqa: ANN401 - takes and returns any JSON value
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, dict):

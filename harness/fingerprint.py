@@ -1,4 +1,7 @@
-"""The environment that the last bits of a training depend on. Training repeats exactly if it is equal."""
+"""The fingerprint of an environment: the versions, hardware and settings that can change training results.
+
+In environments with equal fingerprints, a training gives the same results, bit for bit.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,7 @@ _CACHES = Path("/sys/devices/system/cpu/cpu0/cache")
 
 @cache
 def here() -> dict[str, str]:
-    """The fingerprint of this environment as text: versions, processor, instructions, caches, threads and settings."""
+    """Return the fingerprint of this environment: versions, processor, instructions, caches, threads and settings."""
     versions = provenance.versions()
     return {
         **{name: versions[name] for name in _PACKAGES},
@@ -28,12 +31,12 @@ def here() -> dict[str, str]:
 
 
 def differences(recorded: dict[str, str], now: dict[str, str]) -> list[str]:
-    """The names of the entries that differ between a recorded fingerprint and another one."""
+    """Return the names of the entries that differ between two fingerprints."""
     return [name for name in sorted({*recorded, *now}) if recorded.get(name) != now.get(name)]
 
 
 def _instructions() -> list[str]:
-    """The processor's vector instructions, sorted. Libraries select their matrix products by them."""
+    """Return the processor's vector instruction sets, sorted. The code of matrix products depends on them."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
@@ -43,7 +46,7 @@ def _instructions() -> list[str]:
 
 
 def _caches() -> list[str]:
-    """The sizes of the processor's caches. Libraries select the block sizes of matrix products by them."""
+    """Return the sizes of the processor's caches. The block sizes of matrix products depend on them."""
     try:
         return [path.read_text().strip() for path in sorted(_CACHES.glob("index*/size"))]
     except OSError:

@@ -1,4 +1,4 @@
-"""The environment of a result: versions, processor, commit and user."""
+"""Collects the environment of a result: package versions, environment variables, processor, commit and user."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ _PACKAGES = ("zero-errors", "tensorflow", "keras", "numpy", "mlflow", "optuna", 
 
 @cache
 def versions() -> dict[str, str]:
-    """The versions of Python and of the packages that results depend on."""
-    from importlib import metadata  # it takes 25 ms to load, and the fork server starts before
+    """Return the versions of Python and of the packages that results depend on."""
+    from importlib import metadata  # imported late, because this takes 25 ms
 
     found = {"python": platform.python_version()}
     for package in _PACKAGES:
@@ -29,33 +29,33 @@ def versions() -> dict[str, str]:
 
 @cache
 def packages() -> dict[str, str]:
-    """The version of every installed package, by name."""
+    """Return the version of every installed package, sorted by name."""
     from importlib import metadata
 
     named = ((one.metadata["Name"], one.version) for one in metadata.distributions())
-    found = {name: version for name, version in named if name and version}  # an interrupted installation has neither
+    found = {name: version for name, version in named if name and version}  # a partly installed package has none
     return dict(sorted(found.items(), key=lambda item: item[0].lower()))
 
 
-# Environment variables of TensorFlow and its libraries that change how they compute. Other programs have variables that
-# begin with TF_ too, some of them secrets.
+# Prefixes of the environment variables that change how TensorFlow and its libraries compute. The prefix TF_ alone would
+# also match variables of other programs, such as Terraform, and these may hold secrets.
 _COMPUTING = (
     *("XLA_", "ONEDNN_", "DNNL_", "TF_XLA_", "TF_ENABLE_", "TF_DISABLE_", "TF_DETERMINISTIC_", "TF_CUDNN_", "TF_NUM_"),
     *("TF_AUTO_MIXED_", "TF_OVERRIDE_", "TF_CONV2D_", "TF_USE_", "TF_GRAPPLER_", "TF2_", "NVIDIA_TF32_"),
 )
-# These only change what is printed, or the harness or TensorFlow sets them.
+# Exceptions: these variables only change log output, or the harness or TensorFlow sets them.
 _IGNORED = frozenset({"ONEDNN_VERBOSE", "DNNL_VERBOSE", "TF_USE_LEGACY_KERAS", "TF2_BEHAVIOR"})
 
 
 def computing_settings() -> dict[str, str]:
-    """The environment variables that are set and may change what training computes, by name."""
+    """Return the environment variables that are set and may change training results, sorted by name."""
     found = (name for name in os.environ if name.startswith(_COMPUTING) and name not in _IGNORED)
     return {name: os.environ[name] for name in sorted(found)}
 
 
 @cache
 def processor() -> str:
-    """The processor's model name, as far as the system reports it."""
+    """Return the processor's model name, or a more general name if the system does not report the model."""
     try:
         for line in Path("/proc/cpuinfo").read_text().splitlines():
             if line.startswith("model name"):
@@ -67,7 +67,7 @@ def processor() -> str:
 
 @dataclass(frozen=True)
 class Commit:
-    """A commit of a checkout, and whether files that git knows differ from it."""
+    """A git commit. ``dirty`` is true if a tracked file has uncommitted changes."""
 
     revision: str
     dirty: bool
@@ -77,7 +77,7 @@ class Commit:
 
 
 def checkout() -> Path | None:
-    """The folder of this project's checkout; None if the package is installed from a wheel."""
+    """Return the folder of this project's checkout, or None if the package was installed from a wheel."""
     root = Path(__file__).resolve().parent.parent
     metadata = root / "pyproject.toml"
     is_ours = metadata.is_file() and 'name = "zero-errors"' in metadata.read_text(encoding="utf-8")
@@ -86,13 +86,13 @@ def checkout() -> Path | None:
 
 @cache
 def commit() -> Commit | None:
-    """The commit of this project's checkout; None if the code does not run from a git checkout."""
+    """Return the commit of this project's checkout, or None if the code does not run from a git checkout."""
     root = checkout()
     return None if root is None or not (root / ".git").exists() else _commit_of(root)
 
 
 def watched_commit() -> Commit | None:
-    """The commit of the repository that holds the current folder; None if there is none, or if git is missing."""
+    """Return the commit of the current folder's git repository, or None without a repository or without git."""
     return _commit_of(Path.cwd())
 
 
@@ -111,7 +111,7 @@ def _git(root: Path, *arguments: str) -> str:
 
 @cache
 def user() -> str | None:
-    """The name of the user; None if the system does not know it, as in some containers."""
+    """Return the user's name, or None if the system has no name for the user, as in some containers."""
     try:
         return getpass.getuser()
     except (OSError, KeyError, ImportError):

@@ -12,10 +12,10 @@ from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_de
 from harness.errors import first_line
 from harness.files import masked
 
-# The time to wait for a server. A server that restarts is back sooner.
+# The time limit for retries. A server that restarts is usually back within this time.
 RETRY_LIMIT_S = 120.0
 
-# Words in the errors of databases that are locked, or whose server is unavailable, starting or stopping.
+# Words in temporary database errors: the database is locked, or its server is unavailable, starting or stopping.
 _PASSING = ("locked", "connect", "server", "terminat", "starting", "shutting")
 
 _log = logging.getLogger(__name__)
@@ -25,18 +25,18 @@ _T = TypeVar("_T")
 
 
 def database_may_come_back(error: OperationalError) -> bool:
-    """Whether the failure of a database may be temporary. A full disk, or a file that is not a database, is not."""
+    """Return whether a database error may be temporary. A full disk or a corrupt database file is not temporary."""
     said = str(error.orig).lower()
     return any(word in said for word in _PASSING)
 
 
 def with_retries(function: Callable[_P, _T], what: str, may_pass: Callable[[BaseException], bool]) -> Callable[_P, _T]:
-    """The function, with retries while it fails for a temporary reason.
+    """Return a function that calls ``function``, and retries the call while it fails for a temporary reason.
 
     Args:
-        function: A function that may be called twice, even if its first call succeeded before it failed.
-        what: The name of the server or database, for the warning.
-        may_pass: Function that decides whether an error may be temporary.
+        function: Function to call. A second call must be safe, because a failed call may already have had its effect.
+        what: Name of the server or database, for the warning.
+        may_pass: Function that returns whether an error may be temporary.
     """
 
     def warn(state: RetryCallState) -> None:
@@ -58,11 +58,11 @@ def with_retries(function: Callable[_P, _T], what: str, may_pass: Callable[[Base
 
 
 class RetryingProxy:
-    """A proxy of an object. It calls every method of the object through :func:`with_retries`."""
+    """A proxy of an object that retries every method of the object with :func:`with_retries`."""
 
     def __init__(self, wrapped: Any, what: str, may_pass: Callable[[BaseException], bool]) -> None:  # noqa: ANN401
         self._wrapped, self._what, self._may_pass = wrapped, what, may_pass
 
-    def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - whatever the object has
+    def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - any attribute of the object
         found = getattr(self._wrapped, name)
         return with_retries(found, self._what, self._may_pass) if callable(found) else found

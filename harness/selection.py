@@ -1,4 +1,4 @@
-"""The rule that chooses the best variant. The report, MLflow's note and the registered model use it."""
+"""The rule that chooses the best variant for the report, for the note in MLflow and for the registered model."""
 
 from __future__ import annotations
 
@@ -6,10 +6,15 @@ from harness.statistics import wilson
 
 
 def recommended_order(at_zero: int, n_seeds: int, epochs: int, mean_loss: float) -> tuple[float, ...]:
-    """The sort key of a variant with at least one run at zero errors after its last epoch. The best comes first.
+    """Return the sort key of a variant. The best variant has the smallest key.
 
-    The variant with the largest lower 95% confidence bound of the share of seeds at zero comes first, then the one with
-    the fewest epochs, then the one with the lowest mean loss. The bound makes 31 of 32 seeds better than 1 of 1.
+    At least one run of the variant must have zero errors after its last epoch. The key compares, in this order:
+
+    1. the lower 95% confidence bound of the share of seeds with zero errors (larger is better),
+    2. the number of epochs (fewer is better),
+    3. the mean loss (lower is better).
+
+    With this bound, 31 of 32 seeds are better than 1 of 1.
 
     Args:
         at_zero: Number of seeds with zero errors and a finite loss.

@@ -1,4 +1,4 @@
-"""Handles Ctrl-C and SIGTERM: the first signal requests an orderly stop, the second one stops at once."""
+"""Handles Ctrl-C and SIGTERM: the first signal requests an orderly stop, and the second one stops at once."""
 
 from __future__ import annotations
 
@@ -7,24 +7,24 @@ import time
 from types import FrameType, TracebackType
 from typing import NoReturn, Self
 
-# A parent process may forward a signal that the command already received. Two signals within this time count as one.
+# Two signals within this time count as one: a parent process may forward a signal that this process also received.
 _SAME_S = 0.5
 
 
 class TerminatedError(BaseException):
-    """SIGTERM or SIGHUP was received. Like ``KeyboardInterrupt``, it unwinds the stack and closes everything."""
+    """The process received SIGTERM or SIGHUP. Like ``KeyboardInterrupt``, it unwinds the stack: cleanup code runs."""
 
 
 def terminate(_signal: int, _frame: FrameType | None) -> NoReturn:
-    """Signal handler that raises :class:`TerminatedError`."""
+    """Handle a signal: raise :class:`TerminatedError`."""
     raise TerminatedError
 
 
 class Stop:
-    """A request to stop. Use it as a context manager, in the main thread.
+    """Records that Ctrl-C or SIGTERM requested a stop. Use this class as a context manager, in the main thread.
 
     Attributes:
-        asked: Exception that the first signal would have raised; None before the first signal.
+        asked: Exception for the first signal: ``KeyboardInterrupt`` or :class:`TerminatedError`. None before it.
     """
 
     def __init__(self) -> None:

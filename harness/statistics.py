@@ -11,17 +11,17 @@ from itertools import combinations
 from typing import Any
 
 import numpy as np
-import scipy  # its subpackage stats, which takes a third of a second, is loaded when it is first used
+import scipy  # scipy.stats is loaded on first use, because loading takes a third of a second
 from numpy.typing import ArrayLike, NDArray
 
 LEVEL = 0.95
 
-# A permutation test enumerates up to this number of rearrangements. Beyond it, the test draws this number less one at
-# random, with a fixed seed, so that equal data give equal p-values. With 16,384 draws, a p of 0.02 is known to 0.001.
+# A permutation test enumerates all rearrangements, up to this number. If there are more, it draws this number minus one
+# at random. A fixed seed makes p-values reproducible. The standard error of a drawn p-value of 0.02 is 0.001.
 _REARRANGEMENTS = 2**14
 _SEED = 20120731
 
-# Sums of the same numbers in another order differ by less than this (relative). Ties are found within this tolerance.
+# The relative tolerance for ties. Sums of the same numbers in another order differ by less than this.
 _ROUNDING = 1e-9
 
 
@@ -58,7 +58,7 @@ class Survival:
     last_epoch: float
 
     def steps(self) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-        """Epochs, share, lower and upper bound, for a plot with ``step(where="post")``.
+        """Return epochs, share, lower bound and upper bound for Matplotlib's ``step(where="post")``.
 
         The curve starts at epoch 0 with a share of 1 and ends at the last observed epoch.
         """
@@ -71,15 +71,15 @@ class Survival:
 
 
 def wilson(successes: int, n: int, *, level: float = LEVEL) -> Estimate:
-    """A share with Wilson's score interval. For 8 of 8, the lower bound is 68%.
+    """Estimate a proportion with Wilson's score interval. For 8 of 8, the lower bound is 68%.
 
     Raises:
-        ValueError: There are more successes than trials, or fewer than none.
+        ValueError: ``successes`` is negative or above ``n``.
 
     Source: E. B. Wilson, "Probable inference, the law of succession, and statistical inference", JASA 22 (1927).
     """
     if not 0 <= successes <= n:
-        msg = f"{successes} of {n} is not a share"
+        msg = f"{successes} of {n} is not a valid proportion"
         raise ValueError(msg)
     if n == 0:
         return Estimate(math.nan, 0.0, 1.0, 0)
@@ -88,13 +88,13 @@ def wilson(successes: int, n: int, *, level: float = LEVEL) -> Estimate:
 
 
 def survival(epochs: ArrayLike, reached: ArrayLike, *, level: float = LEVEL) -> Survival:
-    """The Kaplan-Meier curve of trainings that have not reached zero errors, with log-log bounds.
+    """Estimate the Kaplan-Meier curve of trainings that have not reached zero errors, with log-log bounds.
 
-    The bounds use Greenwood's variance. They are not defined where the curve is zero. There the lower bound is zero,
-    and the upper bound keeps its last value.
+    The bounds use Greenwood's variance. They are undefined where the curve is zero. The function then sets the lower
+    bound to zero, and the upper bound to its last defined value.
 
     Args:
-        epochs: First zero epoch of each training, ``(n,)``. For a training that never reached zero, its last epoch.
+        epochs: First zero epoch of each training, or the last epoch if it never reached zero errors, ``(n,)``.
         reached: Whether each training reached zero errors, ``(n,)``.
         level: Level of the pointwise bounds.
 
@@ -107,8 +107,8 @@ def survival(epochs: ArrayLike, reached: ArrayLike, *, level: float = LEVEL) -> 
     if len(at):
         left = scipy.stats.ecdf(scipy.stats.CensoredData.right_censored(times, ~is_reached)).sf
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of bounds before the first event and where the curve is at zero
-            bounds: Any = left.confidence_interval(level, method="log-log")  # SciPy's stubs say numbers
+            warnings.simplefilter("ignore")  # SciPy warns of undefined bounds.
+            bounds: Any = left.confidence_interval(level, method="log-log")  # SciPy's type stubs are wrong.
         share, low, high = (curve.evaluate(at) for curve in (left, bounds.low, bounds.high))
         if share[-1] == 0:
             low[-1], high[-1] = 0.0, high[-2] if len(at) > 1 else 1.0
@@ -116,20 +116,20 @@ def survival(epochs: ArrayLike, reached: ArrayLike, *, level: float = LEVEL) -> 
 
 
 def restricted_mean(epochs: ArrayLike, reached: ArrayLike, budget: float, *, level: float = LEVEL) -> Estimate:
-    """The restricted mean of the first zero epoch. A training that never reached zero counts as the budget.
+    """Estimate the restricted mean of the first zero epoch. A training that never reached zero counts as the budget.
 
-    This is the area under the survival curve up to the budget. If every training was observed for the whole budget, it
-    is the plain mean with its t interval. Trainings that stopped earlier are censored at their last epoch. The interval
-    then uses Greenwood's variance with n - 1 degrees of freedom, which is approximate.
+    The restricted mean is the area under the survival curve up to the budget. If every training was observed for the
+    whole budget, the estimate is the plain mean with Student's t interval. Trainings that stopped earlier are censored
+    at their last epoch. The interval is then approximate: it uses Greenwood's variance with n - 1 degrees of freedom.
 
     Args:
-        epochs: First zero epoch of each training, ``(n,)``. For a training that never reached zero, its last epoch.
+        epochs: First zero epoch of each training, or the last epoch if it never reached zero errors, ``(n,)``.
         reached: Whether each training reached zero errors, ``(n,)``.
         budget: Number of epochs.
         level: Level of the interval.
 
     Raises:
-        ValueError: The longest training ended before the budget without zero errors, so the curve is unknown there.
+        ValueError: The longest training ended before the budget and without zero errors, so the mean is unknown.
 
     Source: P. Royston and M. K. B. Parmar, "Restricted mean survival time", BMC Med. Res. Methodol. 13:152 (2013);
     variance: J. P. Klein and M. L. Moeschberger, "Survival analysis", 2nd ed. (2003), 4.5.
@@ -140,7 +140,7 @@ def restricted_mean(epochs: ArrayLike, reached: ArrayLike, budget: float, *, lev
         return Estimate(math.nan, math.nan, math.nan, 0)
     last = times.max()
     if last < budget and not is_reached[times == last].all():
-        msg = f"no training was observed for {budget:g} epochs, and after {last:g} some still had errors"
+        msg = f"no training was observed for {budget:g} epochs, and some still had errors after epoch {last:g}"
         raise ValueError(msg)
     is_late = times >= budget
     at, events, at_risk = _table(np.where(is_late, budget, times), is_reached & ~is_late)
@@ -149,19 +149,19 @@ def restricted_mean(epochs: ArrayLike, reached: ArrayLike, budget: float, *, lev
     left = np.cumsum(areas[::-1])[::-1][1:]  # the area after each event
     open_ = at_risk > events
     variance = float(np.sum(left[open_] ** 2 * events[open_] / (at_risk[open_] * (at_risk[open_] - events[open_]))))
-    # With the factor n / (n - 1), this is the variance of a mean if nothing is censored.
+    # If no training is censored, the factor n / (n - 1) gives the variance of a plain mean.
     return _with_t(float(areas.sum()), math.sqrt(variance * n / (n - 1)) if n > 1 else math.nan, n, n - 1, level)
 
 
 def median_epoch(epochs: ArrayLike, reached: ArrayLike, *, level: float = LEVEL) -> Estimate:
-    """The median first zero epoch; infinite if fewer than half of the trainings reached zero errors.
+    """Estimate the median first zero epoch. It is infinite if fewer than half of the trainings reached zero errors.
 
-    The interval is exact, from order statistics, if every training that never reached zero was observed at least as
-    long as the slowest that did. Otherwise it is the range in which the bounds of the survival curve enclose one half.
-    With too few trainings (fewer than 6 at 95%), the interval is from epoch 1 to infinity.
+    The interval is exact (from order statistics) if no training is censored before the last first zero epoch. Otherwise
+    it contains the epochs at which the bounds of the survival curve enclose one half. With too few trainings (fewer
+    than 6 at 95%), the interval is from epoch 1 to infinity.
 
     Args:
-        epochs: First zero epoch of each training, ``(n,)``. For a training that never reached zero, its last epoch.
+        epochs: First zero epoch of each training, or the last epoch if it never reached zero errors, ``(n,)``.
         reached: Whether each training reached zero errors, ``(n,)``.
         level: Level of the interval.
 
@@ -186,7 +186,7 @@ def median_epoch(epochs: ArrayLike, reached: ArrayLike, *, level: float = LEVEL)
 
 
 def paired_difference(a: ArrayLike, b: ArrayLike, *, level: float = LEVEL) -> Estimate:
-    """The mean of b - a over pairs, with its t interval.
+    """Estimate the mean of ``b - a`` over pairs, with Student's t interval.
 
     Raises:
         ValueError: The two arrays differ in length.
@@ -200,7 +200,9 @@ def paired_difference(a: ArrayLike, b: ArrayLike, *, level: float = LEVEL) -> Es
 
 
 def unpaired_difference(a: ArrayLike, b: ArrayLike, *, level: float = LEVEL) -> Estimate:
-    """The mean of b minus the mean of a, with Welch's interval. ``n`` is the number of values in both.
+    """Estimate the mean of ``b`` minus the mean of ``a``, with Welch's t interval.
+
+    ``n`` of the estimate counts the values of both groups.
 
     Source: B. L. Welch, "The generalization of 'Student's' problem when several different population variances are
     involved", Biometrika 34 (1947).
@@ -215,61 +217,61 @@ def unpaired_difference(a: ArrayLike, b: ArrayLike, *, level: float = LEVEL) -> 
 
 
 def paired_test(a: ArrayLike, b: ArrayLike) -> float:
-    """The two-sided p-value of a sign-flip test of the mean of b - a over pairs.
+    """Return the two-sided p-value of a sign-flip test of the mean of ``b - a`` over pairs.
 
     The test assumes no distribution, so it suits counts with ties and many zeros. Pairs without a difference have no
-    effect. All signs are enumerated for up to 14 pairs that differ, otherwise they are drawn with a fixed seed. The
-    smallest p-value of eight pairs is 2 / 256. SciPy's ``permutation_test`` gives the same p-value and takes 50 to 100
-    times as long.
+    effect. The test enumerates all signs of up to 14 pairs with a difference. If there are more, it draws signs with a
+    fixed seed. The smallest p-value of eight pairs is 2 / 256. SciPy's ``permutation_test`` gives the same p-value and
+    takes 50 to 100 times as long.
 
     Raises:
         ValueError: The two arrays differ in length.
 
     Source: R. A. Fisher, "The design of experiments" (1935), 21; B. Phipson and G. K. Smyth, "Permutation p-values
-    should never be zero", Stat. Appl. Genet. Mol. Biol. 9 (2010), for those that are drawn.
+    should never be zero", Stat. Appl. Genet. Mol. Biol. 9 (2010), for random draws.
     """
     differences = _differences(a, b)
     differences = differences[differences != 0]
     if not len(differences):
         return 1.0
     signs, is_every = _signs(len(differences))
-    # Sorted by size, so that the draws depend neither on the order of the pairs nor on which side is b.
+    # The sizes are sorted, so the draws do not depend on the order of the pairs or on exchanging a and b.
     sizes = np.sort(np.abs(differences))
     return _share_as_far(_sums(signs, sizes), float(differences.sum()), sizes.sum(), is_every=is_every)
 
 
 def unpaired_test(a: ArrayLike, b: ArrayLike) -> float:
-    """The two-sided p-value of a permutation test of the mean of b minus the mean of a.
+    """Return the two-sided p-value of a permutation test of the mean of ``b`` minus the mean of ``a``.
 
-    The test keeps its level for any number of seeds and any ties. The approximations of the Mann-Whitney and
-    Brunner-Munzel tests do not with eight values on each side. Up to 16,384 divisions are enumerated, otherwise they
-    are drawn with a fixed seed. SciPy's two-sided p-value is twice the smaller tail, which is another number for groups
-    of different sizes.
+    The test keeps its significance level for any group sizes and any ties. The approximate Mann-Whitney and
+    Brunner-Munzel tests do not keep it for groups of eight. The test enumerates up to 16,384 divisions into two groups.
+    If there are more, it draws divisions with a fixed seed. SciPy defines another two-sided p-value: twice the smaller
+    tail. The two definitions differ for groups of different sizes.
 
     Raises:
         ValueError: One of the two arrays is empty.
 
-    Sources: as of :func:`paired_test`.
+    Sources: see :func:`paired_test`.
     """
     first, second = _groups(a, b)
     pool = np.concatenate([first, second])
     seen = float((second - pool.mean()).sum())
-    # As in the paired test, the values are sorted. The divisions enumerate the members of the smaller group.
+    # The values are sorted, so the draws do not depend on their order. ``is_chosen`` marks the smaller group.
     sizes = np.sort(pool - pool.mean())
     is_chosen, is_every = _divisions(max(len(first), len(second)), min(len(first), len(second)))
     return _share_as_far(_sums(is_chosen, sizes), seen, np.abs(sizes).sum(), is_every=is_every)
 
 
 def rank_test(a: ArrayLike, b: ArrayLike) -> float:
-    """The one-sided p-value of the Mann-Whitney test that values of a are higher than values of b, by permutation.
+    """Return the p-value of a one-sided Mann-Whitney test for values of ``a`` that are higher than values of ``b``.
 
-    It suits groups that are too small for the normal approximation, and any ties. Up to 16,384 divisions are
-    enumerated, otherwise they are drawn with a fixed seed.
+    The p-value comes from permutations, so it suits any ties and groups too small for the normal approximation. The
+    test enumerates up to 16,384 divisions into two groups. If there are more, it draws divisions with a fixed seed.
 
     Raises:
         ValueError: One of the two arrays is empty.
 
-    Sources: as of :func:`paired_test`.
+    Sources: see :func:`paired_test`.
     """
     first, second = _groups(a, b)
     ranks = scipy.stats.rankdata(np.concatenate([first, second]))
@@ -280,9 +282,9 @@ def rank_test(a: ArrayLike, b: ArrayLike) -> float:
 
 
 def mcnemar(only_a: int, only_b: int) -> float:
-    """The exact two-sided p-value of McNemar's test, from the numbers of images that only A or only B misclassifies.
+    """Return the exact two-sided p-value of McNemar's test, from the binomial distribution.
 
-    The test uses the binomial distribution instead of the chi-squared approximation.
+    ``only_a`` is the number of images that only A misclassifies, and ``only_b`` the number that only B misclassifies.
 
     Source: Q. McNemar, "Note on the sampling error of the difference between correlated proportions or percentages",
     Psychometrika 12 (1947).
@@ -292,7 +294,7 @@ def mcnemar(only_a: int, only_b: int) -> float:
 
 
 def holm(p_values: ArrayLike) -> list[float]:
-    """The p-values adjusted by Holm's method, which controls the family-wise error rate.
+    """Adjust p-values by Holm's method, which controls the family-wise error rate.
 
     Source: S. Holm, "A simple sequentially rejective multiple test procedure", Scand. J. Statist. 6 (1979).
     """
@@ -305,11 +307,11 @@ def holm(p_values: ArrayLike) -> list[float]:
 
 
 def _with_interval(value: float, n: int, test: Callable[[], Any], level: float) -> Estimate:
-    """A mean with the interval of a test of SciPy's, if there is more than one observation."""
+    """Return a mean with the confidence interval of a SciPy test. The interval is NaN if ``n`` is below 2."""
     if n < 2:
         return Estimate(value, math.nan, math.nan, n)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)  # of observations that are all the same
+        warnings.simplefilter("ignore", RuntimeWarning)  # SciPy warns of equal observations.
         found = test().confidence_interval(level)
     return Estimate(value, float(found.low), float(found.high), n)
 
@@ -326,7 +328,7 @@ def _mean(values: NDArray[np.float64]) -> float:
 def _groups(a: ArrayLike, b: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     first, second = np.asarray(a, np.float64), np.asarray(b, np.float64)
     if not (len(first) and len(second)):
-        msg = "a test between two groups needs both"
+        msg = "a test needs at least one value in each group"
         raise ValueError(msg)
     return first, second
 
@@ -334,7 +336,7 @@ def _groups(a: ArrayLike, b: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np
 def _differences(a: ArrayLike, b: ArrayLike) -> NDArray[np.float64]:
     first, second = np.asarray(a, np.float64), np.asarray(b, np.float64)
     if first.shape != second.shape:
-        msg = f"{len(first)} and {len(second)} values are not pairs"
+        msg = f"{len(first)} and {len(second)} values do not form pairs"
         raise ValueError(msg)
     return second - first
 
@@ -342,7 +344,7 @@ def _differences(a: ArrayLike, b: ArrayLike) -> NDArray[np.float64]:
 def _observed(epochs: ArrayLike, reached: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
     times, is_reached = np.asarray(epochs, np.float64), np.asarray(reached, np.bool_)
     if times.shape != is_reached.shape or not np.isfinite(times).all():
-        msg = "each training needs an epoch, and whether it had no error then"
+        msg = "each training needs a finite epoch, and a flag that tells whether it reached zero errors"
         raise ValueError(msg)
     return times, is_reached
 
@@ -350,7 +352,7 @@ def _observed(epochs: ArrayLike, reached: ArrayLike) -> tuple[NDArray[np.float64
 def _table(
     times: NDArray[np.float64], is_reached: NDArray[np.bool_]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    """The epochs of events, the number of events at each, and the number of trainings at risk."""
+    """Return the first zero epochs, the number of trainings that reach zero at each, and the number still at risk."""
     at, events = np.unique(times[is_reached], return_counts=True)
     at_risk = len(times) - np.searchsorted(np.sort(times), at)
     return at, events.astype(np.float64), at_risk.astype(np.float64)
@@ -362,19 +364,19 @@ def _first(epochs: NDArray[np.float64], is_so: NDArray[np.bool_]) -> float:
 
 
 def _sums(rows: NDArray[np.int8], values: NDArray[np.float64]) -> NDArray[np.float64]:
-    # Not a matrix product: BLAS would start threads, which takes ten times as long on busy cores.
+    # ``einsum`` does not use BLAS, whose threads take ten times as long on busy cores.
     return np.asarray(np.einsum("ij,j->i", rows, values))
 
 
 def _share_as_far(sums: NDArray[np.float64], seen: float, scale: float, *, is_every: bool) -> float:
-    """The share of the rearranged sums that are at least as far from zero as the observed sum."""
+    """Return the p-value: the share of rearranged sums that are at least as far from zero as the observed sum."""
     as_far = int(np.count_nonzero(np.abs(sums) >= abs(seen) - _ROUNDING * scale))
     return as_far / len(sums) if is_every else (as_far + 1) / (len(sums) + 1)
 
 
 @lru_cache(maxsize=16)
 def _signs(n: int) -> tuple[NDArray[np.int8], bool]:
-    """Rows of signs, ``(rearrangements, n)``, and whether all rearrangements are enumerated."""
+    """Return rows of ``n`` signs, ``(rows, n)``, and whether these are all possible rows."""
     is_every = 2**n <= _REARRANGEMENTS
     if is_every:
         is_turned = (np.arange(2**n)[:, None] >> np.arange(n)) & 1
@@ -385,7 +387,7 @@ def _signs(n: int) -> tuple[NDArray[np.int8], bool]:
 
 @lru_cache(maxsize=16)
 def _divisions(n_first: int, n_second: int) -> tuple[NDArray[np.int8], bool]:
-    """Rows with 1 for the second group, ``(rearrangements, n_first + n_second)``, and whether all are enumerated."""
+    """Return rows that mark the second group with 1, ``(rows, n)``, and whether these are all possible rows."""
     n = n_first + n_second
     is_every = math.comb(n, n_second) <= _REARRANGEMENTS
     if is_every:

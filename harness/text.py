@@ -7,12 +7,12 @@ from collections.abc import Iterable, Sequence
 
 
 def plural(count: int, noun: str) -> str:
-    """A count and its noun, ``1 run`` or ``2 runs``."""
+    """Return a count with its noun, such as ``1 run`` or ``2 runs``."""
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
 def duration(seconds: float) -> str:
-    """A duration in seconds, minutes or hours, ``90 s``, ``12 min`` or ``2.5 h``."""
+    """Return a duration in seconds, minutes or hours, such as ``90 s``, ``12 min`` or ``2.5 h``."""
     if seconds < 120:
         return f"{seconds:.0f} s"
     minutes = seconds / 60
@@ -20,18 +20,18 @@ def duration(seconds: float) -> str:
 
 
 def escape_markdown(text: str) -> str:
-    """Any text as one line of Markdown that shows exactly this text."""
+    """Escape Markdown's special characters in a text, and join its lines into one line."""
     line = " ".join(str(text).split())
     return re.sub(r"([\\`*_|<>\[\]#])", r"\\\1", line)
 
 
 def markdown_table(head: Sequence[str], rows: Iterable[Sequence[str]], n_left: int = 1) -> str:
-    """A table in Markdown that is aligned as plain text, too.
+    """Return a Markdown table whose columns are also aligned in plain text.
 
     Args:
         head: Titles of the columns.
-        rows: Cells, which may contain Markdown. Line breaks and ``|`` are escaped.
-        n_left: Number of columns that are aligned to the left. The others are aligned to the right.
+        rows: Cells of each row, which may contain Markdown. Line breaks become spaces, and ``|`` is escaped.
+        n_left: Number of left-aligned columns. The other columns are right-aligned.
     """
     lines = [[_cell(text) for text in line] for line in (head, *rows)]
     widths = [max(3, *map(len, column)) for column in zip(*lines, strict=True)]

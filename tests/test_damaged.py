@@ -154,7 +154,7 @@ def test_the_deleted_run_of_a_study_is_restored_and_all_commands_agree(grid: Doo
     assert harness("report").returncode == 0
     done = harness(*RUN)
     assert "nothing to train: all 20 trials are done" in done.stderr
-    assert f"the run of the study {NAME} was deleted in MLflow; it is restored" in done.stderr
+    assert f"the parent run of the study {NAME} was deleted in MLflow and is now restored" in done.stderr
     assert grid.numbers() == before
     assert grid._rows("select value from tags where key = 'mlflow.parentRunId' group by value") == [(run,)]
 

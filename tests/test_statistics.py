@@ -117,9 +117,9 @@ def test_bounds_stay_where_no_training_is_left() -> None:
 
 
 def test_what_is_no_epoch_is_refused() -> None:
-    with pytest.raises(ValueError, match="each training needs an epoch"):
+    with pytest.raises(ValueError, match="each training needs a finite epoch"):
         statistics.survival([math.nan], [True])
-    with pytest.raises(ValueError, match="each training needs an epoch"):
+    with pytest.raises(ValueError, match="each training needs a finite epoch"):
         statistics.median_epoch([1.0, 2.0], [True])
 
 
@@ -235,9 +235,9 @@ def test_studies_that_never_vary_differ_by_what_they_do() -> None:
 
 
 def test_what_is_no_pair_is_refused() -> None:
-    with pytest.raises(ValueError, match="2 and 1 values are not pairs"):
+    with pytest.raises(ValueError, match="2 and 1 values do not form pairs"):
         statistics.paired_difference([1, 2], [1])
-    with pytest.raises(ValueError, match="needs both"):
+    with pytest.raises(ValueError, match="at least one value in each group"):
         statistics.unpaired_test([], [1])
 
 

@@ -1,8 +1,8 @@
 """An engine that trains nothing.
 
-It computes results from the variant alone, the same on every machine. It replaces a real engine in tests of a study's
-bookkeeping, where training does not matter. Put the folder of this file on ``PYTHONPATH``. Then the engine is found
-like the engine of any other package, and the ``tensorflow`` package beside this file replaces the real one.
+The engine computes artificial results from the variant, the same on every machine. It replaces a real engine in tests
+that do not depend on training. To install the engine, put the folder of this file on ``PYTHONPATH``. The
+``tensorflow`` package beside this file then replaces the real TensorFlow.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ FAILS = "STANDIN_FAILS"
 
 
 class Standin:
-    """An engine that trains nothing; see the module."""
+    """An engine that trains nothing."""
 
     name = "standin"
     width = 4

@@ -22,9 +22,11 @@ if TYPE_CHECKING:
 def compare(a: str, b: str, out: Path | None, json_to: str | None) -> int:
     """Decide whether study B is worse than study A, for example after an upgrade.
 
-    A and B are names of studies, run ids of studies (archived ones, too), or the runs.csv of a report.
+    A and B are studies. Give the name of a study, the run ID of a study (archived or not), or the runs.csv file of a
+    report.
 
-    Exit status: 0 if B is not worse, 1 if it is worse in errors or first zero epochs, 2 if there are too few seeds.
+    Exit status: 0 if B is not worse. 1 if B has more errors, or later first zero epochs. 2 if there are too few seeds
+    to decide.
     """
     from harness.reporting import comparison, comparison_text
 
@@ -40,7 +42,7 @@ def compare(a: str, b: str, out: Path | None, json_to: str | None) -> int:
 
 
 def _side(asked: str) -> Side:
-    """One side of the comparison: a CSV file if the name is that of a file or ends in ``.csv``, else a study."""
+    """Read a study from a CSV file if the name is an existing file or ends in ``.csv``. Otherwise read from MLflow."""
     from harness.reporting import comparison_inputs
 
     path = Path(asked)

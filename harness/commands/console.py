@@ -1,4 +1,4 @@
-"""Functions that commands share: printing messages, output folders and loading images."""
+"""Helpers for all commands: they print messages, name output files, and load images."""
 
 from __future__ import annotations
 
@@ -15,37 +15,37 @@ from harness.errors import UsageError
 OUT = Path("out")
 REPORT_FILES = ("report.html", "report.md", "runs.csv", "figures")
 
-# The --data choice that loads a dataset again, for datasets that need no file.
+# For each dataset name, the value of --data that loads the dataset. Images from a user's file have no entry.
 CHOICES = {digits.LAB_NAME: digits.LAB, digits.OPTDIGITS_NAME: digits.OPTDIGITS}
 
 err = Console(stderr=True, highlight=False, soft_wrap=True)
 
-# Flags that the command to resume does not repeat, because their work is done.
+# Flags that have taken effect, such as --fresh. The printed command that resumes a study leaves them out.
 done: set[str] = set()
 
 
 @contextmanager
 def cluster_packages() -> Iterator[None]:
-    """Import modules that need the packages of the extra ``cluster``.
+    """Guard imports that need the optional packages of the extra ``cluster``. Use it as a context manager.
 
     Raises:
-        UsageError: The packages are not installed.
+        UsageError: A package is not installed.
     """
     try:
         yield
     except ImportError as error:
-        cause = f"a cluster needs packages that are not installed here ({error})"
+        cause = f"the packages for a cluster are not installed ({error})"
         raise UsageError(cause, "Install them: python -m pip install 'zero-errors[cluster]'.") from error
 
 
 def load(data: str, why: str | None = None) -> digits.Digits:
-    """Load the chosen images, and print which they are."""
+    """Load the chosen images, and print their name and source."""
     asked = data or digits.AUTO
     found = digits.load(asked)
-    err.print(f"data: {found.name} from {found.source} ({why or f'asked for: {asked}'})", markup=False)
+    err.print(f"data: {found.name} from {found.source} ({why or f'requested: {asked}'})", markup=False)
     return found
 
 
 def say(text: str, json_to: str | None = None) -> None:
-    """Print a line for people: on standard output, or on standard error if JSON goes to standard output."""
+    """Print a line on standard output. If standard output receives JSON, print on standard error instead."""
     click.echo(text, err=json_to == "-")

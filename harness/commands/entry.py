@@ -1,4 +1,4 @@
-"""The entry point of the command. It starts the fork server first, because TensorFlow takes longest to load."""
+"""The entry point of ``harness``. It starts the fork server first, because importing TensorFlow takes the longest."""
 
 from __future__ import annotations
 
@@ -7,16 +7,17 @@ import sys
 from harness import provenance
 from harness.workers import server
 
-# Commands that train in workers.
+# Commands that train in worker processes.
 _TRAINING = (["study", "run"], ["gate", "run"], ["gate", "record"])
-# With one of these words, the workers of this machine are not needed, or it is not known yet.
+# With these arguments, no fork server starts: a cluster trains, or the command only prints its help.
 _NOT_HERE = frozenset({"--cluster", "--help", "-h"})
 
 
 def main() -> None:
-    """Run the command."""
+    """Run ``harness``. For commands that train, start the fork server first."""
     words = sys.argv[1:]
-    # Settings of TensorFlow are checked first: it ends a process that has a wrong one.
+    # If the environment has settings for TensorFlow, the server does not start here. A wrong setting ends any process
+    # that imports TensorFlow, so the command checks the settings first.
     if words[:2] in _TRAINING and not _NOT_HERE.intersection(words) and not provenance.computing_settings():
         server.start()
     from harness.commands.main import main as run

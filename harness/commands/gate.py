@@ -16,7 +16,7 @@ from harness.errors import UsageError
 
 @click.group()
 def gate() -> None:
-    """Check that training still works as recorded."""
+    """Compare training with recorded results."""
 
 
 gate.add_command(gate_run)
@@ -27,7 +27,7 @@ gate.add_command(gate_record)
 @options.reference
 @options.data
 def gate_explain(path: Path | None, data: str) -> None:
-    """Print the rule of the gate, every threshold with its origin, and the results of the reference."""
+    """Print the rule of the gate, its thresholds and their sources, and the results of the reference."""
     from harness.gate import explain
 
     click.echo(explain.text(gate_inputs.load_reference(path, console.load(data))))
@@ -36,17 +36,17 @@ def gate_explain(path: Path | None, data: str) -> None:
 @gate.command("table")
 @click.argument("files", nargs=-1, required=True, type=options.FILE)
 def gate_table(files: tuple[Path, ...]) -> None:
-    """Print the results of several gates, read from their gate.json files, as one table in Markdown."""
+    """Print the results of several gates as one Markdown table. FILES are gate.json files."""
     from harness.gate import results
 
     click.echo(results.table([_gate_json(path) for path in files]))
 
 
 def _gate_json(path: Path) -> dict[str, Any]:
-    """The content of a gate.json file.
+    """Read a gate.json file.
 
     Raises:
-        UsageError: The file is not the JSON of a gate.
+        UsageError: The file is not the result of a gate.
     """
     try:
         content = json.loads(path.read_text())
@@ -56,4 +56,4 @@ def _gate_json(path: Path) -> dict[str, Any]:
             return dict(content)
     except (ValueError, AttributeError, TypeError):
         pass
-    raise UsageError(f"{path}: this is not the JSON file of a gate", "Give the gate.json that harness gate run writes.")
+    raise UsageError(f"{path}: this is not a gate.json file", "Give a gate.json file that harness gate run wrote.")

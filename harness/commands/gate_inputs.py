@@ -1,4 +1,4 @@
-"""What the commands of the gate share: the option for a training function, the reference, and warnings."""
+"""Helpers for the gate's commands: the option ``--train``, loading of the reference, and warnings."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ if TYPE_CHECKING:
     from harness.data.digits import Digits
     from harness.gate.reference import Reference
 
-# The reference of a training function, if no other is given.
+# The default reference file for a training function.
 OWN_REFERENCE = Path("gate-reference.json")
 
 train = click.option(
     "--train",
     "function",
     metavar="FILE.py:FUNCTION",
-    help="A training function train(x, y, seed, epochs) that yields the error count after each epoch, instead of an "
-    "engine. module:function is possible, too.",
+    help="Use this training function instead of an engine. The function is train(x, y, seed, epochs), and yields the "
+    "error count after each epoch. MODULE:FUNCTION also works.",
 )
 
 
 def subject(engine: str | None, function: str | None) -> str:
-    """What the gate tests: an engine, or a training function.
+    """Return what the gate tests: the name of an engine, or a training function.
 
     Raises:
-        UsageError: Both are given, or what is given does not exist.
+        UsageError: Both are given, or the engine or function does not exist.
     """
     if function is None:
         name = engine or registry.fast_names()[0]
@@ -40,16 +40,16 @@ def subject(engine: str | None, function: str | None) -> str:
         registry.check_environment(name)
         return name
     if engine is not None:
-        raise UsageError("--engine and --train contradict each other", "Give one of them.")
+        raise UsageError("--engine and --train cannot be used together", "Give one of them.")
     functions.check(function)
     return function
 
 
 def load_reference(path: Path | None, digits: Digits) -> Reference:
-    """The reference in this file, or the package's own reference for these images.
+    """Load a reference file. Without a path, load the package's own reference for these images.
 
     Raises:
-        DataError: The file is missing, edited, unreadable, or of another version.
+        DataError: The file is missing, edited or unreadable, or its format has another version.
     """
     from harness.gate import reference
 

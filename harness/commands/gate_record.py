@@ -18,11 +18,11 @@ from harness.workers.local import default_count
 if TYPE_CHECKING:
     from harness.gate.reference import Reference
 
-# The number of seeds of a new reference: of the project's engines, and of a training function of the user.
+# The default number of seeds of a new reference: for the project's engine, and for a user's training function.
 _SEEDS, _SEEDS_OF_FUNCTION = 1024, 256
-# A gate needs two seeds, and a quarter of the reference's seeds.
+# The smallest number of seeds of a reference. A gate trains a quarter of this number, and needs at least 2 seeds.
 _FEWEST_SEEDS = 8
-# Below this median first zero epoch, one epoch is more than 5%.
+# If the median first zero epoch is smaller than this value, a delay of one epoch is a slowdown of more than 5%.
 _FEW_EPOCHS = 20
 
 
@@ -31,30 +31,34 @@ _FEW_EPOCHS = 20
 @click.option(
     "--seeds",
     type=click.IntRange(min=_FEWEST_SEEDS),
-    help=f"The number of trainings. Default: {_SEEDS}, and {_SEEDS_OF_FUNCTION} with --train.",
+    help=f"The number of trainings, one for each seed. Default: {_SEEDS}, or {_SEEDS_OF_FUNCTION} with --train.",
 )
-@click.option("--epochs", type=click.IntRange(min=1), help="With --train: epochs of each training.  [default: 100]")
 @click.option(
-    "--early-epoch", type=click.IntRange(min=1), help="With --train: the epoch of the early errors.  [default: 40]"
+    "--epochs", type=click.IntRange(min=1), help="With --train: the number of epochs of each training.  [default: 100]"
+)
+@click.option(
+    "--early-epoch",
+    type=click.IntRange(min=1),
+    help="With --train: the epoch at which gates compare error counts.  [default: 40]",
 )
 @click.option(
     "--zero-errors",
     type=click.IntRange(min=0),
     metavar="COUNT",
-    help="With --train: the largest error count that counts as zero errors.  [default: 0]",
+    help="With --train: the largest error count that is treated as zero errors.  [default: 0]",
 )
 @click.option(
     "--margin",
     type=click.FloatRange(0, 1, min_open=True),
-    help="With --train: the slowdown that PASS must exclude.  [default: 0.1]",
+    help="With --train: the slowdown, as a fraction, that a gate must rule out to pass.  [default: 0.1]",
 )
 @click.option(
     "--out",
     type=click.Path(path_type=Path),
-    help="The file to write. Default: the package's own reference for these images, and "
+    help="The file to write. Default: the package's own reference for these images, or "
     f"{gate_inputs.OWN_REFERENCE} with --train.",
 )
-@click.option("--reason", help="Why the existing reference is replaced. The reason is stored in the file.")
+@click.option("--reason", help="The reason for replacing an existing reference. The new file stores the reason.")
 @options.workers
 @options.data
 @options.quiet
@@ -72,7 +76,7 @@ def gate_record(  # noqa: PLR0913 - one argument for each option
     data: str,
     quiet: bool,
 ) -> None:
-    """Record a reference for the gate: many trainings with different seeds."""
+    """Train with many seeds, and record the results as a reference for the gate."""
     from harness.gate import record, reference
 
     asked = {"epochs": epochs, "errors_at": early_epoch, "reached_at": zero_errors, "margin": margin}
@@ -84,8 +88,8 @@ def gate_record(  # noqa: PLR0913 - one argument for each option
         raise UsageError("nan is not in the range 0<x<=1", "Give the margin as a fraction, such as 0.1.")
     subject = record.Subject(function or record.ENGINE, **settings)
     if subject.errors_at > subject.epochs:
-        cause = f"the early epoch, {subject.errors_at}, is after the last one, {subject.epochs}"
-        raise UsageError(cause, "Give a smaller one to --early-epoch.")
+        cause = f"the early epoch ({subject.errors_at}) is after the last epoch ({subject.epochs})"
+        raise UsageError(cause, "Give a smaller --early-epoch.")
     digits = console.load(data)
     path = out or (reference.path_of(digits.name) if function is None else gate_inputs.OWN_REFERENCE)
     check_destinations(path)
@@ -107,33 +111,33 @@ def gate_record(  # noqa: PLR0913 - one argument for each option
 
 
 def _say_what_it_finds(made: Reference) -> None:
-    """Print what was recorded, what gates with the new reference find, and warnings."""
+    """Print a summary of the new reference, the slowdown that its gates detect, and warnings."""
     repeats, sample = made.repeats, made.repeats.sample()
     n, n_gate = sample.n, made.n_gate_seeds
     click.echo(
         f"{sample.n_reached} of {n} trainings reach {made.goal}, on average after {sample.epochs.mean():.1f} of "
-        f"{repeats.budget} epochs; {sample.errors.mean():.1f} errors at epoch {repeats.errors_at}"
+        f"{repeats.budget} epochs. The mean error count is {sample.errors.mean():.1f} at epoch {repeats.errors_at}"
     )
     if made.detectable is None:
-        click.echo(f"a gate trains {n_gate} seeds by default, too few to find a slowdown of 50% 9 times in 10")
+        click.echo(f"a gate trains {n_gate} seeds by default, too few to detect a slowdown of 50% in 9 of 10 gates")
     else:
         found = f"{made.detectable:.0%}"
-        click.echo(f"a gate trains {n_gate} seeds by default, and finds a slowdown of {found} 9 times in 10")
+        click.echo(f"a gate trains {n_gate} seeds by default. 9 of 10 gates detect a slowdown of {found}")
     if n < _SEEDS_OF_FUNCTION:
         gate_inputs.warn(
-            f"{n} seeds may differ from the true training by chance, and every later gate compares with them. With 64 "
-            f"seeds, one reference in 20 has more than 2% false alarms. Record {_SEEDS_OF_FUNCTION} seeds or more"
+            f"with only {n} seeds, the reference may be inaccurate by chance, and every later gate uses it. With 64 "
+            f"seeds, 1 in 20 references causes more than 2% false alarms. Record {_SEEDS_OF_FUNCTION} seeds or more"
         )
     if len({*zip(repeats.first_zero, repeats.errors, repeats.final_errors, strict=True)}) == 1:
         gate_inputs.warn("all trainings have the same error counts. The training must depend on its seed")
     if sample.n_reached < 0.9 * n:
         gate_inputs.warn(
-            f"only {sample.n_reached} of {n} trainings reach {made.goal}. A larger --zero-errors or more --epochs make "
-            "the gate finer"
+            f"only {sample.n_reached} of {n} trainings reach {made.goal}. For a more sensitive gate, increase "
+            "--zero-errors or --epochs"
         )
     median = float(np.median(sample.ranked))
     if median < _FEW_EPOCHS:
         gate_inputs.warn(
-            f"the median first epoch with {made.goal} is {median:g}, so one epoch is {1 / median:.0%}. A smaller "
-            "learning rate or larger batches make the gate finer"
+            f"the median first epoch with {made.goal} is {median:g}, so a delay of one epoch is a slowdown of "
+            f"{1 / median:.0%}. For a more sensitive gate, train with a smaller learning rate or larger batches"
         )

@@ -31,34 +31,34 @@ if TYPE_CHECKING:
 _FILES = ("gate.json", "junit.xml", "summary.md", "gate.html")
 _FIGURES = "figures"
 _NONE = "none"
-# The smallest random seed for --fresh-seeds, above the seeds of references and gates.
+# The smallest seed that --fresh-seeds draws. Published references and gates have smaller seeds.
 _FRESH = 1_000_000
-# Duration of an epoch with the engine `graph` on the README's machine, where both cores train.
+# Seconds per epoch with the engine `graph`, measured while both cores of the README's machine train.
 _GRAPH_EPOCH_S = 0.02
 
 
 @click.command("run")
-@click.option("--engine", help="The engine to test: its name, or that of its entry point. Default: xla.")
+@click.option("--engine", help="The engine to test: the name of a built-in engine or of an entry point. Default: xla.")
 @gate_inputs.train
 @click.option(
     "--seeds",
     type=click.IntRange(min=0),
-    help="The number of seeds. Default: 63, and at most a quarter of the reference's.",
+    help="The number of seeds to train. Default: 63 or a quarter of the reference's seeds, whichever is smaller.",
 )
 @click.option(
     "--first-seed",
     type=click.IntRange(0, 2**31 - 1),
-    help="Use consecutive seeds from this one on, instead of the published ones.",
+    help="Train consecutive seeds that start with this one. Default: the published seeds.",
 )
 @click.option("--fresh-seeds", is_flag=True, help="Use new random seeds.")
 @click.option(
     "--against",
     type=click.Choice([*registry.NAMES, _NONE]),
     multiple=True,
-    help="Another engine whose trace is checked as well; repeatable. Default: all others.",
+    help="Check the trace of this engine, too. Repeatable. Default: all other engines.",
 )
 @click.option("--conformance", is_flag=True, help="Run the conformance tests of the engine contract first.")
-@click.option("--strict", is_flag=True, help="Fail also if training became better.")
+@click.option("--strict", is_flag=True, help="Fail also if training is better than the reference.")
 @options.reference
 @click.option("--out", "folder", type=click.Path(path_type=Path), default=console.OUT / "gate", show_default=True)
 @click.option("--untracked", is_flag=True, help="Do not record the gate in MLflow.")
@@ -66,7 +66,7 @@ _GRAPH_EPOCH_S = 0.02
 @options.data
 @options.json
 @options.quiet
-def gate_run(  # noqa: PLR0913 - an argument an option
+def gate_run(  # noqa: PLR0913 - one argument for each option
     *,
     engine: str | None,
     function: str | None,
@@ -90,11 +90,11 @@ def gate_run(  # noqa: PLR0913 - an argument an option
 
     subject = gate_inputs.subject(engine, function)
     if function is not None and (conformance or against):
-        raise UsageError("--conformance and --against are of engines, not of training functions", "Leave them out.")
+        raise UsageError("--conformance and --against need an engine, not a training function", "Leave them out.")
     if first_seed is not None and fresh_seeds:
-        raise UsageError("--first-seed and --fresh-seeds contradict each other", "Give one of them.")
+        raise UsageError("--first-seed and --fresh-seeds cannot be used together", "Give one of them.")
     check_destinations(json_to, *(folder / name for name in _FILES))
-    for name in _FILES:  # files of an earlier gate must not look like the result of this one
+    for name in _FILES:  # delete the files of an earlier gate: a reader could mistake them for new results
         (folder / name).unlink(missing_ok=True)
     others = () if function else tuple(name for name in against or registry.fast_names() if name != _NONE)
     config = run.GateConfig(subject, (), workers or default_count(), others, strict=strict, conformance=conformance)
@@ -111,7 +111,7 @@ def gate_run(  # noqa: PLR0913 - an argument an option
     verdict, _, rest = results.terminal(result).partition(":")
     console.say(f"{click.style(verdict, fg=_COLOURS[verdict], bold=True)}:{rest}", json_to)
     console.say(f"Written: {folder.absolute()} ({result.duration_s:.0f} s)", json_to)
-    # A gate whose results are not saved is not green.
+    # A gate passes only if all its results were saved.
     return STATUSES[result.verdict] if all(kept) or result.verdict is not Verdict.PASS else ExitStatus.ENVIRONMENT
 
 
@@ -122,14 +122,17 @@ def _run(
     path: Path | None,
     progress: TrainingsProgress,
 ) -> tuple[GateResult, Digits | None, Reference | None]:
-    """Run a gate, and return its result with the images and the reference, if they can be loaded.
+    """Run a gate.
 
     Args:
         config: Configuration of the gate, without seeds and command.
-        choose: Function that chooses the seeds for a reference.
-        data: Images, as the user gives them.
-        path: File of the reference; None for the default.
-        progress: Progress of the trainings.
+        choose: Function that receives the reference and returns the seeds to train.
+        data: Value of ``--data``.
+        path: Path of the reference; None for the default.
+        progress: Display of the progress.
+
+    Returns:
+        The result, the images and the reference. The images or the reference are None if they cannot be loaded.
     """
     from harness.gate import run
 
@@ -152,37 +155,37 @@ _COLOURS = {"PASS": "green", "FAIL": "red", "INCONCLUSIVE": "yellow", "NOT RUN":
 
 
 def _say_the_time(config: GateConfig, reference: Reference, n: int) -> None:
-    """Print the expected time if the installed TensorFlow is too old for the fast engine."""
+    """Print the expected duration if the installed TensorFlow is too old for the engine ``xla``."""
     if config.engine == registry.fast_names()[0] != registry.NAMES[0]:
         duration_s = n * reference.repeats.budget * _GRAPH_EPOCH_S / config.workers
         version = provenance.versions()["tensorflow"]
         console.err.print(
-            f"engine: {config.engine}, because XLA needs seconds for an epoch with TensorFlow {version}; the gate "
+            f"engine: {config.engine}, because XLA takes seconds per epoch with TensorFlow {version}. The gate "
             f"takes about {duration(duration_s)}",
             markup=False,
         )
 
 
 def _check_kind(reference: Reference, *, is_function: bool) -> None:
-    """Check that a reference of an engine is used for engines, and one of a function for functions.
+    """Check that the reference and the tested object are of the same kind: an engine or a training function.
 
     Raises:
-        UsageError: It is of the other kind.
+        UsageError: Only one of them is an engine.
     """
     if reference.is_of_function and not is_function:
         raise UsageError(
             f"the reference was recorded with the training function {reference.repeats.engine}",
-            "Give the function (--train), or another reference.",
+            "Give this function with --train, or another reference with --reference.",
         )
     if is_function and not reference.is_of_function:
         raise UsageError(
             f"the reference was recorded with the engine {reference.repeats.engine}, not with a training function",
-            "Record one: harness gate record --train FILE.py:FUNCTION.",
+            "Record a reference: harness gate record --train FILE.py:FUNCTION.",
         )
 
 
 def _command(seeds: Sequence[int]) -> str:
-    """The command that repeats this gate: the options as they are given, with these seeds."""
+    """Return the command that repeats this gate: the options of the user, and these seeds."""
     context = click.get_current_context()
     words = ["harness", "gate", "run"]
     for option in context.command.params:
@@ -198,10 +201,10 @@ def _command(seeds: Sequence[int]) -> str:
 
 
 def _seeds(reference: Reference, n: int | None, first: int | None, *, fresh: bool) -> tuple[int, ...]:
-    """The seeds to train.
+    """Return the seeds to train.
 
     Raises:
-        UsageError: The reference contains some of them itself, or they are too large.
+        UsageError: The reference contains one of the seeds, or a seed is too large.
     """
     from harness.gate.reference import FIRST_GATE_SEED
     from harness.gate.rule import SEEDS_FOR_EACH
@@ -210,23 +213,25 @@ def _seeds(reference: Reference, n: int | None, first: int | None, *, fresh: boo
     n = reference.n_gate_seeds if n is None else n
     if n > n_reference // SEEDS_FOR_EACH:
         gate_inputs.warn(
-            f"{n} seeds are more than a quarter of the {n_reference} seeds of the reference. The gate may be red more "
-            "often than stated"
+            f"{n} seeds are more than a quarter of the {n_reference} seeds of the reference. The false-alarm rate "
+            "may be higher than documented"
         )
     if fresh:
         first = random.SystemRandom().randrange(_FRESH, 2**31 - n)
     if first is None:
         first = FIRST_GATE_SEED
     if first + n > 2**31:
-        raise UsageError(f"--first-seed {first}: {n} seeds from this one exceed 2147483647", "Give a smaller one.")
+        raise UsageError(
+            f"--first-seed {first}: the last of {n} seeds exceeds 2147483647", "Give a smaller first seed."
+        )
     chosen = tuple(range(first, first + n))
     if known := set(chosen) & set(reference.repeats.seeds):
-        raise UsageError(f"--first-seed {first}: the reference itself has seed {min(known)}", "Give another.")
+        raise UsageError(f"--first-seed {first}: the reference contains seed {min(known)}", "Give another first seed.")
     return chosen
 
 
 def _kept(otherwise: str, write: Callable[[], None]) -> bool:
-    """Write a result. If it cannot be written, print a warning and continue."""
+    """Call a function that writes a result. If it fails, print an error and return False."""
     try:
         write()
     except (HarnessError, OSError) as error:
@@ -238,7 +243,7 @@ def _kept(otherwise: str, write: Callable[[], None]) -> bool:
 def _writers(
     result: GateResult, reference: Reference | None, folder: Path, *, strict: bool
 ) -> list[tuple[str, Callable[[], None]]]:
-    """The files for CI and people, by name, with the functions that write them."""
+    """Return the path of each result file, with a function that writes the file."""
     from harness.gate import results
     from harness.reporting import gate_page
 

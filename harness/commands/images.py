@@ -22,9 +22,11 @@ def _held_out(digits: Digits) -> str:
 @click.command()
 @options.data
 @options.json
-@click.option("--figure", metavar="FILE", help="Draw 64 images with their labels into this PNG file, as the lab does.")
+@click.option(
+    "--figure", metavar="FILE", help="Draw 64 images with their labels, like the lab's figure. FILE is a PNG file."
+)
 def data(data: str, json_to: str | None, figure: str | None) -> None:
-    """Show where the 5000 images come from, and verify them by their hashes."""
+    """Show the source of the 5000 images, and verify the images by their hashes."""
     check_destinations(json_to, figure)
     digits = console.load(data)
     facts = digits.facts()

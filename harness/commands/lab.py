@@ -18,19 +18,19 @@ from harness.files import check_destinations, write_json
 @click.command()
 @options.engine
 @options.data
-@click.option("--out", "folder", type=click.Path(path_type=Path), help="The folder to write. Default: out/lab.")
+@click.option("--out", "folder", type=click.Path(path_type=Path), help="The output folder. Default: out/lab.")
 @options.json
 @options.quiet
 @click.option(
     "--softmax",
     "function",
     metavar="FILE.py:FUNCTION",
-    help="Check your own my_softmax instead: exit status 0 if it is right, 1 if it has a mistake.",
+    help="Check only your own my_softmax. Exit status: 0 if it is correct, 1 if it has a mistake.",
 )
 def lab(
     engine: str, data: str, folder: Path | None, json_to: str | None, quiet: bool, function: str | None
 ) -> ExitStatus:
-    """Run the whole lab and write a page with its results beside the published ones."""
+    """Run the lab, and write a page that compares its results with the published results."""
     if function is not None:
         return _check_softmax(function)
     from harness.commands.progress import EpochLines
@@ -51,7 +51,7 @@ def lab(
         )
     logged = [number.same for number in found.numbers if number.part == "training"]
     if None not in logged:
-        console.say(f"{sum(map(bool, logged))} of the {len(logged)} losses of the lab's log are the same", json_to)
+        console.say(f"{sum(map(bool, logged))} of the {len(logged)} losses match the lab's log", json_to)
     console.say(f"page: {written}", json_to)
     if json_to is not None:
         write_json(
@@ -67,7 +67,7 @@ def lab(
 
 
 def _check_softmax(function: str) -> ExitStatus:
-    """Check a learner's own function, and print its mistakes with hints."""
+    """Check a learner's softmax function. Print a sentence and a hint for each mistake."""
     from harness.lab import softmax_check
 
     functions.check(function)
@@ -75,5 +75,5 @@ def _check_softmax(function: str) -> ExitStatus:
     for mistake in mistakes:
         click.echo(f"{mistake.sentence}\n  Hint: {mistake.hint}")
     if not mistakes:
-        click.echo("my_softmax is right: it passes the lab's tests and all others, also at z = 1000.")
+        click.echo("my_softmax is correct: it passes the lab's tests and all further tests, even for z = 1000.")
     return ExitStatus.NEGATIVE if mistakes else ExitStatus.OK

@@ -1,4 +1,4 @@
-"""The command ``harness``: its subcommands, and the exit status of every outcome."""
+"""The command ``harness``: its subcommands, error messages and exit statuses."""
 
 from __future__ import annotations
 
@@ -34,8 +34,9 @@ def main(command: click.Command | None = None) -> None:
     startup.reduce_garbage_collection()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")  # the locale may not have every character of a name
-    if sys.warnoptions:  # PYTHONWARNINGS=error would turn what libraries deprecate into errors
+            stream.reconfigure(errors="backslashreplace")  # the terminal's encoding may lack a character
+    if sys.warnoptions:
+        # PYTHONWARNINGS=error would turn deprecation warnings into errors.
         warnings.resetwarnings()
         for category in (DeprecationWarning, PendingDeprecationWarning, ImportWarning, ResourceWarning):
             warnings.simplefilter("ignore", category)
@@ -43,7 +44,7 @@ def main(command: click.Command | None = None) -> None:
     logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=[handler])
     signal.signal(signal.SIGTERM, terminate)
     if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
-        signal.signal(signal.SIGHUP, terminate)  # the terminal was closed, without nohup
+        signal.signal(signal.SIGHUP, terminate)  # SIGHUP: the terminal was closed
     status = _run(command or cli)
     startup.end()
     sys.exit(status)
@@ -54,7 +55,7 @@ def _run(command: click.Command) -> int:
         return int(command(standalone_mode=False) or ExitStatus.OK)
     except (HarnessError, OSError, click.ClickException) as error:
         return _print_error(error)
-    except SystemExit:  # click's way out where nobody reads on, with 1, which here would be the answer no
+    except SystemExit:  # click exits with status 1 after a closed pipe, but 1 means a negative result here
         return ExitStatus.NOT_READ
     except (KeyboardInterrupt, click.Abort):
         console.err.print(f"interrupted. {_kept()}".rstrip())
@@ -67,12 +68,14 @@ def _run(command: click.Command) -> int:
 
 
 def _report_bug(error: Exception) -> int:
-    """Write the traceback of an unexpected error to a file, and print one line that names it."""
+    """Write the traceback of an unexpected error to a file. Print the error and the path of the file."""
     descriptor, path = tempfile.mkstemp(prefix="harness-bug-", suffix=".txt")
     with os.fdopen(descriptor, "w", encoding="utf-8", errors="replace") as stream:
         stream.write(masked("".join(traceback.format_exception(error))))
     cause = masked(f"{type(error).__name__}: {first_line(error)}")
-    console.err.print(f"error: this is a bug in the harness: {cause}\n  Please report it with {path}", markup=False)
+    console.err.print(
+        f"error: this is a bug in the harness: {cause}\n  Please report it, and attach {path}", markup=False
+    )
     return ExitStatus.BUG
 
 
@@ -90,12 +93,12 @@ def _print_error(error: HarnessError | OSError | click.ClickException) -> int:
 
 
 def _kept() -> str:
-    """The sentence that tells how to resume a study; empty for other commands."""
+    """Return a message with the command that resumes a study. Empty for commands other than ``study run``."""
     return f"Recorded results are kept. Resume with: {_again()}" if sys.argv[1:3] == ["study", "run"] else ""
 
 
 def _again() -> str:
-    """The command that resumes the study, which is the command of this process."""
+    """Return the command that resumes the study: this command, without flags that have taken effect."""
     typed = [word for word in sys.argv[1:] if word not in console.done]
     if os.environ.get("NOX_CURRENT_SESSION") == "study":
         return masked(shlex.join(["nox", "-s", "study", *(["--", *typed[2:]] if typed[2:] else [])]))

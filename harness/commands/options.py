@@ -15,14 +15,16 @@ DEFAULT_STUDY = "variants"
 
 
 def _refuse_storage(_context: click.Context, _option: click.Parameter, value: str | None) -> None:
-    """Refuse an option of earlier versions, which kept the trials in an Optuna storage.
+    """Reject the removed option ``--storage``. Earlier versions used it to store trials in Optuna.
 
     Raises:
         UsageError: The option is given.
     """
     if value is not None:
-        remedy = f"Run the study without --storage. Then copy it: harness study export STUDY --storage {masked(value)}"
-        raise UsageError("--storage is no longer an option: MLflow holds the trials of a study", remedy)
+        remedy = (
+            f"Run the study without --storage. Then export it: harness study export STUDY --storage {masked(value)}"
+        )
+        raise UsageError("the option --storage was removed: MLflow stores the trials of a study", remedy)
 
 
 data = click.option(
@@ -31,7 +33,7 @@ data = click.option(
     default=AUTO,
     show_default=True,
     metavar="auto|lab|optdigits|PATH",
-    help="The images: auto takes the lab's if they are available, else the embedded optdigits; or a file or folder.",
+    help="The images. auto: the lab's images if available, otherwise optdigits. PATH: a file or folder with images.",
 )
 quiet = click.option("--quiet", is_flag=True, help="Do not show progress.")
 json = click.option("--json", "json_to", metavar="FILE", help="Write JSON to this file, or to standard output (-).")
@@ -39,7 +41,7 @@ engine = click.option(
     "--engine",
     default="graph",
     show_default=True,
-    help=f"The engine that trains: {', '.join(registry.NAMES)}, or an installed one.",
+    help=f"The engine that trains: {', '.join(registry.NAMES)}, or the engine of an installed package.",
 )
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 study = click.argument("name", default=DEFAULT_STUDY, metavar="[NAME|FILE]")
@@ -48,10 +50,10 @@ workers = click.option(
     "--workers", type=click.IntRange(min=1), help="The number of worker processes. Default: one per core."
 )
 trials = click.option("--trials", type=click.IntRange(min=1), help="The total number of trials of a search.")
-new_name = click.option("--new-name", metavar="NAME", help="Run it under this name, beside the existing study.")
+new_name = click.option("--new-name", metavar="NAME", help="Run the study under this name. The existing study is kept.")
 reference = click.option(
     "--reference",
     "path",
     type=click.Path(path_type=Path),
-    help="The reference file. Default: the one recorded for these images.",
+    help="The reference file. Default: the recorded reference of these images.",
 )

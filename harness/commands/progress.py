@@ -19,7 +19,7 @@ _LINE_EVERY_S = 10.0
 
 
 class EpochLines:
-    """Prints each epoch of one training as Keras prints it, with the error count added."""
+    """Prints each epoch of a training in the format of Keras, followed by the error count."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
@@ -38,15 +38,19 @@ class EpochLines:
 
 
 class _Shown:
-    """A progress bar on a terminal, and lines elsewhere. Use it as a context manager.
+    """Base class of progress displays: a bar on a terminal, lines elsewhere. Use it as a context manager.
 
     Args:
-        console: Console that receives the bar, or a line every ten seconds if it is not a terminal.
+        console: Console that shows the progress. If it is not a terminal, it shows at most one line in ten seconds.
         quiet: Whether to show nothing.
+
+    Attributes:
+        what: Name of the counted items, such as ``trials``.
+        begun: Whether the clock of the bar starts at once.
     """
 
-    what: ClassVar[str]  # is counted
-    begun: ClassVar[bool]  # whether time runs from the start
+    what: ClassVar[str]
+    begun: ClassVar[bool]
 
     def __init__(self, console: Console, *, quiet: bool = False) -> None:
         self._console, self._quiet = console, quiet
@@ -74,7 +78,7 @@ class _Shown:
         self._bar.stop()
 
     def _line(self, text: str, *, now: bool = False) -> None:
-        """Print a line if there is no bar, at most one every ten seconds unless `now` is true."""
+        """Print a line if there is no bar. Skip a line within ten seconds of the last one, unless `now` is true."""
         now_s = time.monotonic()
         if not self._live and not self._quiet and (now or now_s - self._told_s >= _LINE_EVERY_S):
             self._told_s = now_s
@@ -82,7 +86,7 @@ class _Shown:
 
 
 class StudyProgress(_Shown):
-    """Shows the number of complete trials of a study, their rate and the expected end."""
+    """Shows the number of complete trials of a study, the trials per second, and the expected end."""
 
     what, begun = "trials", False
 
@@ -91,21 +95,21 @@ class StudyProgress(_Shown):
         self._before = self._done = self._total = self._failed = 0
 
     def repaired(self, line: str) -> None:
-        """Print what was repaired."""
+        """Print the description of a repair."""
         if not self._quiet:
             self._console.print(f"repaired: {line}", markup=False)
 
     def stopping(self, batches: int) -> None:
-        """Print that no other batch starts, and the number of batches that are still training."""
+        """Print that the study is stopping, and the number of batches that are still training."""
         if self._quiet or not batches:
             return
         what = "1 batch" if batches == 1 else f"{batches} batches"
         self._console.print(
-            f"stopping: the {what} in training will be recorded; press again to stop at once", markup=False
+            f"stopping: {what} in training will be recorded. Press Ctrl-C again to stop at once", markup=False
         )
 
     def begin(self, done: int, total: int) -> None:
-        """Start the progress with the number of complete trials."""
+        """Start the display. `done` of `total` trials are complete already."""
         self._before = self._done = done
         self._total = total
         self._started_s = self._told_s = time.monotonic()
@@ -115,13 +119,13 @@ class StudyProgress(_Shown):
             self._console.print(f"{done} of {total} trials are done; training {total - done}")
 
     def repeated(self) -> None:
-        """Count a trial that repeats a complete trial."""
+        """Count a trial without training, because it repeats a complete trial."""
         self._before += 1
         self._done += 1
         self._bar.update(self._task, completed=self._done)
 
     def trial(self, variants: Sequence[Variant], results: Sequence[TrainingResult] | None) -> None:
-        """Count a trial that ended. It failed if there are no results."""
+        """Count a trial that has ended. If `results` is None, the trial has failed."""
         self._done += 1
         self._failed += results is None
         self._bar.update(self._task, completed=self._done, forecast=self._forecast())
@@ -139,12 +143,12 @@ class StudyProgress(_Shown):
 
 
 class TrainingsProgress(_Shown):
-    """Shows the number of finished trainings and the latest expected end."""
+    """Shows the number of finished trainings and the expected end."""
 
     what, begun = "trainings", True
 
     def trained(self, done: int, total: int) -> None:
-        """Show the number of finished trainings and the largest number."""
+        """Show that `done` of `total` trainings have finished."""
         forecast = ""
         if done:
             left_s = (time.monotonic() - self._started_s) / done * (total - done)
@@ -154,5 +158,5 @@ class TrainingsProgress(_Shown):
 
 
 def _until(left_s: float) -> str:
-    """The time of day after this number of seconds."""
+    """Return the expected end as text: the time of day in `left_s` seconds."""
     return f"until {datetime.now().astimezone() + timedelta(seconds=left_s):%H:%M:%S}"

@@ -19,26 +19,27 @@ LAB_PAGE = console.OUT / "lab" / "lab.html"
 
 
 def write(record: StudyRecord, folder: Path | None) -> Path:
-    """Write the report of a recorded study; return its path."""
+    """Write the report of a recorded study, and return the path of the report."""
     from harness.reporting import report as page
 
     return page.write(record, folder or console.OUT / record.parent.tags[Tag.STUDY]).absolute()
 
 
 def publish(store: Store, record: StudyRecord, written: Path, me: Owner | None = None) -> None:
-    """Upload a report and the lab's page of the same images to the study's run, and write the results into its note.
+    """Upload a report to the study's run in MLflow, and write the results into the note of the run.
 
-    Nothing is uploaded while another process than `me` runs the study. That process uploads the report at its end.
+    If the lab's page exists for the same images, upload it, too. If a process other than `me` runs the study, upload
+    nothing: that process uploads the report when the study ends.
     """
     from harness.errors import StoppedError
     from harness.tracking import report_upload
 
     parent = record.parent
     if parent.owner not in {None, me}:
-        console.err.print(f"not uploaded to MLflow: the study is running: {parent.owner}", markup=False)
+        console.err.print(f"not uploaded to MLflow: the study is running in {parent.owner}", markup=False)
         return
     if store.is_copy:
-        console.err.print("not uploaded to MLflow: the database was made by an older MLflow", markup=False)
+        console.err.print("not uploaded to MLflow: an older version of MLflow created the database", markup=False)
         return
     try:
         report_upload.describe(store, record)
@@ -52,9 +53,9 @@ def publish(store: Store, record: StudyRecord, written: Path, me: Owner | None =
 
 @click.command()
 @click.argument("name", required=False, metavar="[STUDY]")
-@click.option("--out", "folder", type=click.Path(path_type=Path), help="The folder to write. Default: out/<study>.")
+@click.option("--out", "folder", type=click.Path(path_type=Path), help="The output folder. Default: out/<study>.")
 def report(name: str | None, folder: Path | None) -> None:
-    """Write the report of a recorded study. Default: the study that ran last."""
+    """Write the report of a recorded study. The default is the study that ran last."""
     from harness.tracking.reader import StudyReader
     from harness.tracking.store import Store
 

@@ -16,7 +16,7 @@ _PORT = click.IntRange(1, 65535)
 
 
 @click.command()
-@click.option("--port", type=_PORT, help="The port. Default: 5000, or the next free one.")
+@click.option("--port", type=_PORT, help="The port. Default: 5000, or the next free port.")
 def ui(port: int | None) -> int:
     """Browse the recorded runs in MLflow. Only this machine can connect."""
     from harness.tracking import ui as ui_module
@@ -28,7 +28,7 @@ def ui(port: int | None) -> int:
     console.err.print(f"MLflow is starting for {masked(uri)}", markup=False)
     try:
         with ui_module.served(uri, chosen) as server:
-            console.err.print(f"MLflow: http://{ui_module.HOST}:{chosen}/{page}\nstop it with Ctrl-C", markup=False)
+            console.err.print(f"MLflow: http://{ui_module.HOST}:{chosen}/{page}\nPress Ctrl-C to stop.", markup=False)
             return server.wait()
     except KeyboardInterrupt:
         return ExitStatus.OK
@@ -36,7 +36,7 @@ def ui(port: int | None) -> int:
 
 @click.command()
 @click.argument("name", default=options.DEFAULT_STUDY, metavar="[STUDY]")
-@click.option("--port", type=_PORT, help="The port. Default: 8080, or the next free one.")
+@click.option("--port", type=_PORT, help="The port. Default: 8080, or the next free port.")
 def dashboard(name: str, port: int | None) -> int:
     """Browse the trials of a study in Optuna's dashboard, read-only. Only this machine can connect."""
     from harness.search import dashboard as dashboard_module
@@ -48,7 +48,7 @@ def dashboard(name: str, port: int | None) -> int:
     reader = StudyReader(Store(create=False))
     with dashboard_module.served(reader, reader.recorded(name), chosen) as server:
         address = f"http://{ui_module.HOST}:{chosen}/{dashboard_module.PAGE}"
-        console.err.print(f"Optuna (read-only): {address}\nstop it with Ctrl-C", markup=False)
+        console.err.print(f"Optuna (read-only): {address}\nPress Ctrl-C to stop.", markup=False)
         with suppress(KeyboardInterrupt):
             server.serve_forever()
     return ExitStatus.OK
@@ -59,7 +59,7 @@ def dashboard(name: str, port: int | None) -> int:
 @click.option("--port", type=click.IntRange(1, 65535), default=8786, show_default=True, help="The scheduler's port.")
 @click.option("--host", default="127.0.0.1", show_default=True, help="The address that the scheduler listens on.")
 def cluster(workers: int | None, port: int, host: str) -> int:
-    """Start a Dask scheduler and workers on this machine, to try `study run --cluster`."""
+    """Start a Dask scheduler and workers on this machine, to try out `study run --cluster`."""
     with console.cluster_packages():
         from harness.workers.dask_local import local
     from harness.workers.local import default_count
@@ -67,7 +67,9 @@ def cluster(workers: int | None, port: int, host: str) -> int:
     count = workers or default_count()
     try:
         with local(count, host, port) as address:
-            console.err.print(f"cluster: {count} workers; stop it with Ctrl-C. In another terminal:", markup=False)
+            console.err.print(
+                f"cluster: {count} workers. Press Ctrl-C to stop. In another terminal, run:", markup=False
+            )
             console.say(f"harness study run --cluster {address}")
             Event().wait()
     except KeyboardInterrupt:

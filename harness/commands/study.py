@@ -56,17 +56,15 @@ def _config(name: str, trials: int | None, new_name: str | None) -> StudyConfig:
 @options.no_storage
 @options.trials
 @options.new_name
-@click.option("--cluster", metavar="ADDRESS", help="Train on the Dask cluster whose scheduler has this address.")
-@click.option(
-    "--tls-ca", type=options.FILE, help="For a cluster with TLS: the certificate of the authority, a PEM file."
-)
-@click.option("--tls-cert", type=options.FILE, help="The certificate of this machine, a PEM file.")
-@click.option("--tls-key", type=options.FILE, help="The private key of this machine's certificate.")
-@click.option("--fresh", is_flag=True, help="Archive the study's records, without deleting any, and start again.")
+@click.option("--cluster", metavar="ADDRESS", help="Train on a Dask cluster. ADDRESS is its scheduler.")
+@click.option("--tls-ca", type=options.FILE, help="The PEM file of the certificate authority, for a cluster with TLS.")
+@click.option("--tls-cert", type=options.FILE, help="The PEM file of this machine's certificate.")
+@click.option("--tls-key", type=options.FILE, help="The PEM file of this machine's private key.")
+@click.option("--fresh", is_flag=True, help="Archive the study's records, and start again. No record is deleted.")
 @options.data
 @options.json
 @options.quiet
-def study_run(  # noqa: PLR0913, PLR0917 - an option each
+def study_run(  # noqa: PLR0913, PLR0917 - one argument for each option
     name: str,
     workers: int | None,
     trials: int | None,
@@ -79,15 +77,17 @@ def study_run(  # noqa: PLR0913, PLR0917 - an option each
 ) -> int:
     """Run or resume a study, and write its report.
 
-    Studies that come with the project: variants (the default) and search; or the path of a study file. The first
-    Ctrl-C records what is being trained and stops, the second stops at once; the same command resumes.
+    NAME is a study of the project: variants (the default) or search. FILE is the path of a study file.
+
+    The first Ctrl-C stops the study after the current trainings are recorded. The second Ctrl-C stops it at once. To
+    resume the study, run the same command.
     """
     started_s = time.monotonic()
     config = _config(name, trials, new_name)
     if not quiet:
         console.err.print(f"study: {config.name}, {config.n_trials} trials, engine {config.engine}", markup=False)
-    # Only now: these take seconds to load, and a mistake in a name or a file should not cost them. What the workers
-    # load takes longer still, so they begin before MLflow and Optuna are loaded here.
+    # These imports take seconds. They come after the check of the study's name, so that a wrong name is reported at
+    # once. Importing MLflow and Optuna waits until the workers start, because the workers import even more.
     from harness.tracking.lock import sole_owner
     from harness.tracking.model_process import ModelProcess
     from harness.tracking.owner import Owner
@@ -119,7 +119,7 @@ def study_run(  # noqa: PLR0913, PLR0917 - an option each
 
 
 def _command(data: str, digits: Digits) -> str:
-    """The command that resumes this study, with its images. It works when it is pasted in the same folder."""
+    """Return the command that resumes this study with the same images. Run the command in the same folder."""
     words = [word for word in sys.argv[1:] if word != "--fresh"]
     if not any(word.split("=")[0] == "--data" for word in words):
         words += ["--data", console.CHOICES.get(digits.name, data)]
@@ -129,7 +129,7 @@ def _command(data: str, digits: Digits) -> str:
 def _trained(
     claim: Claim, pool: Workers[TrainingResult] | Cluster, models: ModelProcess, *, quiet: bool
 ) -> StudyResult:
-    """Train and record the trials of the study that are missing. Start the process of the models near the end.
+    """Train and record the missing trials of a study. As soon as a worker is idle, start to create the models.
 
     Raises:
         KeyboardInterrupt: Ctrl-C or SIGTERM requested a stop. The batches in training are recorded.
@@ -140,8 +140,8 @@ def _trained(
     Thread(target=_load_report, daemon=True).start()
     journal = console.OUT / claim.study.config.name / "optuna.journal"
     if journal.exists() and not quiet:
-        console.err.print(f"{journal} is not used any more: MLflow holds the trials", markup=False)
-    # Engines of other packages give no weights.
+        console.err.print(f"{journal} is no longer used: MLflow stores the trials", markup=False)
+    # The models are created only for the project's own engines. Other engines return no weights.
     on_idle = models.start if claim.study.config.engine in registry.NAMES else None
     with StudyProgress(console.err, quiet=quiet) as progress, Stop() as stop:
         result = StudyRun(claim, pool, progress, stop, on_idle).run()
@@ -153,13 +153,13 @@ def _trained(
 
 
 def _load_report() -> None:
-    """Load what the report needs while the workers train."""
+    """Import the modules for the report while the workers train."""
     for module in ("harness.reporting.report", "scipy.stats"):
         import_module(module)
 
 
 def _say(result: StudyResult, duration_s: float) -> None:
-    """Print how a study ended, and the time from the command to here: training, report and models."""
+    """Print the number of trained and failed trials, and the duration, including the report and the models."""
     if result.trained or result.failed:
         console.err.print(
             f"{result.trained} trials done, {result.failed} failed, {duration_s:.0f} s; "
@@ -171,7 +171,7 @@ def _say(result: StudyResult, duration_s: float) -> None:
 
 
 def _shown(claim: Claim, folder: Path, models: ModelProcess) -> Path:
-    """Write the report of a study while its models are created, upload both to MLflow, and return the report's path."""
+    """Write the report of a study, and upload it with the models to MLflow. Return the path of the report."""
     from harness.tracking.models import ModelRegistry
     from harness.tracking.reader import StudyReader
 
@@ -188,20 +188,20 @@ def _shown(claim: Claim, folder: Path, models: ModelProcess) -> Path:
 def _pool(
     config: StudyConfig, workers: int | None, cluster: str | None, **tls: Path | None
 ) -> Workers[TrainingResult] | Cluster:
-    """The pool that trains a study: processes of this machine, or the workers of a cluster."""
+    """Return the workers that train a study: processes of this machine, or a Dask cluster."""
     if cluster is None:
         from harness.engines import training
         from harness.workers.local import Workers, default_count
 
         if any(tls.values()):
             raise UsageError(
-                "--tls-ca, --tls-cert and --tls-key are for a cluster",
+                "--tls-ca, --tls-cert and --tls-key need --cluster",
                 "Give the address of the cluster: --cluster ADDRESS.",
             )
         return Workers(workers or default_count(), config.engine, training.run, config.shape)
     if workers is not None:
-        cause = "--workers and --cluster contradict each other"
-        raise UsageError(cause, "Give one of them. A cluster has its own number of workers.")
+        cause = "--workers and --cluster cannot be used together"
+        raise UsageError(cause, "Give only one of them. A cluster has its own workers.")
     with console.cluster_packages():
         from harness.workers.dask import Cluster
 
@@ -219,19 +219,25 @@ def _tls(tls_ca: Path | None, tls_cert: Path | None, tls_key: Path | None) -> Tl
 
 
 def _as_it_began(reader: StudyReader, name: str, data: str) -> str | None:
-    """The images of the recorded study with this name, if the user did not choose others; None if there is no study."""
+    """Return the value of ``--data`` that a study was started with.
+
+    Returns None if the study is new, or if the user has chosen images.
+
+    Raises:
+        UsageError: The study was started with images from a user's file.
+    """
     last = reader.newest_study(name) if data in {"", AUTO} else None
     if last is None:
         return None
     began_with = last.tags[Tag.DATASET]
     if began_with not in console.CHOICES:
-        remedy = "Resume with these images (--data PATH), or start again with others (--fresh --data)."
+        remedy = "Resume with these images (--data PATH), or start again with other images (--fresh --data PATH)."
         raise UsageError(f"the study {name} was started with the images {began_with}", remedy)
     return console.CHOICES[began_with]
 
 
 def _archive(folder: Path, key: str) -> None:
-    """Move the report of an archived study, so that the next report does not replace it."""
+    """Move the report of an archived study into the folder ``archive``. Otherwise, the next report would replace it."""
     kept = folder / "archive" / key
     for part in console.REPORT_FILES:
         if (folder / part).exists():
@@ -262,7 +268,7 @@ def study_list(json_to: str | None) -> None:
 @click.argument("name")
 @options.json
 def study_show(name: str, json_to: str | None) -> None:
-    """Show the status of a recorded study, and its failures with their reasons."""
+    """Show the status of a recorded study, and the reason for each failure."""
     from harness.search import status
     from harness.tracking.reader import StudyReader
     from harness.tracking.store import Store
@@ -301,7 +307,7 @@ def study_check(
     data: str,
     json_to: str | None,
 ) -> int:
-    """Show what `study run` would do now and how long it would take. Nothing is trained."""
+    """Show what `study run` would train, and how long it would take. Nothing is trained."""
     from harness.search import status
     from harness.tracking.reader import StudyReader
     from harness.tracking.store import Store
@@ -323,9 +329,9 @@ def study_check(
         console.say(f"{plural(found.resumed, 'unfinished trial')} would be resumed", json_to)
     console.say(f"{config.name}: {found.done} of {found.total} trials are done", json_to)
     if found.trainings:
-        console.say(f"to train: {found.trainings} trainings, {found.epochs} epochs in all", json_to)
+        console.say(f"to train: {found.trainings} trainings, {found.epochs} epochs in total", json_to)
         about = timedelta(seconds=round(found.duration_s))
-        console.say(f"about {about} of training, estimated from {found.estimated_from}", json_to)
+        console.say(f"training takes about {about}, estimated from {found.estimated_from}", json_to)
     else:
         console.say("nothing to train", json_to)
     if json_to is not None:

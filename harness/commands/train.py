@@ -36,10 +36,12 @@ def _layers(_context: click.Context, _parameter: click.Parameter, value: str) ->
     type=click.Choice(get_args(SoftmaxPlace)),
     default=BASELINE.softmax,
     show_default=True,
-    help="Where the softmax is: in the loss (logits) or in the output layer (output).",
+    help="The place of softmax: in the loss (logits) or in the output layer (output).",
 )
 @click.option(
-    "--adam", type=click.Choice(get_args(AdamKind)), help="Whose Adam constants to use. Default: the engine's own."
+    "--adam",
+    type=click.Choice(get_args(AdamKind)),
+    help="The library whose constants Adam uses. Default: depends on the engine.",
 )
 @click.option("--beta-1", type=float, default=BASELINE.beta_1, show_default=True)
 @click.option("--beta-2", type=float, default=BASELINE.beta_2, show_default=True)
@@ -48,7 +50,7 @@ def _layers(_context: click.Context, _parameter: click.Parameter, value: str) ->
 @options.json
 @options.quiet
 def train(engine: str, data: str, json_to: str | None, quiet: bool, **fields: Any) -> None:  # noqa: ANN401 - click's
-    """Train one variant and print its log, one line per epoch."""
+    """Train one variant, and print the loss and the error count of each epoch."""
     from harness.commands.progress import EpochLines
     from harness.engines import training
 

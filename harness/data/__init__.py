@@ -1,1 +1,1 @@
-"""The 5000 images: code that reads, generates and verifies them."""
+"""Code that reads, generates and verifies the 5000 training images."""

@@ -1,4 +1,4 @@
-"""Loads the 5000 images and verifies them by their SHA-256."""
+"""Loads the 5000 training images and identifies them by their SHA-256 hashes."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ _PROOFS = {
 }
 
 _HOW_TO_GET_THE_LABS_IMAGES = (
-    "For the lab's images, give a copy of MNIST once (--data mnist.npz; it is cached), or run once with network "
-    "access. For the embedded images, give --data optdigits."
+    "To use the lab's images, give a copy of MNIST once (--data mnist.npz), or run once with network access. The "
+    "images are then cached. To use the embedded images, give --data optdigits."
 )
 
 _log = logging.getLogger(__name__)
@@ -44,16 +44,18 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, eq=False)
 class Digits(Images):
-    """The 5000 images and their labels, in the lab's layout.
+    """The 5000 training images and their labels.
 
     Attributes:
-        x: Images, ``(5000, 400)``, ``float64``, Fortran order. ``x[i].reshape(20, 20).T`` is upright.
+        x: Images, ``(5000, 400)``, ``float64``, Fortran order. A row lists the pixels of one image column by column.
+            ``x[i].reshape(20, 20).T`` is the upright image.
         y: Labels, ``(5000, 1)``, ``uint8``, 0 to 9.
-        name: ``lab-5000`` or ``optdigits-5000`` if the hashes match, else ``file-`` and 12 hex digits of a hash.
-        source: Where the arrays come from.
+        name: ``lab-5000`` or ``optdigits-5000`` if the hashes of both arrays match that dataset. For other images,
+            ``file-`` and 12 hex digits of a hash.
+        source: Description of where the images come from.
         sha256_x: SHA-256 of the bytes that ``np.save`` writes for ``x``.
         sha256_y: SHA-256 of the bytes that ``np.save`` writes for ``y``.
-        held_out: Held-out images; None for all images but ``lab-5000``, and where MNIST's test images are missing.
+        held_out: Held-out images of ``lab-5000``. None for other datasets, and if MNIST's test images are missing.
     """
 
     name: str
@@ -63,7 +65,7 @@ class Digits(Images):
     held_out: HeldOut | None = None
 
     def facts(self) -> dict[str, Any]:
-        """Return facts about the images in plain values; ``counts`` is the number of images of each digit, 0 to 9."""
+        """Return a summary of the images as JSON values. ``counts`` lists the number of images of each digit."""
         return {
             "name": self.name,
             "source": self.source,
@@ -80,7 +82,7 @@ class Digits(Images):
         }
 
     def image(self, index: int) -> NDArray[np.float64]:
-        """Return image ``index`` (from 0), upright, ``(20, 20)``."""
+        """Return the upright image at ``index`` (from 0), ``(20, 20)``."""
         upright: NDArray[np.float64] = self.x[index].reshape(20, 20).T
         return upright
 
@@ -89,13 +91,17 @@ def load(choice: str = AUTO) -> Digits:
     """Load the images that the user chose.
 
     Args:
-        choice: ``auto`` (the cache, else Keras' MNIST, else the embedded images), ``lab`` (the lab's images or an
-            error), ``optdigits`` (the embedded images), or the path of an ``mnist.npz``, of a folder with MNIST's IDX
-            files or with ``X.npy`` and ``y.npy``, or of an ``ex3data1.mat``.
+        choice: One of these values:
+
+            - ``lab``: the lab's images, from the cache or from Keras' MNIST.
+            - ``optdigits``: the embedded images, made from scikit-learn's digits.
+            - ``auto``: the lab's images if they are available, else the embedded images.
+            - The path of an ``mnist.npz`` or of an ``ex3data1.mat``.
+            - The path of a folder with MNIST's IDX files, or with ``X.npy`` and ``y.npy``.
 
     Raises:
-        DataError: The file or folder is missing, truncated, of another format, or does not contain 5000 finite images
-            with labels 0 to 9. Or ``choice`` is ``lab`` and the lab's images are not available.
+        DataError: The file or folder is missing, truncated or in another format. Or its content is not 5000 images
+            with finite pixels and labels from 0 to 9. Or ``choice`` is ``lab`` and the lab's images are not available.
     """
     if choice == OPTDIGITS:
         return _embedded()
@@ -130,7 +136,7 @@ def _lab_or_default(*, required: bool) -> Digits:
         if required:
             raise
         _log.warning(
-            "the lab's images are not available (%s); using the embedded images, %s. %s",
+            "the lab's images are not available (%s); using the embedded images (%s) instead. %s",
             error.cause,
             OPTDIGITS_NAME,
             _HOW_TO_GET_THE_LABS_IMAGES,
@@ -141,7 +147,7 @@ def _lab_or_default(*, required: bool) -> Digits:
     elif cached is not None:
         return cached
     elif required:
-        cause = f"Keras' MNIST does not give the lab's images (sha256 of X: {digits.sha256_x})"
+        cause = f"the images made from Keras' MNIST are not the lab's images (sha256 of X: {digits.sha256_x})"
         raise DataError(cause, _HOW_TO_GET_THE_LABS_IMAGES)
     return digits
 
@@ -152,17 +158,20 @@ def _embedded() -> Digits:
         return cached
     images, labels = optdigits.build()
     source = "embedded (scikit-learn's load_digits)"
-    digits = canonical(readers.unroll(images), labels, source=source, where="the embedded digits")
+    digits = canonical(readers.unroll(images), labels, source=source, where="the embedded images")
     if digits.name != OPTDIGITS_NAME:
         expected = _PROOFS[OPTDIGITS_NAME][0]
-        cause = f"the embedded digits have the wrong hash: expected sha256 {expected}, got {digits.sha256_x}"
+        cause = f"the embedded images have the wrong hash: expected sha256 {expected}, got {digits.sha256_x}"
         raise DataError(cause, "The data of scikit-learn's load_digits have changed. Reinstall scikit-learn.")
     _write_cache(digits)
     return digits
 
 
 def with_held_out(digits: Digits, held_out: readers.Arrays | None) -> Digits:
-    """Add the held-out images to the lab's images, if their hashes match. They are ignored for all other images."""
+    """Return the lab's images with their held-out images added.
+
+    Other datasets are returned unchanged. Held-out images with the wrong hashes are ignored, with a warning.
+    """
     if held_out is None or digits.name != LAB_NAME:
         return digits
     x = np.asfortranarray(held_out[0], dtype=np.float64)
@@ -174,13 +183,13 @@ def with_held_out(digits: Digits, held_out: readers.Arrays | None) -> Digits:
 
 
 def canonical(x: NDArray[np.generic], y: NDArray[np.generic], *, source: str, where: str) -> Digits:
-    """Check shapes and values, convert both arrays to their canonical form, and name them by their hashes.
+    """Check the shapes and values of both arrays, and return the arrays as :class:`Digits`.
 
     Args:
         x: Images, ``(5000, 400)``, any real dtype.
         y: Digits, ``(5000, 1)`` or ``(5000,)``, any real dtype.
-        source: Where the images come from, as printed and recorded.
-        where: Where the images come from, as the start of error messages.
+        source: Origin of the images, as it is printed and recorded.
+        where: Origin of the images, as error messages name it.
 
     Raises:
         DataError: A shape, a dtype or a value is wrong.
@@ -192,14 +201,14 @@ def canonical(x: NDArray[np.generic], y: NDArray[np.generic], *, source: str, wh
         raise DataError(f"{where}: y has shape {y.shape}, not {(N_IMAGES, 1)}", remedy)
     for name, array in (("X", x), ("y", y)):
         if array.dtype.kind not in "fiu":
-            raise DataError(f"{where}: {name} holds {array.dtype}, not numbers", remedy)
+            raise DataError(f"{where}: {name} holds {array.dtype} values, not real numbers", remedy)
         if not np.isfinite(array).all():
             bad = int(np.argwhere(~np.isfinite(array))[0][0])
             raise DataError(f"{where}: {name} holds NaN or infinity, first in row {bad}", "Correct that row.")
     wrong = np.flatnonzero(~np.isin(y.ravel(), range(10)))
     if len(wrong):
-        cause = f"{where}: y holds {y.ravel()[wrong[0]]} in row {wrong[0]}: not a digit from 0 to 9"
-        raise DataError(cause, "Labels are the digits themselves.")
+        cause = f"{where}: y holds {y.ravel()[wrong[0]]} in row {wrong[0]}, which is not a digit from 0 to 9"
+        raise DataError(cause, "Label each image with its digit, 0 to 9.")
     canonical_x = np.asfortranarray(x, dtype=np.float64)
     canonical_y = y.reshape(N_IMAGES, 1).astype(np.uint8)
     hashes = _sha256(canonical_x), _sha256(canonical_y)
@@ -224,7 +233,7 @@ def cache_folder() -> Path:
 
 
 def _read_cache(name: str) -> Digits | None:
-    """Return the images from the cache; None if they are missing or their hashes do not match."""
+    """Return the dataset of this name from the cache. Return None if it is missing or damaged."""
     folder = cache_folder() / name
     if not folder.is_dir():
         return None
@@ -235,13 +244,13 @@ def _read_cache(name: str) -> Digits | None:
         _log.warning("ignoring a damaged cache: %s", error.cause)
         return None
     if digits.name != name:
-        _log.warning("ignoring a damaged cache: %s is not %s", folder, name)
+        _log.warning("ignoring a damaged cache: %s does not contain %s", folder, name)
         return None
     return with_held_out(digits, found.held_out)
 
 
 def _write_cache(digits: Digits) -> None:
-    """Write each array to the cache atomically. An error is only logged, because the cache is optional."""
+    """Write each array to the cache atomically. Errors are only logged, because the cache is optional."""
     folder = cache_folder() / digits.name
     arrays: dict[str, NDArray[np.generic]] = {"X.npy": digits.x, "y.npy": digits.y}
     if digits.held_out is not None:

@@ -1,4 +1,4 @@
-"""The held-out part of ``lab-5000``: MNIST's 10,000 test images, resized exactly like the training images."""
+"""The held-out images of ``lab-5000``: MNIST's 10,000 test images, resized exactly like the training images."""
 
 from __future__ import annotations
 
@@ -10,18 +10,19 @@ from numpy.typing import NDArray
 
 N_HELD_OUT = 10_000
 
-# SHA-256 of the bytes that ``np.save`` writes for images, ``(10000, 400) float64`` in Fortran order, and for labels,
-# ``(10000, 1) uint8``.
+# SHA-256 of the bytes that ``np.save`` writes for each of two arrays: the images, ``(10000, 400) float64`` in Fortran
+# order, and the labels, ``(10000, 1) uint8``.
 SHA256_X = "88ef36287c1375af2bc78b5c3cacab839677102903fd00e91358b8514d13c952"
 SHA256_Y = "f9a6e9df5bfb8a3ba2eb6fabb1bd651c05f5a18ed906cdd04eb229152d6ad795"
 
 
 @dataclass(frozen=True, eq=False)
 class Images:
-    """Images and their labels, in the lab's layout.
+    """Images of digits and their labels.
 
     Attributes:
-        x: Images, ``(n, 400)``, ``float64``, Fortran order. ``x[i].reshape(20, 20).T`` is upright.
+        x: Images, ``(n, 400)``, ``float64``, Fortran order. A row lists the pixels of one image column by column.
+            ``x[i].reshape(20, 20).T`` is the upright image.
         y: Labels, ``(n, 1)``, ``uint8``, 0 to 9.
     """
 
@@ -40,13 +41,13 @@ class Images:
 
 
 class HeldOut(Images):
-    """The 10,000 images that the network does not learn from, proved by their hashes."""
+    """The 10,000 held-out images, which are never used for training. Their hashes have been verified."""
 
 
 def why_none(dataset: str) -> str:
-    """The reason why results on these images have no held-out errors, as a sentence without a period."""
+    """Return the reason why a dataset has no held-out errors, as a sentence without a period."""
     if dataset == "optdigits-5000":
-        return "optdigits-5000 has no held-out images, because it repeats all 1797 originals"
+        return "optdigits-5000 has no held-out images, because all 1797 original images are training images"
     if dataset == "lab-5000":
         return "MNIST's test images were not available: give a copy of MNIST once (--data mnist.npz)"
     return f"{dataset} has no held-out images"

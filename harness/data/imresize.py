@@ -1,7 +1,8 @@
-"""The bicubic, antialiased ``imresize`` of MATLAB in 2011, in ``float64``, equal to the last bit.
+"""MATLAB's bicubic, antialiased ``imresize`` of 2011, in ``float64``.
 
-This function converts MNIST's 28x28 images to the lab's 20x20 images. It uses only additions, products and exact
-rational arithmetic, with one rounding for each operation. So the result is the same on every machine.
+The function converts MNIST's 28x28 images to the lab's 20x20 images, bit for bit as MATLAB does. The code uses only
+exact fractions and basic arithmetic, which IEEE 754 rounds in the same way on every machine. So the result is the same
+on every machine.
 """
 
 from __future__ import annotations
@@ -12,18 +13,22 @@ from math import floor, inf, nextafter
 import numpy as np
 from numpy.typing import NDArray
 
-_TAPS = 8  # the kernel is 4 wide; shrinking to 20/28 widens it to 5.6, which touches at most 8 pixels
+# Each output pixel is a weighted sum of 8 input pixels. For 28 to 20 pixels, the kernel is 5.6 input pixels wide
+# (4 * 28/20). MATLAB rounds this width up and adds 2.
+_TAPS = 8
 _LAB_SIZES = (28, 20)
-_LAB_ENTRY = (3, 1)  # the only (output row, tap), from 0, whose cube MATLAB's pow() rounded one ulp too high
+# For one weight, MATLAB's pow() returned a cube that is one unit in the last place too large. This is the output pixel
+# of the weight, and the position of the weight in the sum (both from 0).
+_LAB_ENTRY = (3, 1)
 
 
 def _cube(x: float) -> float:
-    """Return the correctly rounded cube, the same on every machine (unlike ``pow`` of a libm)."""
+    """Return the correctly rounded cube. It is the same on every machine, unlike the result of C's ``pow``."""
     return float(Fraction(x) ** 3)
 
 
 def _cubic(x: float, x3: float) -> float:
-    """Return Keys' cubic convolution kernel with a = -0.5 at ``x`` >= 0; ``x3`` is the cube of ``x``.
+    """Return the value of Keys' cubic convolution kernel (a = -0.5) at ``x`` >= 0. ``x3`` is the cube of ``x``.
 
     Source: R. G. Keys, "Cubic convolution interpolation for digital image processing", IEEE Transactions on
     Acoustics, Speech, and Signal Processing 29 (1981).
@@ -37,7 +42,10 @@ def _cubic(x: float, x3: float) -> float:
 
 
 def weights(size_in: int, size_out: int) -> tuple[NDArray[np.float64], NDArray[np.intp]]:
-    """Return the weights of each output pixel and their input pixels (from 0), both ``(size_out, taps)``."""
+    """Return the weights of the input pixels for each output pixel, and the indices (from 0) of these input pixels.
+
+    Both arrays are ``(size_out, 8)``.
+    """
     scale = size_out / size_in
     weights = np.empty((size_out, _TAPS))
     positions = np.empty((size_out, _TAPS), dtype=np.intp)
@@ -60,25 +68,25 @@ def weights(size_in: int, size_out: int) -> tuple[NDArray[np.float64], NDArray[n
 def _shrink_first_axis(
     images: NDArray[np.float64], weights: NDArray[np.float64], positions: NDArray[np.intp]
 ) -> NDArray[np.float64]:
-    """Resize the first axis of ``(size_in, ...)``. Each product is rounded by itself and added tap by tap."""
+    """Resize the first axis of ``(size_in, ...)``. Each product is rounded before it is added to the sum."""
     trailing = (1,) * (images.ndim - 1)
     out = np.zeros((len(weights), *images.shape[1:]))
     for tap in range(_TAPS):
         product = images[positions[:, tap]] * weights[:, tap].reshape(-1, *trailing)
-        out += product  # a separate call, so that no compiler can fuse the product and the sum
+        out += product  # a separate NumPy call, so that no compiler can fuse the product and the sum
     return out
 
 
 def imresize(images: NDArray[np.float64], size: int = 20) -> NDArray[np.float64]:
-    """Resize square images as MATLAB did.
+    """Resize square images, bit for bit as MATLAB's ``imresize`` of 2011 does.
 
     Args:
         images: Square images, ``(n, side, side)``, ``float64``.
         size: New side in pixels.
 
     Returns:
-        Resized images, ``(n, size, size)``, ``float64``. The cubic kernel overshoots, so values may lie outside the
-        range of the input.
+        Resized images, ``(n, size, size)``, ``float64``. Values may lie outside the range of the input, because the
+        cubic kernel overshoots.
     """
     taps, positions = weights(images.shape[1], size)
     by_row = _shrink_first_axis(images.transpose(1, 2, 0), taps, positions)

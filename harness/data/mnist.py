@@ -11,10 +11,10 @@ from pathlib import Path
 
 from harness.errors import DataError, ExitStatus, first_line
 
-# The file of keras.datasets.mnist and its SHA-256 (keras/src/datasets/mnist.py).
+# The URL and the SHA-256 of the file that keras.datasets.mnist downloads. Source: keras/src/datasets/mnist.py.
 _ORIGIN = "https://storage.googleapis.com/tensorflow/tf-keras-datasets/mnist.npz"
 _SHA256 = "731c5ac602752760c8e48fbffcf8c3b850d9dc2a2aedcf2cc48468fc17b673d1"
-# The time limit for the check whether the server responds.
+# Timeout in seconds of the check whether the server responds.
 _PROBE_S = 5.0
 _READ_S = 60.0
 _REMEDY = "Give a copy of MNIST (--data mnist.npz), or run once with network access."
@@ -27,7 +27,7 @@ class NoNetworkError(DataError):
 
 
 def keras_cache() -> Path:
-    """Return the path at which Keras keeps MNIST, whether or not it is there."""
+    """Return the path where Keras stores MNIST. The file may not exist."""
     return Path(os.environ.get("KERAS_HOME") or Path.home() / ".keras") / "datasets" / "mnist.npz"
 
 
@@ -49,8 +49,8 @@ def find(folder: Path) -> Path:
         return cached
     if not _origin_answers():
         raise NoNetworkError("MNIST is not on this machine and its server does not respond", _REMEDY)
-    # These take 30 ms to load, and the file is nearly always cached.
-    import pooch  # type: ignore[import-untyped] # it ships no types, and prints a warning in notebooks when it is imported
+    # Import these packages only for a download. The imports take 30 ms, and pooch prints a warning in notebooks.
+    import pooch  # type: ignore[import-untyped] # pooch has no type hints
     from requests import RequestException
 
     pooch.get_logger().setLevel("WARNING")
@@ -63,7 +63,7 @@ def find(folder: Path) -> Path:
 
 
 def _origin_answers() -> bool:
-    """Whether the server responds in time. A name look-up has no time limit, so it runs in its own thread."""
+    """Return whether the server responds in time. A thread sends the request, because DNS look-ups have no timeout."""
     answers: list[bool] = []
 
     def ask() -> None:

@@ -1,13 +1,15 @@
-"""Builds the embedded images: 5000 images of real handwriting that need no network.
+"""Builds the embedded images: 5000 images of handwritten digits, made from scikit-learn's data without a network.
 
 scikit-learn contains 1797 images of digits with 8x8 pixels (E. Alpaydin and C. Kaynak, "Optical Recognition of
-Handwritten Digits", UCI Machine Learning Repository, 1998, doi 10.24432/C50P49, CC BY 4.0). The images of each digit
-are taken in order. They are then repeated, with a small seeded affine jitter, until there are 500 images of the digit.
-Cubic convolution draws each image on 20x20 pixels.
+Handwritten Digits", UCI Machine Learning Repository, 1998, doi 10.24432/C50P49, CC BY 4.0). Each digit gets 500 images:
+first all original images in order, then copies of them with small random affine distortions. The seed is fixed. Cubic
+convolution resamples each image to 20x20 pixels.
 
-The bytes are the same on every machine and with every version of the libraries, for three reasons. Each operation is
-one NumPy call, so nothing can be fused or reordered. All operations are additions, products and floors. The random
-numbers are raw bits of PCG64, without NumPy's distributions.
+The bytes are the same on every machine and with every version of the libraries, for three reasons:
+
+- Each operation is one NumPy call, so no compiler can fuse or reorder operations.
+- All operations are additions, products and floors, which every machine rounds alike.
+- The random numbers are computed from raw bits of PCG64, without NumPy's distributions.
 """
 
 from __future__ import annotations
@@ -20,21 +22,22 @@ IMAGES_A_DIGIT = 500
 
 _SOURCE_SIDE = 8
 _SEED = 400_25_15_10
-# The glyph's side on the 20x20 page, the largest change of the affine map's entries, and the largest shift in pixels of
-# the source. They were tuned once, so that these images are as hard for the baseline as the lab's, and then frozen.
+# The side of the digit in the 20x20 image, the largest change of an entry of the affine matrix, and the largest shift
+# in pixels of the original image. With these values, the images are as hard for the baseline as the lab's. Do not
+# change them.
 _GLYPH_SIDE = 18.0
 _MAX_SKEW = 0.09
 _MAX_SHIFT = 0.45
 
 
 def _uniform(count: int) -> NDArray[np.float64]:
-    """Return ``(count, 6)`` random numbers in [-1, 1), each exactly the upper 53 bits of a raw draw."""
+    """Return uniform random numbers in [-1, 1), ``(count, 6)``. Each is made from 53 random bits without rounding."""
     raw = np.random.PCG64(_SEED).random_raw(count * 6)
     return ((raw >> np.uint64(11)).astype(np.float64) * 2.0**-52 - 1.0).reshape(count, 6)
 
 
 def _cubic(x: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return Keys' cubic convolution kernel with a = -0.5. Every product and sum is rounded by itself."""
+    """Return the values of Keys' cubic convolution kernel (a = -0.5) at ``x``. Each operation is rounded separately."""
     x = np.abs(x)
     x2 = x * x
     x3 = x2 * x
@@ -44,7 +47,13 @@ def _cubic(x: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _draw(sources: NDArray[np.float64], jitter: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Draw each source, ``(n, 8, 8)``, with its affine map, ``(n, 6)``, on a page, ``(n, 20, 20)``."""
+    """Return the images, distorted and resampled to 20x20 pixels, ``(n, 20, 20)``.
+
+    Args:
+        sources: Original images, ``(n, 8, 8)``.
+        jitter: Distortion of each image, ``(n, 6)``, from -1 to 1: four numbers for the affine matrix and two for the
+            shift. Zeros mean no distortion.
+    """
     skew, shift = jitter[:, :4] * _MAX_SKEW, jitter[:, 4:] * _MAX_SHIFT
     page = (np.arange(SIDE) - (SIDE - 1) / 2) * (_SOURCE_SIDE / _GLYPH_SIDE)
     rows, columns = page[None, :, None], page[None, None, :]
@@ -52,7 +61,7 @@ def _draw(sources: NDArray[np.float64], jitter: NDArray[np.float64]) -> NDArray[
     source_row = rows + a * rows + b * columns + down + (_SOURCE_SIDE - 1) / 2
     source_column = columns + c * rows + d * columns + right + (_SOURCE_SIDE - 1) / 2
     top, left = np.floor(source_row) - 1, np.floor(source_column) - 1
-    # Outside a source the page is blank: a border of zeros is wide enough for every tap.
+    # Surround each original image with zeros, because the kernel also reads pixels outside the image.
     border = SIDE
     padded = np.pad(sources, ((0, 0), (border, border), (border, border)))
     image = np.arange(len(sources))[:, None, None]

@@ -1,1 +1,1 @@
-"""The engines that train variants: one contract and several implementations."""
+"""The engines, which train variants. All engines implement the same interface, the engine contract."""

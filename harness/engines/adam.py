@@ -1,4 +1,4 @@
-"""The constants of Adam, bit for bit the same in the engines `graph` and `xla`. Keras has its own."""
+"""The constants of the Adam optimizer for the engines `graph` and `xla`. Keras computes its own constants."""
 
 from __future__ import annotations
 
@@ -10,7 +10,10 @@ from harness.network.variant import Variant
 
 
 class Adam(NamedTuple):
-    """The ``float32`` constants of an Adam step: numbers, arrays or tensors. ``rest`` is 1 - beta."""
+    """The ``float32`` constants of an Adam step, as numbers, arrays or tensors.
+
+    ``rest_1`` is 1 - ``beta_1``, and ``rest_2`` is 1 - ``beta_2``.
+    """
 
     learning_rate: Any
     beta_1: Any
@@ -20,13 +23,13 @@ class Adam(NamedTuple):
     epsilon: Any
 
 
-CLIP = 1e-7  # Keras clips probabilities to this distance from 0 and 1
+CLIP = 1e-7  # Keras clips probabilities to the range from CLIP to 1 - CLIP
 
 
 def adam(variant: Variant) -> Adam:
     """Return the Adam constants of a variant.
 
-    :class:`harness.network.variant.Variant` describes the two ways to compute ``rest``.
+    The variant's field ``adam`` determines how 1 - beta is computed; see :class:`harness.network.variant.Variant`.
     """
     beta_1, beta_2 = np.float32(variant.beta_1), np.float32(variant.beta_2)
     rest_1, rest_2 = np.float32(1) - beta_1, np.float32(1) - beta_2

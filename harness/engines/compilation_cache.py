@@ -1,7 +1,8 @@
-"""Keeps the code that XLA compiles, so that later processes load it instead of compiling again.
+"""Caches the code that XLA compiles, so that later processes load this code instead of compiling it again.
 
-TensorFlow trusts the files in its own cache: a damaged file makes every training fail. So each process that imports
-TensorFlow gets a folder of its own, with links to the kept files whose hashes are right.
+TensorFlow does not check the files in its own cache, and a damaged file makes every training fail. So the harness
+stores each compiled file with its hash. Each process that imports TensorFlow gets its own folder, which contains links
+to the stored files whose hashes match.
 """
 
 from __future__ import annotations
@@ -23,23 +24,24 @@ from harness.errors import StoppedError
 from harness.files import write_bytes
 
 _FLAG = "--tf_xla_persistent_cache_directory"
-# A compiled function has half a megabyte. The newest are kept.
+# The largest number of files in the cache. The newest files are kept. A file has about half a megabyte.
 _MOST_FILES = 16
 _LEAST_FREE_BYTES = 64 * 2**20
 _OWN = "running-"
-# Folders of killed processes are deleted after this time.
+# Folders that killed processes left behind are deleted after this time, in seconds.
 _OLD_S = 24 * 3600
 
-# The folder that TensorFlow in this process uses, or None.
+# The cache folder that TensorFlow uses in this process; None if it uses none.
 _own: Path | None = None
-# The names of the files in it that are kept.
+# The names of the compiled files in this process's folder that are already in the shared cache.
 _kept: set[str] = set()
 
 
 def use() -> None:
-    """Set TensorFlow's flag for the cache. Call this function before TensorFlow is imported.
+    """Make TensorFlow use the cache, by a flag in ``TF_XLA_FLAGS``. Call this function before importing TensorFlow.
 
-    Nothing happens if the user has set the flag, or if the folder of the cache cannot be used.
+    The function does nothing if the user has set the flag, if the cache folder cannot be used, or if the disk is
+    nearly full.
     """
     global _own  # noqa: PLW0603 - TensorFlow reads its flags once for the whole process
     flags = os.environ.get("TF_XLA_FLAGS", "")
@@ -57,7 +59,10 @@ def use() -> None:
 
 
 def restore_flags() -> None:
-    """Remove the flag from the environment, which processes inherit. Call this function when TensorFlow has read it."""
+    """Remove the flag of the cache from the environment, so that child processes do not inherit it.
+
+    Call this function after TensorFlow has read the flag.
+    """
     if _own is None:
         return
     flags = [flag for flag in os.environ.get("TF_XLA_FLAGS", "").split() if flag != f"{_FLAG}={_own}"]
@@ -68,7 +73,7 @@ def restore_flags() -> None:
 
 
 def keep() -> None:
-    """Keep the code that this process has compiled. An error is ignored, because the cache is optional."""
+    """Save newly compiled code in the cache. Errors are ignored, because the cache is optional."""
     if _own is None:
         return
     with suppress(OSError, StoppedError):
@@ -84,9 +89,9 @@ def keep() -> None:
 
 
 def _kept_folder() -> Path:
-    """The folder of this processor, these versions and settings, and this build of TensorFlow.
+    """Return the cache folder for this processor, these library versions and settings, and this TensorFlow build.
 
-    Code that is compiled for another processor may crash.
+    Processors do not share a folder, because code that was compiled for another processor may crash.
     """
     found = find_spec("tensorflow")
     root = Path(found.origin or "").parent if found else Path()
@@ -101,7 +106,10 @@ def _is_library(path: Path) -> bool:
 
 
 def _link_to(own: Path, kept: Path) -> None:
-    """Link the kept files into a process's folder, under TensorFlow's names. Delete a file whose hash is wrong."""
+    """Link the cached files into the folder of a process, under the names that TensorFlow expects.
+
+    Cached files with a wrong hash are deleted.
+    """
     for path in kept.glob("*.pb"):
         if path.stem.endswith(f"-{_digest(path.read_bytes())}"):
             name = path.stem.rpartition("-")[0]
@@ -116,13 +124,13 @@ def _digest(content: bytes) -> str:
 
 
 def _delete_old(kept: Path) -> None:
-    """Delete the folders of processes that were killed long ago."""
+    """Delete the folders that killed processes left behind more than a day ago."""
     for folder in kept.glob(f"{_OWN}*"):
         if time.time() - folder.stat().st_mtime > _OLD_S:
             shutil.rmtree(folder, ignore_errors=True)
 
 
 def _end(own: Path, process: int) -> None:
-    """Delete the folder of this process. Processes that were forked from it leave it alone."""
+    """Delete the folder of this process when the process ends. Forked child processes do not delete the folder."""
     if os.getpid() == process:
         shutil.rmtree(own, ignore_errors=True)

@@ -1,6 +1,6 @@
-"""The rules of the engine contract, as checks.
+"""Checks that an engine follows the rules of the engine contract.
 
-Each rule runs a short training and raises ``ContractError`` if the engine violates the rule.
+Each rule is a function. It runs a short training, and raises ``ContractError`` if the engine violates the rule.
 """
 
 from __future__ import annotations
@@ -59,7 +59,8 @@ def reference(variant: Variant, digits: Digits, *, drop_remainder: bool = False)
     """Train a variant in NumPy with float64, from the same initial weights and batches as the engines.
 
     Returns:
-        The final weights and the loss of each epoch. They are cached and shared between calls: do not modify them.
+        The final weights and the loss of each epoch. The results are cached and shared between calls: do not modify
+        them.
     """
     weights: Weights = [weight.astype(np.float64) for weight in initial_weights(variant)]
     means, squares = ([np.zeros_like(weight) for weight in weights] for _ in range(2))
@@ -115,20 +116,20 @@ def _off(trained: TrainingHistory, losses: Sequence[float]) -> float:
 
 
 def first_steps(engine: Engine, digits: Digits) -> None:
-    """The first steps are those of Adam on the variant's own weights and batches."""
+    """The first training steps match a NumPy implementation of Adam with the same initial weights and batches."""
     variant = Variant(epochs=3, batch_size=1000)
     [trained] = engine.train([variant])
     weights, losses = reference(variant, digits)
-    # After fifteen steps in float32, the measured losses differ by up to 5e-6. A learning rate that is wrong by 1%
-    # changes the losses by 2e-3. A beta of 0.998 instead of 0.999 changes them by 3e-5.
+    # After 15 steps, float32 losses were measured to differ from the float64 reference by up to 5e-6. A learning rate
+    # that is wrong by 1% changes the losses by 2e-3. A beta of 0.998 instead of 0.999 changes the losses by 3e-5.
     off = _off(trained, losses)
-    _must(off < 2e-5, f"losses {trained.losses.tolist()} differ by up to {off:.1e} from {losses}")
-    # Adam divides a gradient by its own size. Where the terms of a gradient nearly cancel, float32 rounding decides
-    # its sign, and a weight may differ by several steps. Nine of ten weights agree to 1e-5. The two faults named above
-    # change these nine by more than 2e-4.
+    _must(off < 2e-5, f"losses {trained.losses.tolist()} differ by up to {off:.1e} from the expected losses {losses}")
+    # Adam divides each gradient by its recent size. If the terms of a gradient nearly cancel, float32 rounding decides
+    # its sign, and the weight may differ by several steps. So only the best 90% of the weights are compared. They agree
+    # to 1e-5. A learning rate that is wrong by 1%, or a beta of 0.998 instead of 0.999, changes them by more than 2e-4.
     for number, (mine, theirs) in enumerate(zip(trained.final.weights, weights, strict=True)):
         most = float(np.quantile(np.abs(mine - theirs), 0.9))
-        _must(most < 5e-5, f"one in ten entries of weight array {number} differs by {most:.1e} or more")
+        _must(most < 5e-5, f"10% of the entries of weight array {number} differ by {most:.1e} or more")
 
 
 _CHANGES: tuple[dict[str, float], ...] = ({"beta_1": 0.8}, {"beta_2": 0.99}, {"epsilon": 1e-3})
@@ -144,7 +145,7 @@ def optimizer(engine: Engine, digits: Digits) -> None:
 
 
 def softmax_in_output(engine: Engine, digits: Digits) -> None:
-    """With softmax in the output, the engine clips probabilities as Keras does."""
+    """If the softmax is a layer of the model, the engine clips probabilities as Keras does."""
     # The learning rate is large, so that probabilities come close enough to 0 and 1 to be clipped.
     plain = Variant(epochs=4, batch_size=1000, learning_rate=0.5)
     _, usual = reference(plain, digits)
@@ -153,40 +154,43 @@ def softmax_in_output(engine: Engine, digits: Digits) -> None:
 
 
 def _differ(engine: Engine, digits: Digits, variants: Sequence[Variant], usual: Sequence[float]) -> None:
-    """Check that each training matches the NumPy training of its variant, whose losses differ from the usual losses."""
+    """Check that the losses of each variant match the losses of its NumPy training.
+
+    The NumPy losses must also differ from ``usual``, the losses without the changed settings.
+    """
     for variant, trained in zip(variants, engine.train(variants), strict=True):
         _, losses = reference(variant, digits)
-        # After twenty steps in float32, the measured losses, up to 16, differ by up to 4e-6. The changed settings
-        # change the losses a hundred times as much.
+        # After 20 steps, float32 losses (up to 16) were measured to differ from the float64 reference by up to 4e-6.
+        # The changed settings change the losses by about 100 times as much.
         off, from_usual = _off(trained, losses), float(np.abs(np.array(usual) - losses).max())
         is_right = off < 1e-5 and from_usual > 3e-4
-        _must(is_right, f"losses {trained.losses.tolist()} differ by up to {off:.1e} from {losses}: {variant}")
+        _must(is_right, f"losses {trained.losses.tolist()} differ by up to {off:.1e} from expected {losses}: {variant}")
 
 
 def last_batch(engine: Engine, digits: Digits) -> None:
-    """The engine trains the last batch although it is smaller."""
+    """The engine also trains on the last batch of an epoch, which may be smaller than the others."""
     variant = Variant(epochs=1, batch_size=4992)
     [trained] = engine.train([variant])
     _, losses = reference(variant, digits)
     _, dropped = reference(variant, digits, drop_remainder=True)
     off = _off(trained, losses)
-    _must(off < 2e-5 and abs(losses[0] - dropped[0]) > 1e-4, f"the loss differs by {off:.1e} from {losses[0]:.6f}")
+    _must(off < 2e-5 and abs(losses[0] - dropped[0]) > 1e-4, f"the loss is {off:.1e} off the expected {losses[0]:.6f}")
 
 
 def scores(engine: Engine, digits: Digits) -> None:
-    """The logits and the error count are those of the returned weights, after the epoch, for every image."""
+    """The logits and the error count of an epoch match the weights that the engine returns for this epoch."""
     [trained] = engine.train([Variant(epochs=1)])
     logits = forward([weight.astype(np.float64) for weight in trained.final.weights], digits.x)[-1]
     _must(trained.final.logits.shape == logits.shape, f"the logits have the shape {trained.final.logits.shape}")
-    # A logit of size 10 is a sum of up to 400 float32 products, and float32 has seven digits.
+    # Float32 has seven digits. A logit of size 10 is a sum of up to 400 products, and each addition is rounded.
     off = float(np.abs(trained.final.logits - logits).max())
-    _must(off < 1e-4, f"the logits differ by up to {off:.1e} from those of the returned weights")
+    _must(off < 1e-4, f"the logits differ by up to {off:.1e} from the logits of the returned weights")
     wrong = len(wrong_images(trained.final.logits, digits.labels))
-    _must(int(trained.errors[0]) == wrong, f"the engine counts {trained.errors[0]} errors, but its logits have {wrong}")
+    _must(int(trained.errors[0]) == wrong, f"the engine counts {trained.errors[0]} errors, but its logits give {wrong}")
 
 
 def repeats(engine: Engine, _digits: Digits) -> None:
-    """A training repeats to the last bit in every list of variants, and the results are in the order of the list."""
+    """A variant has the same result, bit for bit, in every list of variants, and results are in list order."""
     variant = Variant(epochs=2, seed=7, batch_size=1000)
     others = [
         Variant(epochs=1, learning_rate=0.01, batch_size=1000),
@@ -196,13 +200,13 @@ def repeats(engine: Engine, _digits: Digits) -> None:
     asked = [others[0], variant, *others[1:], variant]
     [alone] = engine.train([variant])
     among = engine.train(asked)
-    _must([trained.variant for trained in among] == asked, "histories are not in the order of the variants")
-    _must(same(among[1], alone), "a training depends on the other variants in its list")
+    _must([trained.variant for trained in among] == asked, "the results are not in the order of the variants")
+    _must(same(among[1], alone), "the result of a variant depends on the other variants in the list")
     _must(same(among[4], alone), "the same variant twice in a list gives two different results")
 
 
 def prefixes(engine: Engine, _digits: Digits) -> None:
-    """The first epochs of a long training equal a short training."""
+    """The first epochs of a long training equal the epochs of a short training."""
     [long] = engine.train([Variant(epochs=4, batch_size=1000)], snapshots=[2])
     [short] = engine.train([Variant(epochs=2, batch_size=1000)])
     _must(same(long.prefix(2), short), "the first two of four epochs differ from a training of two epochs")
@@ -212,24 +216,24 @@ def snapshots(engine: Engine, _digits: Digits) -> None:
     """The engine returns snapshots of the requested epochs and of the last epoch."""
     first, second = engine.train([Variant(epochs=epochs, batch_size=1000) for epochs in (3, 1)], snapshots=[1, 2, 9])
     taken = sorted(first.snapshots), sorted(second.snapshots)
-    _must(taken == ([1, 2, 3], [1]), f"the snapshots are of the epochs {taken}, not [1, 2, 3] and [1]")
+    _must(taken == ([1, 2, 3], [1]), f"there are snapshots of the epochs {taken}, instead of [1, 2, 3] and [1]")
     changed = not np.array_equal(first.snapshots[1].logits, first.snapshots[2].logits)
     _must(changed, "snapshots of two epochs have the same logits")
 
 
 def divergence(engine: Engine, _digits: Digits) -> None:
-    """The engine returns NaN and infinity, and counts images with such logits as errors."""
+    """If a training diverges, the engine returns losses of NaN or infinity, and counts every image as wrong."""
     # With a learning rate of 1e30, the weights overflow float32 in the second step. All later values are NaN or
-    # infinity. NumPy warns when it computes with such values.
+    # infinity. NumPy's warnings about such values are turned off.
     with np.errstate(invalid="ignore", over="ignore"):
         [diverged] = engine.train([Variant(epochs=2, learning_rate=1e30)])
     _must(
         not np.isfinite(diverged.losses).all(),
-        f"losses {diverged.losses.tolist()} are finite at a learning rate of 1e30",
+        f"losses {diverged.losses.tolist()} are finite, although the learning rate is 1e30",
     )
     _must(
         diverged.errors.tolist() == [N_IMAGES, N_IMAGES],
-        f"error counts {diverged.errors.tolist()} without finite logits",
+        f"the error counts are {diverged.errors.tolist()}, although no image has finite logits",
     )
 
 
@@ -248,11 +252,11 @@ def reports(engine: Engine, _digits: Digits) -> None:
     for trained in engine.train(variants, on_epoch=reported.append):
         own = [report for report in reported if report.variant == trained.variant]
         epochs = [report.epoch for report in own]
-        _must(epochs == list(range(1, trained.variant.epochs + 1)), f"the engine reports the epochs {epochs}")
+        _must(epochs == list(range(1, trained.variant.epochs + 1)), f"the reported epochs are {epochs}")
         _must([report.loss for report in own] == trained.losses.tolist(), "reported losses differ from the history")
         _must([report.errors for report in own] == trained.errors.tolist(), "reported errors differ from the history")
         together_s = sum(report.duration_s for report in own)
-        _must(together_s <= trained.duration_s * 1.001, "the epochs together take longer than the training")
+        _must(together_s <= trained.duration_s * 1.001, "the epochs together last longer than the training")
 
 
 def nothing(engine: Engine, _digits: Digits) -> None:
@@ -270,8 +274,8 @@ def examine(engine: Engine, digits: Digits) -> dict[str, str]:
     """Check an engine against every rule.
 
     Returns:
-        The violation of each rule, by the text of the rule; an empty string if the engine follows the rule. Any
-        exception counts as a violation.
+        The result for each rule, by the text of the rule: a description of the violation, or an empty string if the
+        engine follows the rule. Any exception counts as a violation.
     """
     return {(rule.__doc__ or rule.__name__).rstrip("."): _broken(rule, engine, digits) for rule in RULES}
 

@@ -29,7 +29,7 @@ OnEpoch = Callable[[EpochReport], None]
 
 
 class Engine(Protocol):
-    """An engine trains variants on the 5000 images that it received when it was created."""
+    """An engine trains variants. It receives the 5000 training images when it is created."""
 
     name: str
 
@@ -39,12 +39,12 @@ class Engine(Protocol):
         """Train every variant from its own seed.
 
         A variant's training history does not depend on the other variants in the list. Repeated trainings give
-        the same history, bit for bit. NaN losses and divergence are returned as data, not raised.
+        the same history, bit for bit. NaN losses and divergence are valid results and raise no exception.
 
         Args:
             variants: Variants to train.
-            snapshots: Epochs (from 1) after which the engine keeps weights and logits. Epochs after a variant's last
-                are ignored. The last epoch is always kept.
+            snapshots: Epochs (from 1) after which the engine takes a snapshot of weights and logits. Epochs after a
+                variant's last epoch are ignored. The last epoch always has a snapshot.
             on_epoch: Callback after each epoch of each variant.
 
         Returns:
@@ -54,5 +54,5 @@ class Engine(Protocol):
 
 
 def wanted_epochs(variant: Variant, snapshots: Collection[int]) -> frozenset[int]:
-    """Return the epochs of this variant whose weights and logits the engine keeps."""
+    """Return the epochs after which the engine takes a snapshot of this variant."""
     return frozenset(epoch for epoch in snapshots if epoch < variant.epochs) | {variant.epochs}

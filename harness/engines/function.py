@@ -1,8 +1,10 @@
-"""Training functions of users, given as ``FILE.py:function`` or ``module:function``.
+"""Training functions of users, named as ``FILE.py:function`` or ``module:function``.
 
-Such a function is ``train(x, y, seed, epochs)``. It yields the error count after each epoch. ``x`` is
-``(5000, 400) float32``, ``y`` is ``(5000,) int64``. A function that trains on its own data also returns a hash of them:
-a generator by ``return``, another function as the second part of a pair.
+The harness calls ``train(x, y, seed, epochs)``, where ``x`` is ``(5000, 400) float32`` and ``y`` is ``(5000,) int64``.
+The function yields or returns the error count after each epoch.
+
+A function that trains on its own data also returns a hash of the data. A generator returns the hash with ``return``.
+Any other function returns a pair: the error counts and the hash.
 """
 
 from __future__ import annotations
@@ -24,18 +26,19 @@ from harness.engines.contract import InvalidResultError
 from harness.errors import UsageError
 
 _HOW = "Give FILE.py:function or module:function."
-# One process trains per core, so each uses one thread. Libraries read these variables when they are imported. NumPy is
-# imported before; :mod:`harness.workers.server` sets its variable.
+# Environment variables that set the number of threads of a library. Each core runs one training process, so each
+# process uses one thread. Libraries read these variables when they are imported. NumPy is imported earlier, so
+# :mod:`harness.workers.server` sets NumPy's variable.
 _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
 
 
 def is_function(name: str) -> bool:
-    """Whether this is the name of a training function, and not that of an engine."""
+    """Return whether this is the name of a training function. All other names are names of engines."""
     return ":" in name
 
 
 def check(name: str) -> None:
-    """Check the form of a training function's name, and that its file exists. The function is not loaded.
+    """Check the form of a training function's name, and check that its file exists. The function is not imported.
 
     Raises:
         UsageError: The form is wrong, or there is no such file.
@@ -50,13 +53,13 @@ def check(name: str) -> None:
 def load(name: str) -> Callable[..., Any]:
     """Import the module of a training function into this worker, and return the function.
 
-    The folder of a file is added to the end of the module search path. The harness and its packages come first.
+    The folder of a file is appended to ``sys.path``, so the packages of the harness take precedence.
 
     Raises:
         ImportError: The module cannot be imported.
         TypeError: The module has no such function.
     """
-    os.dup2(2, 1)  # what the function prints must not mix with the output of the command
+    os.dup2(2, 1)  # what the function prints goes to standard error: standard output belongs to the command
     for variable in _THREADS:
         os.environ.setdefault(variable, "1")
     place, _, function = name.rpartition(":")
@@ -65,7 +68,7 @@ def load(name: str) -> Callable[..., Any]:
         return _callable(importlib.import_module(place), function)
     path = Path(place).resolve()
     sys.path.append(str(path.parent))
-    # The module never replaces a loaded module of its name.
+    # If a module of this name is already loaded, use another name, so that the loaded module is not replaced.
     name = "training_function" if path.stem in sys.modules else path.stem
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
@@ -84,7 +87,7 @@ def _callable(module: Any, function: str) -> Callable[..., Any]:  # noqa: ANN401
 
 
 class FunctionEngine:
-    """Trains with a training function of the user, which yields error counts alone."""
+    """Trains with a training function of the user. The results are error counts, without losses or weights."""
 
     def __init__(self, name: str, digits: Digits) -> None:
         self.name = name
@@ -92,13 +95,13 @@ class FunctionEngine:
         self._x, self._y = digits.features, digits.labels.astype(np.int64)
 
     def errors(self, seed: int, epochs: int) -> tuple[NDArray[np.int64], str]:
-        """Train with a seed.
+        """Run the training function with a seed.
 
         Returns:
             The error count after each epoch, ``(epochs,)``, and the hash of the function's own data, or ``""``.
 
         Raises:
-            InvalidResultError: The function did not yield one count for each epoch.
+            InvalidResultError: The function did not yield one valid error count for each epoch.
         """
         returned = self._function(self._x.copy(), self._y.copy(), seed, epochs)
         counts, data = returned if isinstance(returned, tuple) and len(returned) == 2 else (returned, "")
@@ -113,7 +116,7 @@ class FunctionEngine:
 
     def _count(self, value: object) -> int:
         try:
-            count = index(value)  # type: ignore[arg-type] # of NumPy, PyTorch or JAX, if it is an integer
+            count = index(value)  # type: ignore[arg-type] # also accepts integers of NumPy, PyTorch and JAX
         except TypeError:
             raise InvalidResultError(f"{self.name} yielded {value!r}, which is not an error count") from None
         if count < 0:
@@ -122,7 +125,7 @@ class FunctionEngine:
 
 
 class _Kept:
-    """An iterable that keeps the value that a generator returns."""
+    """Wraps an iterable. If it is a generator, ``returned`` holds its return value after the iteration."""
 
     def __init__(self, iterable: Iterable[object]) -> None:
         self._iterable = iterable

@@ -12,13 +12,14 @@ from harness.engines.stepwise import Recorder, StepwiseEngine
 from harness.network.random_streams import batch_orders, initial_weights
 from harness.network.variant import N_FEATURES, N_IMAGES, Variant
 
-_Moments = tuple[tf.Variable, tf.Variable, tf.Variable]  # a weight, and the means of its gradients and their squares
+_Moments = tuple[tf.Variable, tf.Variable, tf.Variable]  # weight, mean gradient, mean squared gradient
 
 
 class _Network:
-    """A network with its Adam state, and the traced function of a training epoch.
+    """A network, its Adam state, and the TensorFlow function that trains the network for one epoch.
 
-    Variants with the same layers, batch size, softmax and Adam share one network, which ``reset`` prepares for each.
+    Variants with the same layers, batch size, softmax and kind of Adam share one network. Call :meth:`reset` before
+    each training.
     """
 
     def __init__(self, variant: Variant, images: tf.Tensor, labels: tf.Tensor) -> None:
@@ -35,7 +36,7 @@ class _Network:
         self._constants = Adam(*(tf.Variable(value) for value in adam(variant)))
 
     def reset(self, variant: Variant) -> None:
-        """Set the variant's initial weights and Adam constants, and clear the moments and the step count."""
+        """Set the variant's initial weights and Adam constants, and set Adam's moments and step count to zero."""
         for variable, value in zip(self._weights, initial_weights(variant), strict=True):
             variable.assign(value)
         for moment in (*self._means, *self._squares):
@@ -54,7 +55,7 @@ class _Network:
     def weights(self) -> tuple[NDArray[np.float32], ...]:
         return tuple(weight.numpy().copy() for weight in self._weights)
 
-    # The loop is an explicit tf.while_loop. AutoGraph could generate it, but warns on newer versions of Python.
+    # The loop is written with tf.while_loop, because AutoGraph prints warnings on newer versions of Python.
     @tf.function(autograph=False)
     def _train_epoch(self, order: tf.Tensor) -> tf.Tensor:
         size, n_full = self._batch_size, N_IMAGES // self._batch_size
@@ -78,7 +79,7 @@ class _Network:
         return tf.matmul(activations, self._weights[-2]) + self._weights[-1]
 
     def _train_batch(self, batch: tf.Tensor) -> tf.Tensor:
-        """Take one Adam step on the images with these indices, ``(b,) int32``, and return the sum of their losses."""
+        """Take one Adam step on the images with the indices ``batch``, ``(b,) int32``. Return the sum of the losses."""
         labels = tf.gather(self._labels, batch)
         with tf.GradientTape() as tape:
             logits = self._forward(tf.gather(self._images, batch))
@@ -112,9 +113,9 @@ class _Network:
         )
 
     def _apply_keras(self, state: _Moments, gradient: tf.Tensor, powers: tuple[tf.Tensor, tf.Tensor]) -> None:
-        """Update one weight with Keras' constants.
+        """Update one weight with Keras' value of 1 - beta.
 
-        TensorFlow's operation computes 1 - beta itself and has no argument for it.
+        TensorFlow's own Adam operation cannot be used, because it computes 1 - beta itself.
         """
         weight, mean, square = state
         rate = self._constants.learning_rate * tf.sqrt(1 - powers[1]) / (1 - powers[0])
@@ -124,7 +125,7 @@ class _Network:
 
 
 class GraphEngine(StepwiseEngine):
-    """The engine that trains with TensorFlow operations in a graph."""
+    """The engine that trains with plain TensorFlow operations in a graph."""
 
     name = "graph"
 

@@ -31,10 +31,11 @@ class TrainingHistory:
     Attributes:
         variant: Variant that was trained.
         losses: Mean loss of each epoch's 5000 examples, ``(epochs,)``, ``float64``. The loss of an example is computed
-            with the weights at its own training step. NaN and infinity are valid values.
+            with the weights just before the training step on this example. NaN and infinity are valid values.
         errors: Number of wrong images after each epoch, ``(epochs,)``, ``int64``; see :func:`wrong_images`.
         snapshots: Snapshots by epoch (from 1). The last epoch always has one.
-        duration_s: Wall time of the training in seconds. If several variants trained together, its share of their time.
+        duration_s: Wall time of the training in seconds. If several variants are trained in one call, this is the
+            variant's share of the time.
     """
 
     variant: Variant
@@ -45,19 +46,19 @@ class TrainingHistory:
 
     @property
     def first_zero_epoch(self) -> int | None:
-        """The first epoch (from 1) after which no image is wrong; None if there is none."""
+        """The first epoch (from 1) with zero errors; None if there is none."""
         return first_zero(self.errors)
 
     @property
     def final(self) -> Snapshot:
-        """The network after the last epoch."""
+        """The snapshot after the last epoch."""
         return self.snapshots[self.variant.epochs]
 
     def prefix(self, epochs: int) -> TrainingHistory:
         """Return the history of the first epochs.
 
-        The result equals the history of a training of only this number of epochs, bit for bit. Only ``duration_s``
-        is still that of the whole training.
+        The result equals the history of a training with this number of epochs, bit for bit. The only exception is
+        ``duration_s``, which is the duration of the whole training.
 
         Args:
             epochs: Number of epochs to keep.
@@ -78,7 +79,7 @@ class TrainingHistory:
 
 
 def first_zero(errors: NDArray[np.integer]) -> int | None:
-    """Return the first epoch (from 1) without errors from ``(epochs,)`` error counts; None if there is none."""
+    """Return the first epoch (from 1) with zero errors; None if there is none. ``errors`` is ``(epochs,)``."""
     zeros = np.flatnonzero(errors == 0)
     return int(zeros[0]) + 1 if len(zeros) else None
 
@@ -89,7 +90,7 @@ def wrong_images(logits: NDArray[np.floating], labels: NDArray[np.integer]) -> N
     An image is wrong if the argmax of its logits is not its label, or if one of its logits is not finite.
 
     Args:
-        logits: Logits of each image, ``(n, 10)``, floating.
+        logits: Logits of each image, ``(n, 10)``, floating-point.
         labels: Digit of each image, ``(n,)``.
     """
     right = (logits.argmax(axis=1) == labels) & np.isfinite(logits).all(axis=1)

@@ -1,10 +1,14 @@
 """The Keras engines: ``compile`` and ``fit``, with the same weights and batches as the other engines.
 
-The engine `keras` uses the Keras that TensorFlow uses. The engine `tf_keras` uses legacy Keras, if it is installed.
+The engine `keras` uses the package ``keras``. The engine `tf_keras` uses legacy Keras, the package ``tf_keras``, if it
+is installed.
 
-``fit`` runs once for all epochs. It is five times as fast as one ``fit`` per epoch with Keras' defaults, for three
-reasons. A dataset yields the batches in the seed's order. Each epoch is one execution (``steps_per_execution``). Steps
-are not compiled just in time, because compilation costs such a small network more than it saves.
+One call of ``fit`` trains all epochs. This is five times as fast as one call per epoch with Keras' defaults, for three
+reasons:
+
+- A dataset yields the batches in the seed's order.
+- Each epoch is one execution (``steps_per_execution``).
+- Steps are not compiled just in time. For such a small network, the compilation takes longer than it saves.
 """
 
 from __future__ import annotations
@@ -25,10 +29,10 @@ from harness.network.variant import BASELINE, N_IMAGES, Variant
 
 
 def _loss(variant: Variant, kind: ModuleType) -> Any:  # noqa: ANN401 - Keras has no types
-    """Return the cross-entropy on logits, or on the probabilities that the model returns.
+    """Return the cross-entropy loss on the output of the variant's model, which is logits or probabilities.
 
-    Keras silently replaces a softmax layer plus loss by a loss on logits. The place of the softmax would then change
-    nothing. A reshape between the two prevents the replacement, even a reshape to the same shape.
+    Keras silently replaces a softmax layer plus loss by a loss on logits. The loss on probabilities would then equal
+    the loss on logits. A reshape between softmax and loss prevents this, even if the shape stays the same.
     """
     if variant.softmax == "logits":
         return kind.losses.SparseCategoricalCrossentropy(from_logits=True)
@@ -43,8 +47,8 @@ def _loss(variant: Variant, kind: ModuleType) -> Any:  # noqa: ANN401 - Keras ha
 def _optimizer(variant: Variant, kind: ModuleType) -> Any:  # noqa: ANN401 - Keras has no types
     """Return Keras' Adam for a variant.
 
-    For TensorFlow's kind of Adam, the betas are first rounded to ``float32``. Keras then computes exactly TensorFlow's
-    constants.
+    For TensorFlow's kind of Adam, the function rounds the betas to ``float32`` first. Keras then computes the same
+    constants as TensorFlow.
     """
     betas = variant.beta_1, variant.beta_2
     if variant.adam == "tensorflow":
@@ -69,7 +73,7 @@ class _Network:
         self._to_logits = tf.function(kind.Model(self.model.inputs[0], last_dense.output), autograph=False)
 
     def reset(self, variant: Variant) -> None:
-        """Set the variant's initial weights and learning rate, and clear the optimizer's moments and step count."""
+        """Set the variant's initial weights and learning rate, and set Adam's moments and step count to zero."""
         for variable in self.model.optimizer.variables:
             variable.assign(tf.zeros_like(variable))
         self.model.optimizer.learning_rate = variant.learning_rate
@@ -88,7 +92,7 @@ class KerasEngine(StepwiseEngine):
 
     Args:
         digits: Images.
-        kind: Keras: the module ``keras``, or ``tf_keras`` for legacy Keras. The engine has the module's name.
+        kind: Keras module: ``keras``, or ``tf_keras`` for legacy Keras. The engine has the same name as the module.
     """
 
     def __init__(self, digits: Digits, kind: ModuleType = keras) -> None:
@@ -129,7 +133,7 @@ class KerasEngine(StepwiseEngine):
 
             return tf.data.Dataset.range(0, N_IMAGES, size).map(plain(batch))
 
-        # One thread: a batch is gathered in microseconds, so waking a second thread would cost more than it saves.
+        # Use one thread. Gathering a batch takes microseconds, and waking a second thread would take longer.
         options = tf.data.Options()
         options.threading.private_threadpool_size = 1
         return order_dataset(variant).flat_map(plain(epoch)).with_options(options)

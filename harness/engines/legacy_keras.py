@@ -8,7 +8,7 @@ from harness.engines.contract import Engine
 
 
 def make(digits: Digits) -> Engine:
-    """Create the engine.
+    """Create the engine `tf_keras`.
 
     Raises:
         ImportError: The package ``tf_keras`` is not installed.

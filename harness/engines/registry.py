@@ -14,17 +14,18 @@ from harness.engines.contract import Engine
 from harness.errors import UsageError
 from harness.network.variant import BASELINE, Shape, Variant
 
-# The project's engines by name, each with its width, the number of variants in a batch. The width of `xla` was measured
-# to be the fastest. The others train one variant after another, and batches of one record each result soonest.
+# The width of each of the project's engines: the number of variants that the engine trains in one call. For `xla`, a
+# width of 8 was measured to be the fastest. The other engines train one variant after another. With a width of 1, each
+# result is recorded as soon as possible.
 WIDTHS = {"xla": 8, "graph": 1, "keras": 1}
 NAMES = tuple(WIDTHS)
 
-# The first version of TensorFlow in which XLA is fast for products as small as these. Before it, an epoch takes
+# The first version of TensorFlow in which XLA multiplies small matrices fast. With older versions, an epoch takes
 # seconds.
 _FAST_XLA = (2, 18)
 
 # The entry point group in which other packages register their engines. Each entry point is a callable that takes the
-# images and returns an engine. Its optional attribute `width` is the number of variants in a batch, by default 1.
+# images and returns an engine. Its optional attribute `width` is the number of variants in a call, by default 1.
 GROUP = "harness.engines"
 
 
@@ -44,21 +45,21 @@ def _other(name: str) -> Callable[[Digits], Engine]:
         raise UsageError(f"no engine is called {name!r}", f"Engines: {', '.join((*NAMES, *_others()))}.")
     try:
         made: Callable[[Digits], Engine] = _others()[name].load()
-    except Exception as error:  # the module of another package may raise anything
+    except Exception as error:  # importing another package may raise any exception
         cause = f"engine {name} cannot be loaded: {type(error).__name__}: {error}"
-        raise UsageError(cause, "Fix the package that provides it.") from error
+        raise UsageError(cause, "Fix the package that provides the engine.") from error
     return made
 
 
 def fast_names() -> tuple[str, ...]:
-    """The project's engines that are fast with the installed TensorFlow, the fastest first."""
+    """Return the names of the project's engines that are fast with the installed TensorFlow, fastest first."""
     version = provenance.versions()["tensorflow"].split(".")[:2]
     is_slow = all(part.isdecimal() for part in version) and tuple(map(int, version)) < _FAST_XLA
     return tuple(name for name in NAMES if name != "xla" or not is_slow)
 
 
 def check(name: str) -> None:
-    """Check that an engine of this name exists, before any worker is started for it.
+    """Check that an engine of this name exists and has a valid width. Call this function before starting workers.
 
     Raises:
         UsageError: No engine has this name, its package cannot be loaded, or its width is not a positive integer.
@@ -69,7 +70,9 @@ def check(name: str) -> None:
 
 
 def width(name: str) -> int:
-    """Return the width of an engine, which is the number of variants in a batch. It is 1 for a training function.
+    """Return the width of an engine: the number of variants that it trains in one call.
+
+    A training function has the width 1.
 
     Raises:
         UsageError: No engine has this name, its package cannot be loaded, or its width is not a positive integer.
@@ -78,26 +81,26 @@ def width(name: str) -> int:
         return WIDTHS.get(name, 1)
     found = getattr(_other(name), "width", 1)
     if not isinstance(found, int) or found < 1:
-        raise UsageError(f"engine {name} has the width {found!r}", "Its package must give an integer of at least 1.")
+        raise UsageError(f"engine {name} has the width {found!r}", "The width must be an integer of at least 1.")
     return found
 
 
 def batches(name: str, variants: Sequence[Variant]) -> list[Sequence[Variant]]:
-    """Split variants into batches of at most the engine's width."""
+    """Split variants into batches. Each batch has at most as many variants as the engine's width."""
     at_a_time = width(name)
     return [variants[start : start + at_a_time] for start in range(0, len(variants), at_a_time)]
 
 
 def baseline(name: str) -> Variant:
-    """Return the baseline with the engine's own Adam: Keras' for `keras`, TensorFlow's for all others."""
+    """Return the baseline with the engine's own kind of Adam: Keras' for `keras`, TensorFlow's for all others."""
     return BASELINE.model_copy(update={"adam": "keras"}) if name == "keras" else BASELINE
 
 
 def check_environment(name: str) -> None:
-    """Check that TensorFlow accepts the environment's flags, if one of the project's engines trains.
+    """Check that TensorFlow accepts the XLA flags in the environment. For engines of other packages, do nothing.
 
     Raises:
-        StoppedError: TensorFlow does not accept them.
+        StoppedError: TensorFlow does not start with these flags.
     """
     if name in NAMES:
         from harness.engines import tensorflow_setup
@@ -106,11 +109,12 @@ def check_environment(name: str) -> None:
 
 
 def start(name: str, shape: Shape | None = None) -> None:
-    """Load the packages that an engine needs into this process. This takes seconds and needs no images.
+    """Import the packages that an engine needs. This takes seconds.
 
     Args:
         name: Name of the engine.
-        shape: Shape of the variants that will be trained, if known. `xla` compiles its training for it now.
+        shape: Shape of the variants that will be trained, if known. The engine `xla` compiles the training of this
+            shape immediately.
     """
     if name not in NAMES:
         _other(name)
@@ -125,10 +129,10 @@ def start(name: str, shape: Shape | None = None) -> None:
 
 
 def make(name: str, digits: Digits) -> Engine:
-    """Create an engine for these images, after loading the packages that it needs.
+    """Import the packages that an engine needs, and create the engine for these images.
 
     Raises:
-        UsageError: No engine has this name, or its package cannot be loaded.
+        UsageError: No engine has this name, its package cannot be loaded, or its width is not a positive integer.
     """
     check(name)
     start(name)

@@ -17,7 +17,7 @@ from harness.network.variant import Variant
 
 
 class Network(Protocol):
-    """A network in training, as the recorder reads it."""
+    """A network in training. A :class:`Recorder` reads its logits and weights after each epoch."""
 
     def logits(self) -> NDArray[np.float32]:
         """Return the logits of every image with the current weights, ``(5000, 10)``."""

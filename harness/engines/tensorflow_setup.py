@@ -14,32 +14,33 @@ from harness import provenance, startup
 from harness.engines import compilation_cache
 from harness.errors import StoppedError
 
-# The variables of the flags that TensorFlow rejects, and a program that makes TensorFlow read them.
+# Environment variables with flags for XLA, and a program that makes TensorFlow read them. TensorFlow does not start if
+# a flag is unknown.
 _FLAGS = ("XLA_FLAGS", "TF_XLA_FLAGS")
 _COMPILE = "import tensorflow as tf; tf.function(lambda x: x + 1, jit_compile=True)(tf.constant(1.0))"
 _log = logging.getLogger(__name__)
 
 
 def start(*, with_keras: bool = True) -> None:
-    """Load TensorFlow with one thread, so that results do not depend on the number of cores, and start it.
+    """Import and start TensorFlow with one thread, so that results do not depend on the number of cores.
 
-    Environment variables that are already set keep their values, except the one for Keras' backend.
+    The function overwrites the environment variables ``KERAS_BACKEND`` and ``KERAS_NNX_ENABLED``.
 
     Args:
-        with_keras: Whether TensorFlow also loads Keras and its dependencies. They take nearly half of the time.
+        with_keras: Whether TensorFlow also imports Keras. Keras and its dependencies take nearly half of the time.
     """
     load(with_keras=with_keras)
     import tensorflow as tf
 
-    tf.config.list_logical_devices()  # starts TensorFlow, which reads its flags then
+    tf.config.list_logical_devices()  # starts TensorFlow, which then reads its flags
     compilation_cache.restore_flags()
 
 
 def load(*, with_keras: bool) -> None:
-    """Load TensorFlow as :func:`start` does, without starting it. A process may be forked afterwards."""
+    """Import TensorFlow as :func:`start` does, but do not start it. The process can still be forked afterwards."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ["KERAS_BACKEND"] = "tensorflow"  # ~/.keras/keras.json may name another backend
-    os.environ["KERAS_NNX_ENABLED"] = "0"  # it needs a package that is not installed
+    os.environ["KERAS_NNX_ENABLED"] = "0"  # NNX needs a package that is not installed
     compilation_cache.use()
     with _quiet_stderr(), nullcontext() if with_keras else _without_keras():
         import tensorflow as tf
@@ -48,8 +49,8 @@ def load(*, with_keras: bool) -> None:
         tf.config.threading.set_intra_op_parallelism_threads(1)
         tf.config.threading.set_inter_op_parallelism_threads(1)
     except RuntimeError:
-        # For example in a notebook that has already used TensorFlow. This deserves a warning, not an error.
-        _log.warning("TensorFlow is already running with its own threads: the last digits may differ from other runs")
+        # TensorFlow is already running, for example in a notebook. The results are usable, so a warning is enough.
+        _log.warning("TensorFlow is already running with its own threads, so the last digits of results may differ")
 
 
 def check_flags() -> None:
@@ -61,7 +62,7 @@ def check_flags() -> None:
         StoppedError: TensorFlow does not start with these flags.
     """
     for name, value in provenance.computing_settings().items():
-        _log.warning("%s=%s may change how TensorFlow computes, so the last digits may differ", name, value)
+        _log.warning("%s=%s may change how TensorFlow computes, so the last digits of results may differ", name, value)
     flags = [f"{name}={os.environ[name]}" for name in _FLAGS if os.environ.get(name)]
     if not flags:
         return
@@ -74,15 +75,18 @@ def check_flags() -> None:
 
 
 def _without_keras() -> AbstractContextManager[None]:
-    """Keep TensorFlow from loading Keras: it looks for the legacy Keras instead, which is not installed."""
+    """Prevent TensorFlow from importing Keras.
+
+    The setting requests legacy Keras. Legacy Keras is not installed, so TensorFlow imports no Keras.
+    """
     return startup.environment_variable("TF_USE_LEGACY_KERAS", "1")
 
 
 @contextmanager
 def _quiet_stderr() -> Iterator[None]:
-    """Hide the standard error output of the block; show it if the block raises.
+    """Hide what the block writes to standard error, unless the block raises an exception.
 
-    C++ code writes messages before it has read its log level.
+    TensorFlow's C++ code writes some messages before it reads its log level.
     """
     sys.stderr.flush()
     kept = os.dup(2)

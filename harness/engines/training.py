@@ -1,6 +1,6 @@
-"""Trains variants. One training serves all variants that differ only in their epochs.
+"""Trains variants. Variants that differ only in their number of epochs share one training.
 
-The results of the shorter variants are read from the history of the longest.
+The training runs for the largest number of epochs. The results of the other variants are read from its history.
 """
 
 from __future__ import annotations
@@ -37,18 +37,18 @@ class TrainingResult:
         errors: Number of wrong images after each epoch, ``(epochs,)``.
         first_zero_epoch: First epoch (from 1) without errors, or None.
         held_out_errors: Number of held-out images that are wrong after the last epoch. None if the dataset has no
-            held-out images, or if the weights are not those of the variant's layers.
+            held-out images, or if the weights do not have the shapes of the variant's layers.
         softmax: Comparison of each implementation of ``my_softmax`` with TensorFlow's softmax on the final logits.
         softmax_by_size: The same comparison, grouped by the size of the logits.
         wrong: Indices (from 0) of the images that are wrong after the last epoch.
         answers: Predicted digit of each wrong image, the argmax of its logits; -1 if its logits are not finite.
-        logits_1015: Final logits of the lab's image of a two, ``(10,)``.
-        started_s: Start of the training in seconds since 1970. Trainings that shared their time are recorded as if
+        logits_1015: Final logits, ``(10,)``, of image 1015, the digit 2 for which the lab prints its prediction.
+        started_s: Start of the training in seconds since 1970. Trainings that ran at the same time are recorded as if
             they had run one after another.
-        duration_s: Wall time, in seconds, of the training that this result was read from. If several variants trained
-            together, the training's share of their time. Includes compilation, in the first epoch of a shape.
-        shared_by: Number of results that were read from the same training.
-        weights: Kernel and bias of each layer after the last epoch; None if the result cannot become a model, see
+        duration_s: Wall time, in seconds, of the training that this result was read from. If several variants are
+            trained in one call, this is the training's share of the time. The time includes any compilation.
+        shared_by: Number of results that were read from the same training, including this result.
+        weights: Kernel and bias of each layer after the last epoch. None if the result cannot become a model; see
             :func:`run`.
     """
 
@@ -79,7 +79,7 @@ class TrainingResult:
         return float(self.losses[-1])
 
     def as_json(self) -> dict[str, Any]:
-        """Return the result in plain values, as ``harness train --json`` writes it."""
+        """Return the result as JSON values, as ``harness train --json`` writes it."""
         return {
             "variant": {**self.variant.model_dump(mode="json"), "key": self.variant.key},
             "engine": self.engine,
@@ -95,7 +95,7 @@ class TrainingResult:
 
 
 def by_training(variants: Sequence[Variant]) -> list[list[Variant]]:
-    """Group the variants that one training serves, in order. These are variants that differ only in their epochs."""
+    """Group variants that differ only in their epochs, in order. One training serves each group."""
     groups: dict[frozenset[tuple[str, str]], list[Variant]] = {}
     for variant in variants:
         groups.setdefault(training_key(variant.settings()), []).append(variant)
@@ -105,11 +105,11 @@ def by_training(variants: Sequence[Variant]) -> list[list[Variant]]:
 def run(
     engine: Engine, digits: Digits, variants: Sequence[Variant], on_epoch: OnEpoch | None = None
 ) -> list[TrainingResult]:
-    """Train variants, with one training for all variants that differ only in their epochs.
+    """Train variants. Variants that differ only in their epochs share one training.
 
     Returns:
-        The result of each variant, in order. Only results that a study may keep as a model have weights. These are the
-        results of the baseline and the results without errors; see :mod:`harness.tracking.model_selection`.
+        The result of each variant, in order. A result has weights only if it may become a model: if it is a result of
+        the baseline, or has zero errors after the last epoch. See :mod:`harness.tracking.model_selection`.
     """
     groups = by_training(variants)
     longest = [max(group, key=lambda variant: variant.epochs) for group in groups]
@@ -127,10 +127,10 @@ def run(
 
 
 def _kept(engine: str, results: Sequence[TrainingResult]) -> set[Variant]:
-    """Return the variants whose weights are kept: the baseline and the variants with zero errors.
+    """Return the variants whose weights are kept, because they may become models.
 
-    They may become models. Weights from an engine of another package are not kept, because the Keras model may not
-    fit them.
+    These are the baseline and the variants with zero errors, if their loss is finite. Weights from an engine of another
+    package are not kept, because they may not fit the Keras model.
     """
     finite = [result for result in results if math.isfinite(result.final_loss)]
     if engine not in registry.NAMES or not finite:
@@ -142,18 +142,22 @@ def _kept(engine: str, results: Sequence[TrainingResult]) -> set[Variant]:
 
 
 def held_out_errors(weights: Sequence[NDArray[np.float32]], variant: Variant, digits: Digits) -> int | None:
-    """Count the held-out images that are wrong.
+    """Count the held-out images that the network gets wrong.
 
     Args:
         weights: Kernel and bias of each layer in turn.
         variant: Variant that was trained.
-        digits: Images. Without held-out images, the result is None.
+        digits: Images, including the held-out images.
+
+    Returns:
+        The number of wrong images. None if there are no held-out images, or if the weights do not have the shapes of
+        the variant's layers.
     """
     sizes = (N_FEATURES, *variant.layers)
     expected = [shape for fan_in, units in pairwise(sizes) for shape in ((fan_in, units), (units,))]
     if digits.held_out is None or [np.shape(weight) for weight in weights] != expected:
         return None
-    with np.errstate(all="ignore"):  # diverged weights give logits that are not finite, which count as wrong
+    with np.errstate(all="ignore"):  # after divergence, logits are not finite, and the images count as wrong
         logits = forward(weights, digits.held_out.features)[-1]
     return len(wrong_images(logits, digits.held_out.labels))
 

@@ -1,8 +1,9 @@
 """The XLA engine, which trains several variants in one compiled call.
 
-Every array has a leading axis of lanes, and each lane trains one variant. No lane depends on another, so the results of
-a variant are the same, to the last bit, whatever else is in the call. In every array, units come before examples. The
-gradients are written by hand.
+A call has a fixed number of lanes, and each lane trains one variant. The lane is the first axis of the arrays of
+weights, activations and gradients. Lanes do not affect each other. So a variant's results are the same, bit for bit,
+whatever the other lanes train. In activations, the axis of units comes before the axis of examples. The code computes
+the gradients with explicit formulas, without automatic differentiation.
 """
 
 from __future__ import annotations
@@ -28,9 +29,9 @@ from harness.network.variant import N_CLASSES, N_FEATURES, N_IMAGES, Shape, Soft
 
 
 class _State(NamedTuple):
-    """The state of all networks in a call.
+    """The weights, Adam's moments and the step counts of all networks in a call.
 
-    Kernels are ``(lanes, units, fan_in)``, biases ``(lanes, units)``, and steps ``(lanes,)``.
+    Kernels are ``(lanes, units, fan_in)``, biases are ``(lanes, units)``, and ``step`` is ``(lanes,)``.
     """
 
     weights: tuple[Any, ...]
@@ -41,7 +42,10 @@ class _State(NamedTuple):
 
 @dataclass
 class _Lane:
-    """A variant in training, with its results so far. ``place`` is its index on the axis of lanes."""
+    """A variant in training, with its results so far.
+
+    ``index`` is the variant's index in the list of variants. ``place`` is its index on the axis of lanes.
+    """
 
     index: int
     variant: Variant
@@ -57,7 +61,7 @@ class _Lane:
         return len(self.losses) == self.variant.epochs
 
     def note(self, losses: NDArray[np.float32], errors: NDArray[np.int32], duration_s: float) -> EpochReport:
-        """Record this lane's results of an epoch, and return its report."""
+        """Record this variant's loss and error count of an epoch, and return the report of the epoch."""
         self.losses.append(float(losses[self.place]))
         self.errors.append(int(errors[self.place]))
         self.duration_s += duration_s
@@ -71,13 +75,14 @@ class _Lane:
 class XlaEngine:
     """The engine that trains several variants in one call; see :class:`harness.engines.contract.Engine`.
 
-    The variants in a call have the same layers, batch size and place of the softmax. When a variant ends, the next
-    waiting variant takes its lane. The duration of a training is its share of the duration of its calls.
+    Each call trains its variants for one epoch. A call has a fixed number of lanes, one for each variant. All variants
+    in a call have the same layers, batch size and place of the softmax. When the training of a variant ends, the next
+    waiting variant takes its lane. The duration of a call is divided equally among its variants.
 
     Args:
         digits: Images to train on.
-        width: Number of lanes in a call. With fewer variants, lanes are idle. The number is fixed because XLA compiles
-            another width to other operations, whose results differ in the last bits.
+        width: Number of lanes in a call. With fewer variants, some lanes are idle. The number never changes, because
+            with another number XLA compiles other operations, and the last bits of the results differ.
     """
 
     name = "xla"
@@ -101,7 +106,7 @@ class XlaEngine:
         return [lane.history() for lane in ended]
 
     def _train_alike(self, shape: Shape, lanes: list[_Lane], on_epoch: OnEpoch | None) -> None:
-        """Train variants of one shape, the longest first, so that few lanes are idle at the end."""
+        """Train variants of one shape. The longest trainings start first, so that few lanes are idle at the end."""
         train_epoch = _compiled(shape)
         waiting = deque(sorted(lanes, key=lambda lane: -lane.variant.epochs))
         state, constants = _empty(shape.layers, self._width), np.ones((len(Adam._fields), self._width), np.float32)
@@ -132,19 +137,22 @@ class XlaEngine:
 
 
 class _Orders:
-    """The batch orders of all lanes. Lanes that start together draw their orders together."""
+    """The order of the images in each lane. Lanes that start at the same time draw their orders in one call."""
 
     def __init__(self, width: int) -> None:
         self._orders = np.zeros((width, N_IMAGES), np.int32)
         self._streams: list[tuple[list[_Lane], Iterator[NDArray[np.int32]]]] = []
 
     def add(self, lanes: list[_Lane]) -> None:
-        """Add lanes that start with the next epoch."""
+        """Add lanes whose training starts with the next epoch."""
         if lanes:
             self._streams.append((lanes, batch_orders(*(lane.variant for lane in lanes))))
 
     def draw(self) -> NDArray[np.int32]:
-        """Return the orders of the next epoch, ``(lanes, 5000)``. The order of an idle lane is arbitrary."""
+        """Return the order of the images in the next epoch for each lane, ``(lanes, 5000)``.
+
+        The order is arbitrary in a lane without a variant.
+        """
         self._streams = [(lanes, stream) for lanes, stream in self._streams if not all(lane.is_done for lane in lanes)]
         for lanes, stream in self._streams:
             for lane, order in zip(lanes, next(stream), strict=True):
@@ -162,10 +170,10 @@ def _empty(layers: tuple[int, ...], width: int) -> _State:
 
 
 def _put(state: _State, place: int, weights: Sequence[NDArray[np.float32]]) -> _State:
-    """Return the state with an untrained network in one lane.
+    """Return the state with a new, untrained network in one lane.
 
     Args:
-        state: State of all lanes.
+        state: State of all lanes. Each lane has one network.
         place: Index of the lane.
         weights: Initial weights of the network.
     """
@@ -189,7 +197,10 @@ def _snapshot(state: _State, logits: tf.Tensor, place: int) -> Snapshot:
 
 
 def warm(shape: Shape, width: int) -> None:
-    """Compile the training of this shape: XLA compiles at the first call, here an epoch on blank images."""
+    """Compile the training of this shape in advance.
+
+    XLA compiles a function at the first call, so this function trains one epoch on blank images.
+    """
     images, labels = np.zeros((N_IMAGES, N_FEATURES), np.float32), np.zeros(N_IMAGES, np.int32)
     constants = Adam(*np.ones((len(Adam._fields), width), np.float32))
     orders = np.zeros((width, N_IMAGES), np.int32)
@@ -224,7 +235,7 @@ def _compiled(shape: Shape) -> tf.types.experimental.PolymorphicFunction:
 
 
 def _errors(logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
-    """Return the number of wrong images, ``(lanes,)``, as in :func:`harness.engines.history.wrong_images`."""
+    """Return each network's number of wrong images, ``(lanes,)``; see :func:`harness.engines.history.wrong_images`."""
     is_right = (tf.argmax(logits, axis=1, output_type=tf.int32) == labels) & tf.reduce_all(
         tf.math.is_finite(logits), axis=1
     )
@@ -234,7 +245,8 @@ def _errors(logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
 def _logits(weights: Sequence[tf.Tensor], images: tf.Tensor) -> tf.Tensor:
     """Return the logits of every network for every image, ``(lanes, 10, 5000)``."""
     units, fan_in = weights[0].shape[1:]
-    # One product serves all lanes. With the images as its last factor, the sums of a row do not depend on other rows.
+    # One matrix product computes the first layer of all lanes. Each row is one unit of one lane. The images are the
+    # last factor, so that a row does not depend on the other rows.
     sums = tf.matmul(tf.reshape(weights[0], [-1, fan_in]), images, transpose_b=True)
     activations = tf.reshape(sums, [-1, units, N_IMAGES]) + weights[1][:, :, None]
     for kernel, bias in zip(weights[2::2], weights[3::2], strict=True):
@@ -243,14 +255,14 @@ def _logits(weights: Sequence[tf.Tensor], images: tf.Tensor) -> tf.Tensor:
 
 
 def _relu(values: tf.Tensor) -> tf.Tensor:
-    # Not tf.nn.relu: compiled for a CPU, it turns NaN into zero, and a network that has diverged would look finite.
+    # Do not use tf.nn.relu: compiled for a CPU, it turns NaN into zero. A network that has diverged would look finite.
     return tf.where(values <= 0, 0.0, values)
 
 
 def _gradients(
     shape: Shape, weights: Sequence[tf.Tensor], images: tf.Tensor, labels: tf.Tensor
 ) -> tuple[tf.Tensor, list[tf.Tensor]]:
-    """Return the losses of a batch, ``(lanes, b)``, and the gradients of their mean.
+    """Return the losses of a batch, ``(lanes, b)``, and the gradients of each network's mean loss.
 
     Args:
         shape: Shape of the networks.
@@ -277,7 +289,7 @@ def _gradients(
 def _softmax_in_loss(logits: tf.Tensor, is_label: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     """Return the cross-entropy of logits and its derivative with respect to the logits.
 
-    The arguments and the derivative are ``(lanes, 10, b)``, the cross-entropy is ``(lanes, b)``.
+    Logits, one-hot labels and the derivative are ``(lanes, 10, b)``. The cross-entropy is ``(lanes, b)``.
     """
     shifted = logits - tf.reduce_max(logits, axis=1, keepdims=True)
     powers = tf.exp(shifted)
@@ -289,8 +301,8 @@ def _softmax_in_loss(logits: tf.Tensor, is_label: tf.Tensor) -> tuple[tf.Tensor,
 def _softmax_in_output(logits: tf.Tensor, is_label: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     """Return the cross-entropy of clipped probabilities and its derivative with respect to the logits.
 
-    Like Keras, it uses the logarithms of the clipped probabilities as logits. The shapes are those of
-    :func:`_softmax_in_loss`.
+    The softmax is clipped first, as in Keras. The cross-entropy then uses the logarithms of the clipped probabilities
+    as logits. The arrays have the same shapes as in :func:`_softmax_in_loss`.
     """
     powers = tf.exp(logits - tf.reduce_max(logits, axis=1, keepdims=True))
     probabilities = powers / tf.reduce_sum(powers, axis=1, keepdims=True)
@@ -309,7 +321,7 @@ _LOSSES: dict[SoftmaxPlace, Callable[[tf.Tensor, tf.Tensor], tuple[tf.Tensor, tf
 
 
 def _adam_step(state: _State, gradients: Sequence[tf.Tensor], constants: Adam) -> _State:
-    """Take one Adam step in every lane, with the order of operations of ``ResourceApplyAdam``."""
+    """Take one Adam step for every network, in the order of operations of TensorFlow's ``ResourceApplyAdam``."""
     step = state.step + 1
     rate = (
         constants.learning_rate
@@ -318,7 +330,7 @@ def _adam_step(state: _State, gradients: Sequence[tf.Tensor], constants: Adam) -
     )  # fmt: skip
 
     def over(values: tf.Tensor, other: tf.Tensor) -> tf.Tensor:
-        """Reshape one value per lane to the rank of another array."""
+        """Reshape values, ``(lanes,)``, so that they broadcast over another array."""
         return tf.reshape(values, [-1] + [1] * (len(other.shape) - 1))
 
     weights, means, squares = [], [], []

@@ -1,4 +1,7 @@
-"""The checks of images, engine, softmax and trace. Each reports what it expected, what it saw, and where to look."""
+"""The gate's checks of the images, the engine contract, the softmax, and the losses of each epoch (the trace).
+
+Each check reports the expected result, the observed result, and where to look for the cause of a difference.
+"""
 
 from __future__ import annotations
 
@@ -14,19 +17,19 @@ from harness.gate.verdict import TRACE, Check, Verdict
 from harness.lab.published import LAB_LOG
 from harness.network.variant import N_IMAGES
 
-# The largest difference between two correct float32 softmaxes, of which one subtracts the largest logit first. That one
-# rounds differences of up to 87.3 by half a unit in the last place, which moves the result by up to 87.3 ULPs. (Larger
-# differences give probabilities that are not normal numbers.) The exponentials (2.5 and 2 ULPs), the sums of ten (5
-# each) and the divisions (0.5 each) raise the bound to 104 at most.
+# The largest difference between two correct float32 softmax functions, in ULPs (units in the last place). One function
+# subtracts the largest logit first. The subtraction rounds differences of up to 87.3 by half a ULP, which changes the
+# result by up to 87.3 ULPs. (Larger differences give probabilities below float32's normal range.) The exponentials (2.5
+# and 2 ULPs), the sums of ten (5 each) and the divisions (0.5 each) raise the bound to at most 104.
 SOFTMAX_ULPS = 104
-ROW_SUM_ERROR = 1e-6  # Ten roundings of float32, each of at most 2**-24.
+ROW_SUM_ERROR = 1e-6  # Ten float32 roundings, each of at most 2**-24, stay below this.
 
-# The largest difference where at least one side is not a normal number. Such numbers are below 2**-126.
+# The largest absolute difference between two probabilities if one is below float32's normal range (2**-126).
 SMALL_ABS_DIFF = 2.0**-125
 
 
 def data(digits: Digits, reference: Reference) -> Check:
-    """Check by SHA-256 that the images are those of the reference."""
+    """Check that the SHA-256 hashes of the images and labels equal the hashes in the reference."""
     expected = reference.dataset
     is_same = (digits.sha256_x, digits.sha256_y) == (expected["sha256_x"], expected["sha256_y"])
     return Check(
@@ -34,14 +37,17 @@ def data(digits: Digits, reference: Reference) -> Check:
         Verdict.PASS if is_same else Verdict.FAIL,
         f"{expected['name']}, sha256 {expected['sha256_x'][:12]}",
         f"{digits.name}, sha256 {digits.sha256_x[:12]}",
-        "the hash covers all bytes",
-        "select the images of the reference (--data), or a reference of these images (--reference)",
-        answer="" if is_same else f"the images are not those of the reference ({expected['name']})",
+        "the hashes cover all bytes of the images and labels",
+        "select the images of the reference with --data, or a matching reference with --reference",
+        answer="" if is_same else f"the images differ from the images of the reference ({expected['name']})",
     )
 
 
 def own_data(trainings: Sequence[Training], reference: Reference) -> Check:
-    """Check that a training function uses the same data of its own as in the reference."""
+    """Check that a training function uses the same data as when the reference was recorded.
+
+    A training function may train on its own data. It then returns a hash of this data, and the check compares the hash.
+    """
     expected = reference.dataset.get("sha256_own", "")
     seen = sorted({training.data for training in trainings} - {expected})
     return Check(
@@ -49,9 +55,9 @@ def own_data(trainings: Sequence[Training], reference: Reference) -> Check:
         Verdict.FAIL if seen else Verdict.PASS,
         f"sha256 {expected[:12]}" if expected else "no data of its own",
         f"sha256 {', '.join(one[:12] or 'none' for one in seen or [expected])}",
-        "the hash is that which the function returns",
+        "the training function returns this hash of its data",
         "the data of the training function",
-        answer="the training function uses other data than in the reference" if seen else "",
+        answer="the data of the training function changed since the reference was recorded" if seen else "",
     )
 
 
@@ -60,15 +66,16 @@ def conformance(engine: str, broken: Mapping[str, str]) -> Check:
 
     Args:
         engine: Name of the engine.
-        broken: How the engine breaks each rule, by rule. Empty for a rule that it follows.
+        broken: Maps each rule to a description of how the engine breaks it. The description is empty if the engine
+            follows the rule.
     """
     found = [f"{rule}: {how}" for rule, how in broken.items() if how]
     return Check(
         f"conformance {engine}",
         Verdict.FAIL if found else Verdict.PASS,
         f"the engine follows all {len(broken)} rules of the contract",
-        f"broken rules: {len(found)}. {'. '.join(found)}" if found else "it follows all rules",
-        "compared with the same training in NumPy's float64",
+        f"broken rules: {len(found)}. {'. '.join(found)}" if found else "the engine follows all rules",
+        "compared with the same training in NumPy with float64",
         "harness.engines.conformance, harness.engines.contract",
         answer=f"the engine {engine} breaks a rule of the engine contract: {found[0]}" if found else "",
         details={"rules": dict(broken)},
@@ -76,9 +83,9 @@ def conformance(engine: str, broken: Mapping[str, str]) -> Check:
 
 
 def softmax(training: Training) -> Check:
-    """Check that ``my_softmax`` agrees with TensorFlow's softmax, on the trained logits and on the lab's vectors."""
+    """Check that ``my_softmax`` agrees with TensorFlow's softmax, on trained logits and on test vectors."""
     looks = training.softmax.values()
-    # An implementation that overflows in every compared row has no figures. Its difference counts as infinite.
+    # A difference is None if the implementation overflows in every row. It then counts as infinite.
     found = [check for look in looks for check in look.checks.values() if look.may_overflow < look.rows]
     ulps = max((math.inf if check.max_ulp is None else check.max_ulp for check in found), default=math.inf)
     differ = sum(check.argmax_differs for check in found)
@@ -94,9 +101,9 @@ def softmax(training: Training) -> Check:
     return Check(
         "softmax",
         Verdict.PASS if is_good else Verdict.FAIL,
-        f"at most {SOFTMAX_ULPS} ULPs from TensorFlow's softmax, the same argmax, rows that sum to 1",
-        f"{ulps} ULPs, {differ} different argmaxes, row sums off by {off:.1e}, {overflow} rows with avoidable overflow",
-        f"three implementations on {N_IMAGES} rows of trained logits and on the lab's vectors",
+        f"at most {SOFTMAX_ULPS} ULPs from TensorFlow's softmax, the same argmax, and rows that sum to 1",
+        f"{ulps} ULPs, {differ} different argmaxes, row sums off by {off:.1e}, avoidable overflow in {overflow} rows",
+        f"three implementations, compared on {N_IMAGES} rows of trained logits and on test vectors",
         "harness.network.softmax and tf.nn.softmax",
         answer="" if is_good else "my_softmax differs from TensorFlow's softmax",
         details={name: asdict(look) for name, look in training.softmax.items()},
@@ -106,13 +113,13 @@ def softmax(training: Training) -> Check:
 def trace(engine: str, own: Training, early: Sequence[Training], reference: Reference) -> Check:
     """Check that the baseline trains as recorded.
 
-    In the environment where the reference was recorded, the comparison is exact, epoch by epoch. In any other
-    environment, it compares the first losses of several seeds within a tolerance.
+    In the environment where the reference was recorded, the check compares the weights bit for bit after each epoch. In
+    any other environment, it compares the losses of the first epochs of several seeds, within a tolerance.
 
     Args:
         engine: Name of the engine that trained.
-        own: Training of the baseline's own seed, to its last epoch.
-        early: Trainings of the reference's early seeds for a few epochs. All of these seeds, or the first of them.
+        own: Training with the baseline's seed. For an exact comparison, it has all epochs.
+        early: Short trainings with the first seeds of ``reference.early``. Empty for an exact comparison.
         reference: Reference to compare with.
     """
     recorded = reference.traces.get(engine)
@@ -129,9 +136,9 @@ def trace(engine: str, own: Training, early: Sequence[Training], reference: Refe
         return Check(
             f"trace {engine}",
             Verdict.FAIL if is_wrong else Verdict.PASS,
-            f"the recorded weights, equal to the last bit, after each of {len(recorded.losses)} epochs",
+            f"weights that equal the recorded weights bit for bit, after each of {len(recorded.losses)} epochs",
             found.seen + log,
-            "recorded with the same processor, libraries and settings",
+            "the reference was recorded with the same processor, libraries and settings",
             _WHAT_CHANGED,
             answer=f"training with {engine} differs from the recorded one: {found.seen}" if is_wrong else "",
             figure=TRACE,
@@ -144,9 +151,10 @@ def trace(engine: str, own: Training, early: Sequence[Training], reference: Refe
     return Check(
         f"trace {engine}",
         Verdict.FAIL if votes.is_wrong else Verdict.PASS,
-        f"the recorded losses of {len(early)} seeds, within {traces.TOLERANCE:g} for {traces.EARLY_EPOCHS} epochs",
+        f"the recorded losses of {len(early)} seeds, within {traces.TOLERANCE:g} in the first "
+        f"{traces.EARLY_EPOCHS} epochs",
         _votes(votes),
-        f"later epochs are not compared, because the recording differs in: {where}; p = {votes.chance:.1g}",
+        f"later epochs are not compared, because the environment differs in: {where}; p = {votes.chance:.1g}",
         _WHAT_CHANGED,
         answer=_diverged(engine, votes) if votes.is_wrong else "",
         figure=TRACE,
@@ -161,8 +169,8 @@ def _early_of(reference: Reference) -> Early:
 
 
 _WHAT_CHANGED = (
-    "if epoch 1 differs, initial weights and batch order (harness.network.random_streams); otherwise the training step "
-    "(harness.engines)"
+    "if epoch 1 differs: the initial weights and the batch order (harness.network.random_streams); otherwise: the "
+    "training step (harness.engines)"
 )
 
 
@@ -176,15 +184,18 @@ def _votes(votes: traces.Votes) -> str:
 
 def _diverged(engine: str, votes: traces.Votes) -> str:
     return (
-        f"training with {engine} differs from the recorded one: {len(votes.left)} of {votes.n} seeds have other "
-        f"losses, from epoch {min(votes.left.values())} on"
+        f"training with {engine} differs from the recorded one: {len(votes.left)} of {votes.n} seeds diverge "
+        f"from their recorded losses, the first at epoch {min(votes.left.values())}"
     )
 
 
 def _log(own: Training, reference: Reference) -> str:
-    """How many losses of the lab's log match, as text. Empty unless images and Adam are those of the lab's log."""
+    """Describe how many losses match the lab's published log.
+
+    The text is empty if the lab's log does not apply: it needs the lab's images and TensorFlow's Adam.
+    """
     if reference.dataset["name"] != LAB_NAME or own.variant.adam != "tensorflow":
         return ""
     wrong = traces.of_the_lab(own)
-    which = f", not at epoch {', '.join(map(str, wrong))}" if wrong else ""
-    return f"; {len(LAB_LOG) - len(wrong)} of {len(LAB_LOG)} losses of the lab's log match{which}"
+    which = f", but not at epoch {', '.join(map(str, wrong))}" if wrong else ""
+    return f"; {len(LAB_LOG) - len(wrong)} of {len(LAB_LOG)} losses match the lab's log{which}"

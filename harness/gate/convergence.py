@@ -1,4 +1,7 @@
-"""The checks over seeds: how soon they reach zero errors, their errors at an early epoch, and how many reach zero."""
+"""The gate's checks over many seeds.
+
+They compare first zero epochs, error counts at an early epoch, and the number of seeds that reach zero errors.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,7 @@ from harness.statistics import Estimate
 
 
 def checks(now: Sample, reference: Reference) -> list[Check]:
-    """Compare the trainings of a gate with the recorded ones.
+    """Compare the trainings of a gate with the trainings of its reference.
 
     Args:
         now: Trainings of the gate, ``(n,)``.
@@ -40,15 +43,15 @@ def _epochs(now: Sample, reference: Reference, looked: rule.Looked, verdict: Ver
         Verdict.INCONCLUSIVE: f"{_unclear(bound, reference.margin, looked)} ({counts})",
     }
     advice = {
-        Verdict.FAIL: "the differences from the environment of the reference; the last changes of the code",
+        Verdict.FAIL: "the differences from the environment of the reference; the latest code changes",
         Verdict.CHANGED: "the cause of the change. If it is intended, record a new reference: harness gate record",
-        Verdict.INCONCLUSIVE: "more seeds: harness gate run --seeds N",
+        Verdict.INCONCLUSIVE: "the number of seeds. Train more seeds: harness gate run --seeds N",
     }
     mean, expected = float(now.epochs.mean()), float(theirs.epochs.mean())
     return Check(
         f"epochs to {goal}",
         verdict,
-        f"{expected:.1f} epochs on average, and less than {reference.margin:.0%} more",
+        f"{expected:.1f} epochs on average, as in the reference, or less than {reference.margin:.0%} more",
         f"{mean:.1f} epochs on average: {_interval(slowdown)}",
         ("" if verdict is Verdict.FAIL else f"{_at_most(bound)}; ")
         + f"p = {min(looked.p_later[0], looked.p_sooner[0]):.2g}",
@@ -119,8 +122,8 @@ def _share(now: Sample, reference: Reference, looked: rule.Looked, verdict: Verd
         verdict,
         f"{theirs.n_reached} of {theirs.n} seeds reach {goal} within {now.budget} epochs",
         f"{now.n_reached} of {now.n} seeds reach {goal} within {now.budget} epochs",
-        f"p = {looked.p_share[0]:.2g} for this number or fewer",
-        "the histories of the seeds that never reach it: gate.json names them",
+        f"p = {looked.p_share[0]:.2g} for this number of seeds or fewer",
+        "the training histories of the seeds that never reach the goal. gate.json lists these seeds",
         answer=f"{now.n_reached} of {now.n} seeds reach {goal}, and {theirs.n_reached} of {theirs.n} in the reference",
         effect=Effect(
             f"share of seeds that reach {goal}", found.value, found.low, found.high, expected, None, is_share=True

@@ -1,4 +1,4 @@
-"""The differences between the environment of a gate and that in which its reference was recorded."""
+"""Compares the environment of a gate with the environment in which its reference was recorded."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ _NONE = "not installed"
 
 @dataclass(frozen=True)
 class Difference:
-    """A part of the environment that differs: a package, the processor or the commit.
+    """A difference between two environments, such as a package version, the processor or the commit.
 
     Attributes:
-        name: Name of the part.
-        reference: Its value where the reference was recorded.
-        now: Its value now.
+        name: Name of the property that differs.
+        reference: Value in the environment of the reference.
+        now: Value in this environment.
     """
 
     name: str
@@ -27,10 +27,10 @@ class Difference:
 
 
 def differences(reference: Reference, engine: str) -> list[Difference]:
-    """The differences from the environment of a reference's last recording: the most likely causes first.
+    """Return the differences from the environment of a reference's latest recording, the most likely causes first.
 
     Args:
-        reference: Reference.
+        reference: Reference of the gate.
         engine: Engine or training function under test.
     """
     record = reference.records[-1]
@@ -54,7 +54,10 @@ def _short(commit: str) -> str:
 
 
 def _of_packages(before: Mapping[str, str]) -> list[Difference]:
-    """The differences of packages beside those of :func:`harness.provenance.versions`, if the reference names any."""
+    """Return the version differences of packages that :func:`harness.provenance.versions` does not include.
+
+    The list is empty if the reference lists no packages.
+    """
     now = provenance.packages() if before else {}
     names = sorted({*before, *now} - set(provenance.versions()))
     return [
@@ -65,7 +68,7 @@ def _of_packages(before: Mapping[str, str]) -> list[Difference]:
 
 
 def _of_fingerprint(reference: Reference) -> list[Difference]:
-    """The differences of the processor's instructions and caches, and of settings, that change the last bits."""
+    """Return the differences in CPU instructions, CPU caches and environment variables that change rounding."""
     trace = reference.traces.get(reference.repeats.engine)
     if trace is None:
         return []

@@ -1,4 +1,4 @@
-"""Records a reference: one training per engine, many seeds, and trainings with rounding noise."""
+"""Records a reference: one training per engine, trainings of many seeds, and trainings with rounding noise."""
 
 from __future__ import annotations
 
@@ -29,23 +29,23 @@ from harness.gate.training import Training, train, train_function, train_with_no
 from harness.network.variant import BASELINE, TRACE_VERSION, Variant
 from harness.workers.local import Batch, WorkerError, WorkerLostError, Workers
 
-ENGINE = "xla"  # the engine that trains the repeats, which is the fastest by far
-EARLY_SEEDS = 16  # the baseline's own seed, and the first seeds of the gate
+ENGINE = "xla"  # Trains the many seeds of a reference, because it is by far the fastest engine.
+EARLY_SEEDS = 16  # The baseline's seed and the first 15 seeds of the gate.
 NOISY_SEEDS = 64
 
-# A callback that receives the number of finished trainings and the total number.
+# A callback that receives the number of finished trainings and the total number of trainings.
 OnDone = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
 class _Trained:
-    """The trainings from which a reference is made.
+    """The trainings that a reference records.
 
     Attributes:
-        own: Training of the baseline by each engine.
-        repeats: Trainings of other seeds, to the baseline's last epoch.
-        early: First epochs of several seeds, the baseline's own first, by engine and name of the Adam.
-        noisy: The same with the engine of the repeats, on images with noise in the last bit.
+        own: Training of the baseline with each engine, by the name of the engine.
+        repeats: Trainings of the baseline with other seeds, over all epochs.
+        early: Short trainings of several seeds, by engine and kind of Adam. The baseline's seed comes first.
+        noisy: Short trainings with :data:`ENGINE` on images with noise in the last bit.
     """
 
     own: dict[str, Training]
@@ -56,14 +56,14 @@ class _Trained:
 
 @dataclass(frozen=True)
 class Subject:
-    """What the repeats of a reference train, and how it is judged.
+    """The engine or training function of a reference, and the settings with which a gate judges the trainings.
 
     Attributes:
         name: Name of the engine, or training function as ``FILE.py:function`` or ``module:function``.
         epochs: Number of epochs of each training.
         errors_at: Early epoch at which errors are compared.
         reached_at: Largest error count that counts as zero errors.
-        margin: Slowdown that PASS must exclude, as a fraction.
+        margin: Slowdown that a gate must rule out to pass, as a fraction.
     """
 
     name: str = ENGINE
@@ -80,14 +80,14 @@ def record(
 
     Args:
         digits: Images.
-        seeds: Number of repeats. Their seeds are consecutive, from :data:`FIRST_SEED`.
-        workers: Number of processes that train the repeats.
+        seeds: Number of seeds to train. They are consecutive, from :data:`FIRST_SEED`.
+        workers: Number of worker processes that train these seeds.
         reason: Reason for recording the reference.
-        before: Records of the reference that it replaces.
-        on_done: Callback after each batch, with the number of finished trainings and the total number.
+        before: Records of the reference that this one replaces.
+        on_done: Callback after each batch, with the number of finished trainings and the total number of trainings.
 
     Raises:
-        StoppedError: A worker failed. An incomplete reference is not returned.
+        StoppedError: A training failed. No incomplete reference is returned.
     """
     trained = _train(digits, seeds, workers, on_done)
     repeats = _repeats(trained.repeats, Subject(epochs=BASELINE.epochs, errors_at=ERRORS_EPOCH))
@@ -112,16 +112,16 @@ def record_function(
     before: Sequence[Record],
     on_done: OnDone,
 ) -> Reference:
-    """Train and record a reference of a training function of the user; see :func:`record`.
+    """Train and record a reference for a training function of the user; see :func:`record`.
 
     Args:
         subject: Training function and its settings.
         digits: Images.
-        seeds: Number of repeats.
-        workers: Number of processes that train.
+        seeds: Number of seeds to train. They are consecutive, from :data:`FIRST_SEED`.
+        workers: Number of worker processes.
         reason: Reason for recording the reference.
-        before: Records of the reference that it replaces.
-        on_done: Callback after each training.
+        before: Records of the reference that this one replaces.
+        on_done: Callback after each training, with the number of finished trainings and the total number of trainings.
 
     Raises:
         StoppedError: A training failed, no training reaches the goal, or the trainings use different data.
@@ -137,16 +137,17 @@ def record_function(
     own_data = {training.data for training in trained}
     if len(own_data) > 1:
         raise StoppedError(
-            f"{subject.name} used different data for different seeds", "Return the hash of all its data."
+            f"{subject.name} used different data for different seeds",
+            "Return one hash that covers all data of the function.",
         )
     [own] = own_data
     repeats = _repeats(trained, subject)
     if not any(repeats.first_zero):
         counts = [int(training.errors.min()) for training in trained]
         raise StoppedError(
-            f"no training has at most {subject.reached_at} errors within {subject.epochs} epochs: the smallest counts "
-            f"are {min(counts)} to {max(counts)}",
-            "Give a larger --zero-errors, or more --epochs.",
+            f"no training reaches at most {subject.reached_at} errors within {subject.epochs} epochs (smallest counts: "
+            f"{min(counts)} to {max(counts)})",
+            "Increase --zero-errors or --epochs.",
         )
     return Reference(
         schema_=SCHEMA,
@@ -196,7 +197,7 @@ def _train(digits: Digits, seeds: int, workers: int, on_done: OnDone) -> _Traine
 
 
 def results_of(futures: Sequence[Future[Batch[Training]]]) -> list[Training]:
-    """The trainings of finished futures, in order."""
+    """Return the trainings of finished futures, in order."""
     return [training for future in futures for training in future.result().results]
 
 
@@ -208,12 +209,12 @@ class _Pool:
     engine: str
 
     def submit(self, variants: Sequence[Variant]) -> list[Future[Batch[Training]]]:
-        """Train variants in batches of the engine's width."""
+        """Submit variants in batches. A batch has as many variants as the engine trains in one call."""
         return [self.workers.submit(batch) for batch in registry.batches(self.engine, variants)]
 
 
 def wait(futures: Sequence[Future[Batch[Training]]], on_done: OnDone, total: int) -> None:
-    """Wait for all futures, and report the number of finished trainings after each.
+    """Wait for all futures, and report the number of finished trainings after each future.
 
     Raises:
         StoppedError: A training failed.

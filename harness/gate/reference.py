@@ -1,4 +1,4 @@
-"""The recorded reference: one file per dataset, protected by a hash."""
+"""The recorded reference of the gate: a JSON file for each dataset, protected by a hash."""
 
 from __future__ import annotations
 
@@ -19,14 +19,15 @@ from harness.network.variant import TRACE_VERSION, describe
 SCHEMA = 2
 FOLDER = "references"
 
-# The seeds of references and gates are far from each other, and from the seeds that studies use.
+# The first seed of references and the first seed of gates. References, gates and studies thus use different seeds.
 FIRST_SEED, FIRST_GATE_SEED = 100_000, 200_000
 
-# The epoch at which errors are compared. It is the last epoch of the lab, where error counts still show progress.
+# The epoch after which the gate compares error counts. It is the last epoch of the lab's training, and error counts
+# still fall there.
 ERRORS_EPOCH = 40
 
 _Finite = Annotated[float, Field(allow_inf_nan=False)]
-_AGAIN = "Record one (harness gate record). Reinstall the project if this file belongs to the package."
+_AGAIN = "Record a reference with harness gate record. If this file belongs to the package, reinstall the package."
 
 
 class Part(BaseModel):
@@ -36,7 +37,7 @@ class Part(BaseModel):
 
 
 class Trace(Part):
-    """The baseline's training with one engine, epoch by epoch.
+    """The recorded training of the baseline with one engine, epoch by epoch.
 
     Attributes:
         losses: Mean loss of each epoch, ``(epochs,)``.
@@ -52,16 +53,17 @@ class Trace(Part):
 
 
 class Early(Part):
-    """The first epochs of several seeds, in which rounding hardly changes a loss.
+    """The recorded losses of the first epochs of several seeds. Rounding hardly changes these losses.
 
-    If a training does not repeat to the last bit, rounding changes its losses by about 1e-7 at most. Sooner or later, a
-    ReLU unit switches differently, or a gradient near zero changes its sign. From then on the seed has diverged.
+    Another processor or engine rounds differently. At first, this changes a loss by less than 1e-6 (relative). Later, a
+    ReLU unit switches differently, or a gradient near zero changes its sign. From then on, the training diverges.
 
     Attributes:
-        seeds: Seeds, ``(n,)``: the baseline's own, then the first seeds of the gate.
-        losses: Losses, ``(n, epochs)``, by the name of the Adam; see :class:`harness.network.variant.Variant`.
-        tried: Number of trainings, with other engines or with noise in the last bit, that were compared with these.
-        left: Number of those trainings that diverged.
+        seeds: Seeds, ``(n,)``: the baseline's seed, then the first seeds of the gate.
+        losses: Losses, ``(n, epochs)``, by the kind of Adam; see :class:`harness.network.variant.Variant`.
+        tried: Number of trainings that were compared with these losses when the reference was recorded. They used other
+            engines, or images with noise in the last bit.
+        left: Number of the compared trainings that diverged.
     """
 
     seeds: list[int]
@@ -71,18 +73,19 @@ class Early(Part):
 
 
 class Repeats(Part):
-    """Trainings of the baseline with other seeds.
+    """The recorded trainings of many seeds.
 
     Attributes:
-        engine: Name of the engine that trained them, or the training function as it was given.
+        engine: Name of the engine, or the training function as the user gave it.
         budget: Number of epochs of each training.
-        reached_at: Largest error count that counts as zero errors. It is 0 unless the user gave another one.
+        reached_at: Largest error count that counts as zero errors. It is 0 by default.
         seeds: Seeds, ``(n,)``.
-        first_zero: First epochs with at most that count, ``(n,)``; None for a seed that never reached it.
+        first_zero: First epoch of each seed with at most ``reached_at`` errors, ``(n,)``. None for a seed without such
+            an epoch.
         errors_at: Early epoch at which errors are compared.
-        errors: Error counts after that epoch, ``(n,)``.
-        final_errors: Error counts after the last epoch, ``(n,)``.
-        returned: Number of epochs with errors after the first zero epoch, ``(n,)``.
+        errors: Error count of each seed after the epoch ``errors_at``, ``(n,)``.
+        final_errors: Error count of each seed after the last epoch, ``(n,)``.
+        returned: Number of epochs after ``first_zero`` with more than ``reached_at`` errors, ``(n,)``.
     """
 
     engine: str
@@ -103,7 +106,7 @@ class Repeats(Part):
         return self
 
     def sample(self) -> Sample:
-        """The columns that the gate compares."""
+        """Return the first zero epochs and the error counts, which the gate compares."""
         return sample(self.first_zero, self.errors, self.budget)
 
 
@@ -126,16 +129,16 @@ class Reference(Part):
 
     Attributes:
         schema_: Version of the file format.
-        trace: Trace version: the version of what training computes (``harness.trace``). None for a training function of
-            the user.
+        trace: Trace version, which is raised if training computes other results than before (tag ``harness.trace``).
+            None for a training function of the user.
         dataset: Name and hashes of the images. ``sha256_own`` is the hash of a training function's own data.
         records: Dates and reasons of the recordings, the newest last.
-        repeats: Trainings of other seeds.
+        repeats: Trainings of many seeds.
         traces: Trace of the baseline by each engine. Empty for a training function of the user.
-        early: First epochs of several seeds. None for a training function of the user.
-        margin: Slowdown that PASS must exclude, as a fraction.
-        detectable: Smallest slowdown, as a fraction, that a gate with the default number of seeds finds 9 times in 10.
-            None if it finds none of the simulated slowdowns.
+        early: Losses of the first epochs of several seeds. None for a training function of the user.
+        margin: Slowdown that a gate must rule out to pass, as a fraction.
+        detectable: Smallest slowdown that 9 of 10 gates with the default number of seeds detect, as a fraction. None if
+            it is above the largest simulated slowdown.
     """
 
     schema_: Annotated[int, Field(alias="schema")]
@@ -155,23 +158,23 @@ class Reference(Part):
 
     @property
     def is_of_function(self) -> bool:
-        """Whether this is a reference of a training function of the user."""
+        """Whether the reference was recorded with a training function of the user."""
         return self.trace is None
 
     @property
     def goal(self) -> str:
-        """The goal of the training in words."""
+        """The goal of the training in words, for example ``zero errors``."""
         count = self.repeats.reached_at
         return f"at most {count} errors" if count else "zero errors"
 
 
 def gate_seeds(n: int) -> list[int]:
-    """The first published seeds of gates. They are the same for every reference, so that a verdict can be repeated."""
+    """Return the first published gate seeds. They are the same for every reference, so verdicts are repeatable."""
     return [FIRST_GATE_SEED + number for number in range(n)]
 
 
 def path_of(dataset: str) -> Path:
-    """The path of the package's own reference for a dataset."""
+    """Return the path of the reference that the package contains for a dataset."""
     return Path(str(resources.files("harness.gate") / FOLDER / f"{dataset}-trace{TRACE_VERSION}.json"))
 
 
@@ -188,24 +191,26 @@ def load(path: Path) -> Reference:
     except (OSError, ValueError) as error:
         raise DataError(f"{path}: the reference cannot be read ({error})", _AGAIN) from None
     if not isinstance(content, dict) or "schema" not in content:
-        raise DataError(f"{path}: this is not a reference", _AGAIN)
+        raise DataError(f"{path}: this file is not a reference", _AGAIN)
     if content["schema"] != SCHEMA:
         age = "newer" if isinstance(content["schema"], int) and content["schema"] > SCHEMA else "older"
-        raise DataError(f"{path}: the reference has the {age} format {content['schema']!r}, not {SCHEMA}", _AGAIN)
+        raise DataError(
+            f"{path}: the reference has the {age} format {content['schema']!r}, not format {SCHEMA}", _AGAIN
+        )
     claimed = content.pop("sha256", None)
     if claimed != _digest(content):
         raise DataError(f"{path}: the reference was edited or truncated: its content does not match its hash", _AGAIN)
     try:
         found = Reference.model_validate(content)
     except ValidationError as error:
-        raise DataError(f"{path}: the reference is incomplete: {describe(error)}", _AGAIN) from None
+        raise DataError(f"{path}: the content of the reference is invalid: {describe(error)}", _AGAIN) from None
     if found.trace not in {None, TRACE_VERSION}:
-        raise DataError(f"{path}: the reference has the trace version {found.trace}, not {TRACE_VERSION}", _AGAIN)
+        raise DataError(f"{path}: the reference has trace version {found.trace}, not {TRACE_VERSION}", _AGAIN)
     return found
 
 
 def records_of(path: Path) -> list[Record]:
-    """The records of a reference file, also of an older version. Empty if the file has none."""
+    """Return the records of a reference file of any version. Empty if the file has none or cannot be read."""
     try:
         return [Record.model_validate(record) for record in json.loads(path.read_text())["records"]]
     except (OSError, ValueError, TypeError, KeyError):
@@ -219,7 +224,7 @@ def save(reference: Reference, path: Path) -> None:
         StoppedError: The file cannot be written.
     """
     content = reference.model_dump(mode="json", by_alias=True)
-    # Each part is one line. One number on each of thousands of lines would not be easier to read.
+    # Write each part as one line. Indented JSON would put each of thousands of numbers on a line of its own.
     parts = [f'"{name}": {json.dumps(part)}' for name, part in {**content, "sha256": _digest(content)}.items()]
     write_text(path, "{\n" + ",\n".join(parts) + "\n}\n")
 

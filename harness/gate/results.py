@@ -1,4 +1,4 @@
-"""Writes the results of a gate for terminals, and as JSON, JUnit XML and Markdown. Each begins with the answer."""
+"""Formats the result of a gate as text for terminals, JSON, JUnit XML and Markdown."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from harness.gate.verdict import Check, Verdict
 from harness.text import escape_markdown, markdown_table, plural
 
 _UNWRITABLE = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-# The number of differences from the reference's environment that are shown, and the largest width of lines.
+# The largest number of environment differences to show, and the largest line width.
 _SHOWN, _WIDTH = 12, 100
 _SIGNS = {
     Verdict.PASS: "✅",
@@ -31,7 +31,7 @@ _SIGNS = {
 
 
 def as_json(result: GateResult) -> dict[str, Any]:
-    """The result of a gate as plain values, with the environment in which it ran."""
+    """Return the result of a gate as plain values, with the environment of the gate."""
     commit, watched = provenance.commit(), provenance.watched_commit()
     return {
         **asdict(result),
@@ -46,7 +46,11 @@ def as_json(result: GateResult) -> dict[str, Any]:
 
 
 def terminal(result: GateResult) -> str:
-    """The result of a gate for a terminal: the answer, what differs, failed checks, passed checks, and the command."""
+    """Return the result of a gate as text for a terminal.
+
+    The text has the answer, the environment differences, the failed checks, the passed checks, and the command that
+    repeats the gate.
+    """
     lines = [_wrapped(result.answer, "")]
     if result.environment:
         lines += ["", "Differs from the environment of the reference:", *map(_difference, shown(result.environment))]
@@ -66,7 +70,7 @@ def terminal(result: GateResult) -> str:
 
 
 def shown(environment: Sequence[Difference]) -> list[Difference]:
-    """The first differences from the reference's environment. The number of the others is the last."""
+    """Return the first environment differences. If some are left out, the last entry states their number."""
     if len(environment) <= _SHOWN:
         return list(environment)
     rest = len(environment) - _SHOWN + 1
@@ -83,16 +87,16 @@ def _line(text: str) -> str:
 
 
 def _wrapped(text: str, indent: str) -> str:
-    if not sys.stdout.isatty():  # in a log, each text is one line
+    if not sys.stdout.isatty():  # in a log file, each text is one line
         return text
     width = min(_WIDTH, shutil.get_terminal_size().columns)
     return textwrap.fill(text, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
 
 
 def junit(result: GateResult, *, strict: bool) -> bytes:
-    """The result of a gate as JUnit XML for CI systems, with one test case for each check.
+    """Return the result of a gate as JUnit XML for CI systems, with one test case for each check.
 
-    FAIL is a failure. INCONCLUSIVE and NOT RUN are errors, so that no CI system treats them as passed.
+    FAIL becomes a failure. INCONCLUSIVE and NOT RUN become errors, so that no CI system treats them as passed.
     """
     suite = TestSuite("harness gate")
     for check in result.checks:
@@ -120,12 +124,12 @@ def _case(check: Check, *, strict: bool) -> TestCase:
 
 
 def _writable(text: str) -> str:
-    """The text with a question mark for every character that XML does not allow. Messages of engines may have such."""
+    """Replace every character that XML does not allow by a question mark. Messages may contain such characters."""
     return _UNWRITABLE.sub("?", text)
 
 
 def markdown(result: GateResult) -> str:
-    """The result of a gate in Markdown, for example for the summary of a GitHub workflow run."""
+    """Return the result of a gate in Markdown, for example for the summary of a GitHub workflow run."""
     bad = [check for check in result.checks if not check.is_good]
     good = [check for check in result.checks if check.is_good]
     parts = [f"## {_SIGNS[result.verdict]} {escape_markdown(result.answer)}"]
@@ -157,12 +161,12 @@ _COLUMNS = ("tensorflow", "keras", "numpy", "python")
 
 
 def table(gates: Sequence[Mapping[str, Any]]) -> str:
-    """The results of several gates as a Markdown table, with one row for each gate.
+    """Return the results of several gates as a Markdown table, with one row for each gate.
 
     A dash marks a check that a gate did not run.
 
     Args:
-        gates: Results of gates, as :func:`as_json` returns them.
+        gates: Results of the gates, as :func:`as_json` returns them.
     """
     names = list(dict.fromkeys(check["name"] for gate in gates for check in gate["checks"]))
     head = [*_COLUMNS, "verdict", *names, "first zero epoch, mean", "seconds"]

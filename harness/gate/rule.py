@@ -1,7 +1,8 @@
-"""The gate's rule: does training reach zero errors as early as in the reference? One look at all seeds.
+"""The statistical rule of the gate: does training reach zero errors as early as in the reference?
 
-The functions judge many gates at once, so simulations and real gates run the same code. A single gate is an array with
-one row. "Zero errors" is short for the error count that the reference counts as reached, which is zero by default.
+The gate tests all its seeds once, after the last training. The functions judge many gates at once, so simulations and
+real gates run the same code. A single gate is an array with one row. "Zero errors" here means an error count that the
+reference accepts as its goal (``reached_at``). By default, only zero is accepted.
 """
 
 from __future__ import annotations
@@ -23,37 +24,40 @@ from harness.statistics import Estimate
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 
-# The number of seeds that a gate trains by default, besides the baseline's own. Together they fill four calls of the
-# fast engine on each of two cores.
+# The number of seeds that a gate trains by default, in addition to the baseline's seed. These 64 seeds fill four calls
+# of the engine ``xla`` on each of two cores.
 SEEDS = 63
-# A gate trains at most one seed for this number of seeds of its reference, unless more are requested.
+# By default, a reference has at least this number of seeds for each seed of a gate.
 SEEDS_FOR_EACH = 4
 
-# False-alarm rates: later first zero epochs, more errors at the early epoch, and fewer seeds that reach zero.
+# The significance levels of the tests for later zero errors, for more errors at the early epoch, and for fewer seeds
+# that reach zero errors. A level is the false-alarm rate of its test.
 ALPHA_EPOCHS, ALPHA_ERRORS, ALPHA_SHARE = 0.005, 0.002, 0.001
 
-# Smaller differences are ignored, however significant they are: of the means and of the medians.
+# A difference counts only if the mean or the median differs by at least this number of epochs or errors.
 GAP_EPOCHS = GAP_ERRORS = 1.0
 
-# The slowdown that PASS must exclude, as a fraction of the first zero epoch. Each reference holds its own margin.
+# The default margin: a gate must rule out this slowdown to pass. It is a fraction of the first zero epoch.
 MARGIN = 0.10
-# The error rate of the bound that excludes it.
+# The error rate of the upper confidence bound of the slowdown. The bound must be below the margin.
 BETA = 0.05
 
-# With fewer seeds on one side, the p-value comes from a permutation test instead of the normal approximation.
+# If the gate or the reference has fewer seeds than this, p-values come from a permutation test. Otherwise, they come
+# from the normal approximation.
 FEWEST_FOR_NORMAL = 20
 
-# The slowdowns in thousandths among which the bound is searched.
+# The slowdowns, in thousandths, that the search for the confidence bound tries.
 _THOUSANDTHS = range(-950, 20_001)
 
-# Number of simulated gates for each slowdown, and the slowdowns in percent, to find the smallest one that is detected.
+# The simulation that finds the smallest detectable slowdown: the number of gates for each slowdown, and the slowdowns
+# in percent.
 _SIMULATED = 400
 _PERCENTS = (*range(1, 21), 25, 30, 40, 50)
 
 
 @dataclass(frozen=True, eq=False)
 class Sample:
-    """Trainings of the baseline with different seeds.
+    """The first zero epochs and error counts of trainings with different seeds.
 
     Attributes:
         first_zero: First zero epoch of each training, ``(..., n)``. Infinite for a training that never reached zero.
@@ -72,34 +76,35 @@ class Sample:
 
     @property
     def n_reached(self) -> int:
-        """The number of seeds that reach zero, over all gates."""
+        """The number of seeds that reach zero errors, summed over all gates."""
         return int(np.count_nonzero(np.isfinite(self.first_zero)))
 
     @property
     def epochs(self) -> Floats:
-        """The first zero epoch of each seed. It is the budget if the seed never reaches zero."""
+        """The first zero epoch of each seed. A seed that never reaches zero errors counts as the budget."""
         return np.minimum(self.first_zero, self.budget)
 
     @property
     def ranked(self) -> Floats:
-        """The first zero epoch of each seed, for rank tests. It is above the budget if the seed never reaches zero."""
+        """The first zero epoch of each seed, for rank tests. A seed that never reaches zero errors ranks last."""
         return np.minimum(self.first_zero, self.budget + 1)
 
 
 @dataclass(frozen=True, eq=False)
 class Looked:
-    """The statistics of many gates. Every array is ``(gates,)``; every p-value is one-sided.
+    """The test statistics of many gates. Every array has the shape ``(gates,)``. Every p-value is one-sided.
 
     Attributes:
         p_later, p_sooner: p-values of the Mann-Whitney test for later and for sooner first zero epochs.
         p_more, p_fewer: p-values of the same test for more and for fewer errors at the early epoch.
-        p_share: p-value of Fisher's exact test for fewer seeds that reach zero.
-        gap_epochs: Smaller and larger difference of the mean and of the median first zero epoch from the reference's. A
-            seed that never reaches zero counts as the budget.
-        gap_errors: The same for the error counts at the early epoch.
-        is_within: Whether the bound of the slowdown is below the margin.
-        may_fail: Whether the number of seeds is large enough for the rank tests to reach their levels.
-        may_fail_share: Whether Fisher's test can reach its level.
+        p_share: p-value of Fisher's exact test for fewer seeds that reach zero errors.
+        gap_epochs: Differences of the mean and of the median first zero epoch from the reference, the smaller one
+            first. A seed that never reaches zero errors counts as the budget.
+        gap_errors: Differences of the mean and of the median error count at the early epoch from the reference, the
+            smaller one first.
+        is_within: Whether the upper confidence bound of the slowdown is below the margin.
+        may_fail: Whether the seeds suffice for the Mann-Whitney tests to reach their significance levels.
+        may_fail_share: Whether the seeds suffice for Fisher's test to reach its significance level.
     """
 
     p_later: Floats
@@ -115,41 +120,41 @@ class Looked:
 
     @property
     def is_later(self) -> Bools:
-        """Whether zero errors come later."""
+        """Whether zero errors come significantly later than in the reference."""
         return (self.p_later <= ALPHA_EPOCHS) & (self.gap_epochs[1] >= GAP_EPOCHS)
 
     @property
     def is_sooner(self) -> Bools:
-        """Whether zero errors come sooner."""
+        """Whether zero errors come significantly sooner than in the reference."""
         return (self.p_sooner <= ALPHA_EPOCHS) & (self.gap_epochs[0] <= -GAP_EPOCHS)
 
     @property
     def is_more(self) -> Bools:
-        """Whether there are more errors at the early epoch."""
+        """Whether there are significantly more errors at the early epoch."""
         return (self.p_more <= ALPHA_ERRORS) & (self.gap_errors[1] >= GAP_ERRORS)
 
     @property
     def is_fewer(self) -> Bools:
-        """Whether there are fewer errors at the early epoch."""
+        """Whether there are significantly fewer errors at the early epoch."""
         return (self.p_fewer <= ALPHA_ERRORS) & (self.gap_errors[0] <= -GAP_ERRORS)
 
     @property
     def is_rarer(self) -> Bools:
-        """Whether fewer seeds reach zero."""
+        """Whether significantly fewer seeds reach zero errors."""
         return self.p_share <= ALPHA_SHARE
 
     @property
     def is_red(self) -> Bools:
-        """Whether any test fails."""
+        """Whether the gate fails: at least one of the three tests fails."""
         return self.is_later | self.is_more | self.is_rarer
 
     @property
     def is_green(self) -> Bools:
-        """Whether no test fails, and the bound of the slowdown is below the margin."""
+        """Whether the gate passes: no test fails, the seeds suffice, and the slowdown's bound is below the margin."""
         return ~self.is_red & self.is_within & self.may_fail & self.may_fail_share
 
     def verdicts(self, row: int = 0) -> dict[str, Verdict]:
-        """The verdicts of one gate: for the epochs, for the errors, and for the share of seeds that reach zero."""
+        """Return the verdicts of one gate on its epochs, its errors, and its share of seeds that reach zero errors."""
         unclear = Verdict.PASS if self.may_fail else Verdict.INCONCLUSIVE
         better = Verdict.CHANGED if self.may_fail else Verdict.INCONCLUSIVE
         epochs = unclear if self.is_within[row] else Verdict.INCONCLUSIVE
@@ -167,12 +172,12 @@ class Looked:
 
 
 def look(now: Sample, reference: Sample, margin: float = MARGIN) -> Looked:
-    """Compute the statistics of gates.
+    """Compute the test statistics of gates against a reference.
 
     Args:
         now: Trainings of the gates, ``(gates, n)``.
         reference: Recorded trainings, ``(n_reference,)``.
-        margin: Slowdown that PASS must exclude, as a fraction.
+        margin: Slowdown that a gate must rule out to pass, as a fraction.
     """
     n, n_reference = now.n, reference.n
     reached = np.isfinite(now.first_zero).sum(axis=-1)
@@ -191,9 +196,9 @@ def look(now: Sample, reference: Sample, margin: float = MARGIN) -> Looked:
 
 
 def _gaps(now: Floats, reference: Floats) -> tuple[Floats, Floats]:
-    """The smaller and the larger difference of mean and median, both ``(gates,)``.
+    """Return the differences of mean and median from the reference, the smaller one first, both ``(gates,)``.
 
-    A few extreme values move a mean, but hardly a rank test. With the median, they cannot hide a difference.
+    A few extreme values can hide a difference of the means. They cannot hide a difference of the medians.
     """
     mean = now.mean(axis=-1) - float(reference.mean())
     median = np.median(now, axis=-1) - float(np.median(reference))
@@ -201,10 +206,10 @@ def _gaps(now: Floats, reference: Floats) -> tuple[Floats, Floats]:
 
 
 def _p_higher(now: Floats, reference: Floats) -> Floats:
-    """One-sided p-values of the Mann-Whitney test, ``(gates,)``, for values higher than the reference's.
+    """Return the p-values of one-sided Mann-Whitney tests for values above those of the reference, ``(gates,)``.
 
-    For first zero epochs with the seeds that never reach zero last, this is Gehan's test for censored data, because all
-    trainings have the same budget.
+    For :attr:`Sample.ranked`, this is Gehan's test for censored data: a seed that never reaches zero errors ranks last,
+    and all trainings have the same budget.
     """
     if min(now.shape[-1], len(reference)) < FEWEST_FOR_NORMAL:
         return np.array([statistics.rank_test(row, reference) for row in now])
@@ -218,10 +223,11 @@ def _p_lower(now: Floats, reference: Floats) -> Floats:
 
 
 def slowdown(now: Sample, reference: Sample) -> Estimate:
-    """The slowdown of one gate as a fraction of the first zero epoch, with its 95% interval.
+    """Estimate the slowdown of one gate as a fraction of the first zero epoch, with its 95% interval.
 
-    The interval inverts the test: it holds the slowdowns ``f`` for which the test does not reject that training is like
-    the reference slowed by ``f``. A limit is infinite if no slowdown is rejected.
+    The interval inverts the Mann-Whitney test. The test compares the gate with the reference slowed by ``f``. The
+    interval contains every slowdown ``f`` that the test does not reject. The upper limit is infinite if the test
+    rejects no large ``f``.
 
     Args:
         now: Trainings of the gate, ``(n,)``.
@@ -236,38 +242,44 @@ def slowdown(now: Sample, reference: Sample) -> Estimate:
 
 
 def bound(now: Sample, reference: Sample) -> float:
-    """The one-sided upper bound of the slowdown of one gate, with the error rate :data:`BETA`; see :func:`slowdown`."""
+    """Return the one-sided upper confidence bound of the slowdown of one gate; see :func:`slowdown`.
+
+    The error rate of the bound is :data:`BETA`.
+    """
     ranked = now.ranked[None]
     return _first(lambda slowed: _p_lower(ranked, slowed)[0] <= BETA, reference)
 
 
 def _first(is_beyond: Callable[[Floats], Any], reference: Sample) -> float:
-    """The smallest slowdown for which the slowed first zero epochs of the reference, ``(n,)``, fulfil a condition."""
+    """Return the smallest slowdown that fulfils a condition, or infinity if none does.
+
+    The condition is a function of the first zero epochs of the slowed reference, ``(n,)``.
+    """
 
     def is_fulfilled(thousandths: int) -> bool:
         return bool(is_beyond(slower(reference, thousandths / 1000).ranked))
 
-    place = bisect_left(_THOUSANDTHS, True, key=is_fulfilled)  # noqa: FBT003 - the value that is searched
+    place = bisect_left(_THOUSANDTHS, True, key=is_fulfilled)  # noqa: FBT003 - the value to search for
     return _THOUSANDTHS[place] / 1000 if place < len(_THOUSANDTHS) else math.inf
 
 
 def sample(first_zero: Sequence[int | None], errors: ArrayLike, budget: int) -> Sample:
-    """A sample from plain values. None marks a training that never reached zero."""
+    """Create a sample from plain values. None marks a training that never reached zero errors."""
     epochs = np.array([np.inf if epoch is None else epoch for epoch in first_zero], np.float64)
     return Sample(epochs, np.asarray(errors, np.float64), budget)
 
 
 def resample(pool: Sample, gates: int, n: int, random: np.random.Generator) -> Sample:
-    """Simulated gates, ``(gates, n)``, whose seeds are drawn with replacement from recorded trainings."""
+    """Simulate gates, ``(gates, n)``. Their seeds are drawn with replacement from recorded trainings."""
     chosen = random.integers(0, pool.n, (gates, n))
     return Sample(pool.first_zero[chosen], pool.errors[chosen], pool.budget)
 
 
 def slower(reference: Sample, by: float) -> Sample:
-    """The reference with its first zero epochs delayed by a relative amount. The error counts stay unchanged.
+    """Return the reference with its first zero epochs delayed by the fraction ``by``. Error counts stay unchanged.
 
-    Each recorded epoch is first replaced by a random time within the epoch. Without this, rounding up would add half an
-    epoch to every seed.
+    Delayed epochs are rounded up. This would add half an epoch on average, so each recorded epoch is first replaced by
+    a random time within the epoch.
     """
     within = np.random.Generator(np.random.PCG64(4)).random(reference.first_zero.shape)
     later = np.ceil((reference.first_zero - within) * (1 + by))
@@ -275,18 +287,18 @@ def slower(reference: Sample, by: float) -> Sample:
 
 
 def power(reference: Sample, by: float, n: int) -> float:
-    """The share of simulated gates with ``n`` seeds that are red, if training is slower by a relative amount."""
+    """Return the share of simulated gates with ``n`` seeds that fail if training is slower by the fraction ``by``."""
     random = np.random.Generator(np.random.PCG64(1))
     gates = resample(slower(reference, by), _SIMULATED, n, random)
     return float(look(gates, reference).is_red.mean())
 
 
 def detectable(reference: Sample, n: int, wanted: float = 0.9) -> float | None:
-    """The smallest slowdown that gates with ``n`` seeds find with the wanted probability; None if above 50%."""
+    """Return the smallest slowdown that gates with ``n`` seeds detect with probability ``wanted``. None if over 50%."""
     place = bisect_left(_PERCENTS, wanted, key=lambda percent: power(reference, percent / 100, n))
     return _PERCENTS[place] / 100 if place < len(_PERCENTS) else None
 
 
 def seeds_for(n_reference: int) -> int:
-    """The number of seeds that a gate trains by default against a reference with this number of seeds."""
+    """Return the default number of seeds of a gate, if its reference has ``n_reference`` seeds."""
     return min(SEEDS, n_reference // SEEDS_FOR_EACH)

@@ -1,4 +1,4 @@
-"""Runs a gate: trains what the checks need, and runs the checks in order."""
+"""Runs a gate: trains the variants that the checks need, and runs the checks in order."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ from harness.gate.verdict import Check, Verdict, overall
 from harness.network.variant import BASELINE, Variant
 from harness.workers.local import Batch, EngineStartError, WorkerError, WorkerLostError, Workers
 
-# The number of seeds of which another engine trains the first epochs, where its training does not repeat bit for bit.
+# The number of seeds in the trace check of an engine that is not under test, if training does not repeat bit for bit.
 _SEEDS_OF_OTHERS = 4
 
-# A spread needs at least this number of seeds.
+# The smallest number of seeds of a gate. A spread needs at least two values.
 FEWEST_SEEDS = 2
 
-# The check that stands for all others if the trainings of the tested engine fail.
+# The name of the check that replaces the remaining checks if a training of the tested engine fails.
 _TRAININGS = "trainings"
 
 
@@ -40,12 +40,12 @@ class GateConfig:
     """The configuration of a gate.
 
     Attributes:
-        engine: Name of the engine under test, or a training function of the user as it was given.
-        seeds: Additional seeds to train, besides the baseline's own, in this order.
-        workers: Number of processes that train with it.
-        others: Names of the other engines whose trace is checked as well. The name of the engine itself is ignored.
+        engine: Name of the engine under test, or the training function as the user gave it.
+        seeds: Seeds to train in addition to the baseline's seed, in this order.
+        workers: Number of worker processes of the engine under test.
+        others: Names of other engines whose trace the gate also checks. The name of the engine under test is ignored.
         strict: Whether the gate also fails if training is better than in the reference.
-        conformance: Whether the conformance suite of engines runs first.
+        conformance: Whether the gate first checks that the engine follows the engine contract.
         command: Command that repeats this gate with the same seeds.
     """
 
@@ -65,7 +65,7 @@ class GateResult:
     Attributes:
         checks: Results of the checks.
         verdict: Verdict of all checks together.
-        engine: Name of the tested engine, or the training function as it was given.
+        engine: Name of the tested engine, or the training function as the user gave it.
         dataset: Name of the images.
         date: Date and time of the start, in UTC.
         environment: Differences from the environment of the reference.
@@ -96,7 +96,7 @@ class GateResult:
             key=lambda check: (check.name != _TRAININGS, check.effect is None),
         )
         if not bad:
-            return f"{self.verdict}: training is as in the reference"
+            return f"{self.verdict}: training matches the reference"
         more = "" if self.verdict is Verdict.PASS else ", ".join(check.name for check in bad[1:])
         changed = "CHANGED, " if self.verdict is Verdict.PASS and bad[0].verdict is Verdict.CHANGED else ""
         answer = f"{self.verdict}: {changed}{bad[0].said}" + (f"; also {self.verdict}: {more}" if more else "")
@@ -104,7 +104,7 @@ class GateResult:
 
     @property
     def _decisive(self) -> Verdict:
-        """The verdict of the checks that give the answer."""
+        """The verdict of the checks that :attr:`answer` names."""
         found = {check.verdict for check in self.checks}
         if self.verdict is Verdict.PASS or self.verdict not in found:
             return Verdict.CHANGED if Verdict.CHANGED in found else Verdict.PASS
@@ -112,7 +112,7 @@ class GateResult:
 
 
 class _FailedError(Exception):
-    """A training that the gate needs has failed. It has the verdict of the check that needs it."""
+    """A training of the gate failed. ``verdict`` is the verdict of the check that needs the training."""
 
     def __init__(self, verdict: Verdict, reason: str) -> None:
         super().__init__(reason)
@@ -120,7 +120,7 @@ class _FailedError(Exception):
 
 
 def _failed(error: WorkerLostError | StoppedError | WorkerError) -> _FailedError:
-    """The failure of a worker: FAIL if the engine raised an error, otherwise NOT RUN."""
+    """Convert a worker's error to a failed check: FAIL if the engine raised the error, otherwise NOT RUN."""
     is_of_engine = isinstance(error, WorkerError) and not isinstance(error, EngineStartError)
     return _FailedError(Verdict.FAIL if is_of_engine else Verdict.NOT_RUN, str(error))
 
@@ -128,7 +128,7 @@ def _failed(error: WorkerLostError | StoppedError | WorkerError) -> _FailedError
 class _Trainer:
     """The workers of an engine, and the trainings that were submitted to them.
 
-    A training that is the beginning of a longer one is read from the longer one.
+    Variants that differ only in their number of epochs share one training: the longest.
     """
 
     def __init__(self, workers: Workers[Training], name: str, on_done: Callable[[int], None]) -> None:
@@ -137,7 +137,10 @@ class _Trainer:
         self.n = 0
 
     def submit(self, variants: Sequence[Variant]) -> None:
-        """Train variants, in batches of the engine's width. Variants that were submitted before are left out."""
+        """Submit variants in batches. A batch has as many variants as the engine trains in one call.
+
+        Variants that an earlier submission covers are left out.
+        """
         new = [variant for variant in variants if self._longest(variant) is None]
         for batch in registry.batches(self._name, new):
             future = self._workers.submit(batch)
@@ -146,7 +149,7 @@ class _Trainer:
         self.n += len(new)
 
     def _longest(self, variant: Variant) -> Variant | None:
-        """The longest submitted variant that includes the training of this one; None if there is none."""
+        """Return the longest submitted variant whose training covers this variant; None if there is none."""
         same = (given for given in self._futures if given.with_epochs(variant.epochs) == variant)
         found = max(same, key=lambda given: given.epochs, default=variant.with_epochs(0))
         return found if found.epochs >= variant.epochs else None
@@ -155,7 +158,7 @@ class _Trainer:
         self._on_done(n)
 
     def result(self, variant: Variant) -> Training:
-        """Wait for a training.
+        """Wait for the training of a variant, and return its result.
 
         Raises:
             _FailedError: The training failed.
@@ -177,7 +180,7 @@ def run(digits: Digits, reference: Reference, config: GateConfig, on_done: OnDon
         digits: Images.
         reference: Reference to compare with.
         config: Configuration of the gate.
-        on_done: Callback after each batch.
+        on_done: Callback after each batch, with the number of finished trainings and the total number of trainings.
     """
     began_s, date = time.monotonic(), datetime.now(UTC).isoformat(timespec="seconds")
     found = [checks.data(digits, reference)]
@@ -205,7 +208,7 @@ def run(digits: Digits, reference: Reference, config: GateConfig, on_done: OnDon
 
 
 def not_run(name: str, expected: str, error: HarnessError) -> GateResult:
-    """The result of a gate that has no images or no reference."""
+    """Return the result of a gate that cannot run because the images or the reference cannot be loaded."""
     check = Check(name, Verdict.NOT_RUN, expected, error.cause, look=error.remedy)
     return GateResult([check], overall([check]), "", "", datetime.now(UTC).isoformat(timespec="seconds"))
 
@@ -250,11 +253,11 @@ class _Gate:
 
     def _start(self, stack: ExitStack) -> None:
         """Start all processes, and submit all trainings."""
-        # Each other engine has one process. It ends long before the engine under test, which has far more seeds.
+        # One process suffices for every other engine. The engine under test trains far more seeds and ends last.
         counts = {self._engine: self._config.workers} | dict.fromkeys(self._others, 1)
         is_function = self._reference.is_of_function
         for name, count in counts.items():
-            # No retries: a worker that dies is a finding.
+            # No retries: if a worker dies, the gate must report it.
             task, shape = (train_function, None) if is_function else (train, BASELINE.shape)
             workers = stack.enter_context(Workers(count, name, task, shape, retries=0))
             workers.load(self._digits)
@@ -271,7 +274,10 @@ class _Gate:
             self._on_done(self._done, sum(trainer.n for trainer in self._trainers.values()))
 
     def _traced(self, name: str) -> tuple[Variant, list[Variant]]:
-        """The variants that the trace check of an engine uses: the baseline's own, and the early seeds if needed."""
+        """Return the variants that the trace check of an engine needs: the baseline, and variants with the early seeds.
+
+        An exact comparison needs only the baseline.
+        """
         own, early = registry.baseline(name), self._reference.early
         if early is None or traces.is_exact(self._reference.traces.get(name)):
             return own, []
@@ -300,7 +306,7 @@ class _Gate:
         return checks.trace(name, trainer.result(own), list(map(trainer.result, early)), self._reference)
 
     def _other_trace(self, name: str) -> Check:
-        """The trace of another engine. If it fails, the checks of the tested engine stay."""
+        """Check the trace of an engine that is not under test. If its training fails, only this check fails."""
         try:
             return self._trace(name)
         except _FailedError as error:
@@ -308,13 +314,11 @@ class _Gate:
             return Check(f"trace {name}", error.verdict, "its trainings succeed", str(error), look=look)
 
     def _over_seeds(self) -> Iterator[Check]:
-        """The checks that compare many seeds with those of the reference."""
+        """Run the checks that compare many seeds with the seeds of the reference."""
         n, subject = len(self._variants), self._trainers[self._engine]
         if n < FEWEST_SEEDS:
             expected = f"at least {FEWEST_SEEDS} seeds"
-            yield Check(
-                _TRAININGS, Verdict.NOT_RUN, expected, f"{n} seeds, which are too few for a test", look="--seeds"
-            )
+            yield Check(_TRAININGS, Verdict.NOT_RUN, expected, f"{n} seeds, too few for a test", look="--seeds")
             return
         self.trained = [subject.result(variant) for variant in self._variants]
         if "sha256_own" in self._reference.dataset or any(training.data for training in self.trained):

@@ -1,4 +1,4 @@
-"""Compares a training with the recorded one, epoch by epoch, either exactly or within rounding."""
+"""Compares a training with the recorded training epoch by epoch, either bit for bit or within a tolerance."""
 
 from __future__ import annotations
 
@@ -15,14 +15,16 @@ from harness.gate.training import Training
 from harness.lab.published import LAB_LOG
 from harness.statistics import wilson
 
-# Number of epochs that are compared where training does not repeat to the last bit.
+# The number of epochs to compare if training does not repeat bit for bit.
 EARLY_EPOCHS = 10
-# The relative difference from the recorded loss above which a training has diverged. With other engines and with noise
-# in the last bit, it was at most 7e-7 in these epochs before a training diverged, and 2e-4 or more afterwards.
+# A training has diverged if a loss differs from the recorded loss by more than this tolerance (relative). With other
+# engines, or with noise in the last bit, the difference was at most 7e-7 before a training diverged, and at least 2e-4
+# afterwards.
 TOLERANCE = 1e-5
-# The largest share of correct trainings that may diverge within these epochs; see also :func:`leaves`.
+# The largest share of correct trainings that may diverge within the compared epochs; see also :func:`leaves`.
 LEAVES = 0.15
-# The votes fail if correct trainings would give this number of diverged seeds, or more, with at most this probability.
+# The significance level of the vote. The vote fails if correct trainings produce the observed number of diverged seeds,
+# or more, with at most this probability.
 ALPHA = 0.001
 
 
@@ -41,12 +43,12 @@ class Difference:
 
 @dataclass(frozen=True)
 class Votes:
-    """The number of seeds that diverge from their expected losses.
+    """The vote of several seeds: how many of them diverge from their expected losses.
 
     Attributes:
-        left: First epoch that differs, from 1, by seed. It holds only the seeds that diverge.
+        left: First epoch that differs, from 1, of each seed that diverges. The key is the seed.
         n: Number of seeds.
-        worst: Largest relative difference among the seeds that do not diverge. 0 if all diverge.
+        worst: Largest relative difference of a loss among the seeds that do not diverge. 0 if all diverge.
         chance: Upper bound of the probability that at least this number of correct trainings diverge.
     """
 
@@ -62,24 +64,24 @@ class Votes:
 
 
 def is_exact(trace: Trace | None) -> bool:
-    """Whether training repeats this trace to the last bit, because it was recorded in an equal environment."""
+    """Return whether the trace was recorded in an equal environment, so that training must repeat it bit for bit."""
     return trace is not None and not elsewhere(trace)
 
 
 def elsewhere(trace: Trace) -> list[str]:
-    """The names of the fingerprint's entries that differ between the trace and this environment."""
+    """Return the names of the fingerprint entries in which this environment differs from the environment of a trace."""
     return fingerprint.differences(trace.fingerprint, fingerprint.here())
 
 
 def exactly(training: Training, trace: Trace) -> Difference:
-    """Compare weights, loss and error count after each epoch, to the last bit."""
+    """Compare the weights, the loss and the error count after each epoch, bit for bit."""
     mine, theirs = (
         list(zip(side.weights, map(float, side.losses), map(int, side.errors), strict=True))
         for side in (training, trace)
     )
     same = [ours == recorded for ours, recorded in zip(mine, theirs, strict=True)]
     if all(same):
-        return Difference(None, "weights, losses and errors are equal to the last bit after every epoch")
+        return Difference(None, "weights, losses and errors are equal bit for bit after every epoch")
     place = same.index(False)
     return Difference(
         place + 1,
@@ -89,9 +91,9 @@ def exactly(training: Training, trace: Trace) -> Difference:
 
 
 def leaves(early: Early) -> float:
-    """The largest share of correct trainings that may diverge, from rounding alone.
+    """Return the largest share of correct trainings that may diverge because of rounding.
 
-    It is above :data:`LEAVES` if a larger share diverged when the reference was recorded.
+    This is the larger of :data:`LEAVES` and the upper 95% bound of the share that diverged during recording.
     """
     return max(LEAVES, wilson(early.left, early.tried).high)
 
@@ -101,12 +103,12 @@ def votes(
     recorded: Sequence[Sequence[float] | NDArray[np.float64]],
     may_leave: float = LEAVES,
 ) -> Votes:
-    """Compare the early losses of several seeds with the expected ones; see :class:`harness.gate.reference.Early`.
+    """Compare the early losses of several seeds with expected losses; see :class:`harness.gate.reference.Early`.
 
     Args:
         trainings: Trainings, one for each seed.
         recorded: Expected losses of each training, ``(n, epochs)``.
-        may_leave: Largest share of correct trainings that diverge.
+        may_leave: Largest share of correct trainings that may diverge.
     """
     left, worst = {}, 0.0
     for training, losses in zip(trainings, recorded, strict=True):
@@ -121,11 +123,11 @@ def votes(
 
 
 def chance(left: int, n: int, may_leave: float) -> float:
-    """The probability that at least ``left`` of ``n`` correct trainings diverge, if this share of them does."""
+    """Return the probability that at least ``left`` of ``n`` trainings diverge, each with probability ``may_leave``."""
     return float(binom.sf(left - 1, n, may_leave))
 
 
 def of_the_lab(training: Training) -> list[int]:
-    """The epochs of this training whose printed loss differs from the lab's log."""
+    """Return the epochs at which the loss of a training, with four decimals, differs from the lab's log."""
     shown = {epoch: loss for epoch, loss in LAB_LOG.items() if epoch <= len(training.losses)}
     return [epoch for epoch, loss in shown.items() if f"{training.losses[epoch - 1]:.4f}" != loss]

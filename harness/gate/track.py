@@ -19,7 +19,7 @@ from harness.tracking.run_content import dataset_input, origin_tags
 from harness.tracking.store import Store, failures
 from harness.tracking.tags import Role, Tag
 
-# The figures of the convergence check that are recorded as metrics.
+# The numbers of the checks over seeds that become metrics of the run in MLflow.
 _METRICS = (
     *("mean_first_zero", "slowdown", "slowdown_bound", "mean_errors", "reached"),
     *("p_later", "p_more_errors", "p_share"),
@@ -27,12 +27,12 @@ _METRICS = (
 
 
 def record(result: GateResult, digits: Digits | None, paths: Sequence[Path]) -> str:
-    """Record a gate with its files, and return the id of its run.
+    """Record a gate and its files as a run in MLflow, and return the id of the run.
 
-    The run of a gate with the verdict NOT RUN is FAILED. All others are FINISHED.
+    The status of the run is FAILED if the verdict is NOT RUN. For every other verdict, the status is FINISHED.
 
     Raises:
-        StoppedError: The store cannot be reached or written.
+        StoppedError: The tracking store cannot be reached or written.
     """
     store = Store(create=True)
     tags = {

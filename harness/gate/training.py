@@ -1,4 +1,4 @@
-"""Trains for the gate, in worker processes, and checks the results that an engine returns."""
+"""Trains variants for the gate in worker processes, and validates the results that engines return."""
 
 from __future__ import annotations
 
@@ -20,7 +20,8 @@ from harness.network.softmax import WAYS, SoftmaxCheck, consistency, tensorflow_
 from harness.network.variant import BASELINE, N_CLASSES, N_IMAGES, Variant
 from harness.text import plural
 
-# The lab's vector, and harder ones: equal entries, entries that are far apart, and entries near float32's overflow.
+# The test vectors for softmax: the lab's vector, and vectors with negative entries, with equal entries, with entries
+# that are far apart, and with entries near float32's overflow.
 VECTORS = np.array(
     [[1, 2, 3, 4], [0, 0, 0, 0], [-4, -3, -2, -1], [5, 5, 4, 5], [40, 1, 0, -40], [80, 79, 78, 0]], np.float32
 )
@@ -28,15 +29,15 @@ VECTORS = np.array(
 
 @dataclass(frozen=True)
 class SoftmaxLook:
-    """The comparison of ``my_softmax`` with TensorFlow's softmax on some rows of logits.
+    """The comparison of every ``my_softmax`` implementation with TensorFlow's softmax on rows of logits.
 
     Attributes:
         rows: Number of rows.
-        may_overflow: Number of rows in which the exponential of the largest logit is not a normal ``float32``. There,
-            implementations that do not subtract the largest logit may overflow.
-        small_abs_diff: Largest absolute difference of any implementation, over the entries in which at least one side
-            is not a normal number. Such entries have no distance in ULPs.
-        checks: Check of each implementation, by name.
+        may_overflow: Number of rows in which the largest exponential, or ten times this value, is outside the normal
+            range of ``float32``. An implementation that does not subtract the largest logit may overflow there.
+        small_abs_diff: Largest absolute difference among the probabilities below the normal range of ``float32``. A
+            distance in ULPs is not defined for them.
+        checks: Comparison of each implementation, by the name of the implementation.
     """
 
     rows: int
@@ -53,11 +54,12 @@ class Training:
         variant: Variant that was trained.
         losses: Mean loss of each epoch, ``(epochs,)``, ``float64``.
         errors: Error count after each epoch, ``(epochs,)``, ``int64``.
-        weights: SHA-256 of the weights after each epoch. Empty unless this is the baseline's own seed.
-        softmax: Comparisons of ``my_softmax`` with TensorFlow, on the final logits and on :data:`VECTORS`. Empty unless
-            this is the baseline's own seed.
-        duration_s: Duration of the training in seconds. If several trained together, its share of their duration.
-        data: SHA-256 of a training function's own data, as it returned it. Empty if it trained on the images.
+        weights: SHA-256 of the weights after each epoch. Empty for every seed but the baseline's.
+        softmax: Comparisons of ``my_softmax`` with TensorFlow, on the final logits and on :data:`VECTORS`. Empty for
+            every seed but the baseline's.
+        duration_s: Duration of the training in seconds. If the engine trained several variants in one call, this is the
+            variant's share of the duration.
+        data: Hash of a training function's own data, as the function returned it. Empty if it returned none.
     """
 
     variant: Variant
@@ -69,7 +71,7 @@ class Training:
     data: str = ""
 
     def prefix(self, epochs: int) -> Training:
-        """The first epochs of this training. The softmax comparison is still that of the last epoch."""
+        """Return the first epochs of this training. The softmax comparison still belongs to the last trained epoch."""
         variant, weights = self.variant.with_epochs(epochs), self.weights[:epochs]
         return replace(self, variant=variant, losses=self.losses[:epochs], errors=self.errors[:epochs], weights=weights)
 
@@ -79,25 +81,27 @@ class Training:
         return self.first_reached(0)
 
     def first_reached(self, count: int) -> int | None:
-        """The first epoch (from 1) with at most this error count; None if there is none."""
+        """Return the first epoch (from 1) with at most ``count`` errors; None if there is none."""
         return first_zero(np.maximum(self.errors - count, 0))
 
     def returned(self, count: int) -> int:
-        """The number of epochs with more errors than this, after the first epoch that had at most this number."""
+        """Return the number of epochs with more than ``count`` errors after the first epoch with at most ``count``."""
         first = self.first_reached(count)
         return 0 if first is None else int(np.count_nonzero(self.errors[first:] > count))
 
     def errors_at(self, epoch: int) -> int:
-        """The error count after an epoch (from 1)."""
+        """Return the error count after an epoch (from 1)."""
         return int(self.errors[epoch - 1])
 
 
 def train(engine: Engine, digits: Digits, variants: Sequence[Variant]) -> list[Training]:
-    """Train a batch. The weights of every epoch are kept only for the baseline's own seed, in a call of its own.
+    """Train a batch of variants.
+
+    Variants with the baseline's seed are trained in a separate call. Only this call keeps the weights of every epoch.
 
     Raises:
         InvalidResultError: The engine did not return a training history for each variant in order, or its error
-            counts are not those of its logits.
+            counts do not match its logits.
     """
     found: dict[Variant, Training] = {}
     for is_own in (True, False):
@@ -127,10 +131,10 @@ def _of_function(engine: FunctionEngine, variant: Variant) -> Training:
 
 
 def train_with_noise(engine: Engine, digits: Digits, variants: Sequence[Variant]) -> list[Training]:
-    """Train each variant on its own images, with random noise in the last bit of every number.
+    """Train each variant on images with random noise in the last bit of every pixel.
 
-    The noise changes every product in every step, as another order of summation would. It shows the effect of rounding
-    alone. The seed of the variant is also the seed of its noise.
+    The noise shows how rounding alone changes a training, because another order of summation has a similar effect. The
+    seed of the variant is also the seed of its noise.
     """
     found = []
     for variant in variants:
@@ -141,16 +145,17 @@ def train_with_noise(engine: Engine, digits: Digits, variants: Sequence[Variant]
 
 
 def conform(engine: Engine, digits: Digits, _variants: Sequence[Variant]) -> list[dict[str, str]]:
-    """Check the engine against the rules of the contract; see :func:`harness.engines.conformance.examine`."""
+    """Check whether the engine follows the engine contract; see :func:`harness.engines.conformance.examine`."""
     from harness.engines import conformance
 
     return [conformance.examine(engine, digits)]
 
 
 def with_noise(digits: Digits, seed: int) -> Digits:
-    """The images with each number moved to the next ``float32`` above or below, or unchanged, with equal probability.
+    """Return the images with random noise in the last bit of each pixel.
 
-    Pixels that are exactly zero stay zero: products with them have no rounding error.
+    A pixel moves to the next ``float32`` above or below, or stays unchanged, with equal probability. Pixels that are
+    exactly zero stay zero, because products with zero have no rounding error.
     """
     random = np.random.Generator(np.random.PCG64(seed))
     features = digits.features
@@ -178,15 +183,15 @@ def _check(trained: object, variants: Sequence[Variant], digits: Digits) -> None
         errors = np.asarray(history.errors)
         if errors.dtype.kind not in "iu" or errors.min() < 0 or errors.max() > N_IMAGES:
             raise InvalidResultError(
-                f"the engine returned errors that are not counts of {N_IMAGES} images: {errors[:3]} ..."
+                f"the engine returned error counts that are not integers from 0 to {N_IMAGES}: {errors[:3]} ..."
             )
         if variant.epochs not in history.snapshots:
-            raise InvalidResultError(f"the engine returned no weights and logits of the last epoch, {variant.epochs}")
+            raise InvalidResultError(f"the engine returned no weights and logits for the last epoch, {variant.epochs}")
         _check_counts(history, digits)
 
 
 def _check_counts(history: TrainingHistory, digits: Digits) -> None:
-    """Count the errors again from the logits of every snapshot, and compare them with the engine's counts."""
+    """Count the errors in the logits of every snapshot, and compare the counts with the engine's error counts."""
     for epoch, snapshot in history.snapshots.items():
         logits = np.asarray(snapshot.logits)
         if logits.shape != (N_IMAGES, N_CLASSES):
@@ -209,7 +214,7 @@ def _training(history: TrainingHistory) -> Training:
     weights: tuple[str, ...] = ()
     softmax: dict[str, SoftmaxLook] = {}
     if is_own:
-        if "tensorflow" not in sys.modules:  # engines of other packages may not use it
+        if "tensorflow" not in sys.modules:  # an engine of another package need not import TensorFlow
             tensorflow_setup.start(with_keras=False)
         weights = tuple(digest(history.snapshots[epoch].weights) for epoch in sorted(history.snapshots))
         softmax = {"trained logits": _look(np.asarray(history.final.logits)), "vectors": _look(VECTORS)}
@@ -222,7 +227,7 @@ def _look(logits: NDArray[np.float32]) -> SoftmaxLook:
     expected, small = tensorflow_softmax(logits), 0.0
     with np.errstate(all="ignore"):  # overflow is expected
         largest = np.exp(logits.max(axis=1))
-        # The sum of ten exponentials may overflow too.
+        # Multiply by the number of classes, because the sum of the exponentials may overflow, too.
         plain = np.isfinite(largest * N_CLASSES) & (largest >= smallest)
         for softmax in WAYS.values():
             got = softmax(logits)
@@ -232,7 +237,7 @@ def _look(logits: NDArray[np.float32]) -> SoftmaxLook:
 
 
 def digest(weights: Sequence[NDArray[np.float32]]) -> str:
-    """The SHA-256 of the bytes of all weights in order, as C-contiguous ``float32``."""
+    """Return the SHA-256 of the bytes of all weights in order, as C-contiguous ``float32``."""
     whole = hashlib.sha256()
     for weight in weights:
         whole.update(np.ascontiguousarray(weight, np.float32).tobytes())

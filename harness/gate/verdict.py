@@ -1,4 +1,4 @@
-"""The verdict of one check, and the verdict of all checks together."""
+"""The verdict of a check, and the overall verdict of a gate."""
 
 from __future__ import annotations
 
@@ -28,21 +28,21 @@ STATUSES = {
 }
 
 
-# The figures of a gate; see :mod:`harness.reporting.gate_page`.
+# The names of a gate's figures; see :mod:`harness.reporting.gate_page`.
 SURVIVAL, ERRORS, TRACE = "survival", "errors", "trace"
 
 
 @dataclass(frozen=True)
 class Effect:
-    """A measured effect with its 95% interval, to be drawn beside its limit.
+    """A measured effect with its 95% interval. The page of the gate draws it beside its limit.
 
     Attributes:
         name: Name of the effect, with its unit.
         value: Estimate.
         low: Lower limit of the interval.
-        high: Upper limit of the interval. Infinite if it has none.
+        high: Upper limit of the interval. Infinite if the interval has no upper limit.
         reference: Value of the reference.
-        limit: Value from which the check cannot pass. None if the check has no such value.
+        limit: Smallest value for which the check cannot pass. None if there is no such value.
         is_share: Whether the values are fractions, which are shown as percentages.
     """
 
@@ -64,13 +64,13 @@ class Check:
         verdict: Verdict. CHANGED means significantly better than the reference.
         expected: Expected result.
         seen: Observed result.
-        sure: Certainty of the observed result.
+        sure: Evidence for the observed result, such as a p-value.
         look: Where to look for the cause if the verdict is not PASS.
-        answer: Result as one sentence without a period. Empty if the observed result says it.
+        answer: Result as one sentence without a period. If empty, the name and ``seen`` are used.
         effect: Effect that the check measures; None if it measures none.
         figure: Name of the figure that shows the check. Empty if there is none.
         duration_s: Duration, in seconds.
-        details: Figures of the check, as plain values.
+        details: Numbers of the check as plain values, for ``gate.json``.
     """
 
     name: str
@@ -92,18 +92,20 @@ class Check:
 
     @property
     def texts(self) -> dict[str, str]:
-        """The texts that describe the check, by their names, without empty ones."""
+        """The texts of the check that are not empty, by name."""
         texts = {"expected": self.expected, "seen": self.seen, "sure": self.sure, "look": self.look}
         return {name: text for name, text in texts.items() if text}
 
     @property
     def said(self) -> str:
-        """The result in words."""
+        """The result of the check in words."""
         return self.answer or f"{self.name}: {self.seen}"
 
 
 def overall(checks: Sequence[Check], *, strict: bool = False) -> Verdict:
-    """The verdict of all checks together, which is the worst of their verdicts. Without checks it is NOT RUN.
+    """Return the overall verdict of a gate: the worst verdict of its checks.
+
+    The order is FAIL, NOT RUN, INCONCLUSIVE, PASS. A gate without checks is NOT RUN.
 
     Args:
         checks: All checks of the gate.

@@ -1,1 +1,1 @@
-"""The lab's numbers, as computed here and as published in the lab."""
+"""Runs the lab, and compares its numbers with the published numbers."""

@@ -20,24 +20,27 @@ from harness.lab.published import LAB_LOG
 from harness.network.softmax import WAYS, Floats, tensorflow_softmax
 from harness.network.variant import BASELINE
 
-EPOCHS = 40  # the epochs of the lab's log
-LONGER = BASELINE.epochs  # the lab advises to train longer; these are the baseline's epochs
+EPOCHS = 40  # number of epochs in the lab's published log
+
+# The lab recommends training for more epochs. This is the baseline's number of epochs.
+LONGER = BASELINE.epochs
 
 _Values = Sequence[Any] | NDArray[np.floating]
 
-# The vectors that demonstrate `my_softmax`: the lab's own, and one whose exponentials are infinite.
+# The vectors that demonstrate `my_softmax`. The exponentials of the large vector overflow.
 VECTORS = {"the lab's": (1.0, 2.0, 3.0, 4.0), "large": (1000.0, 1001.0, 1002.0, 1003.0)}
 
 
 @dataclass(frozen=True, eq=False)
 class Softmaxes:
-    """The softmax of one vector by every implementation of ``my_softmax`` and by TensorFlow, in ``float64``.
+    """The softmax of one vector in ``float64``, from every implementation of ``my_softmax`` and from TensorFlow.
 
     Attributes:
         name: Name of the vector.
         z: Vector, ``(n,)``.
-        ways: Softmax by each implementation, ``(n,)``, by the implementation's name. NaN where it overflows.
-        tensorflow: Softmax by TensorFlow, ``(n,)``.
+        ways: Result of each implementation, ``(n,)``, by the implementation's name. NaN where the implementation
+            overflows.
+        tensorflow: Result of TensorFlow, ``(n,)``.
     """
 
     name: str
@@ -47,7 +50,7 @@ class Softmaxes:
 
     @property
     def distances(self) -> dict[str, float | None]:
-        """The largest difference of each implementation from TensorFlow; None if the implementation overflows."""
+        """The largest difference between each implementation and TensorFlow; None if the implementation overflows."""
         apart = {way: float(np.abs(values - self.tensorflow).max()) for way, values in self.ways.items()}
         return {way: distance if isfinite(distance) else None for way, distance in apart.items()}
 
@@ -59,11 +62,11 @@ class NetworkState:
     Attributes:
         epochs: Number of epochs that the network was trained for.
         loss: Mean loss of the last epoch.
-        logits: Logits of the lab's image of a two, ``X[1015]``, ``(10,)``, ``float32``.
+        logits: Logits of ``X[1015]``, the lab's image of a two, ``(10,)``, ``float32``.
         probabilities: TensorFlow's softmax of these logits, as in the lab, ``(10,)``, ``float32``.
         predicted: Predicted digit of each image, ``(5000,)``; -1 if its logits are not finite.
-        wrong: Indices (from 0) of the wrong images.
-        held_out_errors: Number of wrong held-out images; None if the images have no held-out part.
+        wrong: Indices (from 0) of the misclassified images.
+        held_out_errors: Number of misclassified held-out images; None if the dataset has no held-out images.
     """
 
     epochs: int
@@ -83,10 +86,10 @@ class Lab:
         digits: Images that the network was trained on.
         engine: Name of the engine.
         history: Training history of the baseline's 100 epochs, with a snapshot after each epoch.
-        states: Predictions after the lab's 40 epochs, and after 100 epochs.
-        softmaxes: ``my_softmax`` and TensorFlow's softmax of the lab's vector, a large vector, and the logits of
-            ``X[1015]``.
-        summary: Keras' summary of the model.
+        states: Predictions after 40 epochs, as in the lab, and after 100 epochs.
+        softmaxes: Results of ``my_softmax`` and TensorFlow for three vectors: the lab's vector, a large vector, and the
+            logits of ``X[1015]``.
+        summary: Text of Keras' ``model.summary()``.
     """
 
     digits: Digits
@@ -98,13 +101,13 @@ class Lab:
 
     @cached_property
     def parameters(self) -> list[int]:
-        """The number of parameters of each layer, including the bias."""
+        """The number of weights and biases of each layer."""
         weights = self.history.final.weights
         return [kernel.size + bias.size for kernel, bias in zip(weights[::2], weights[1::2], strict=True)]
 
     @cached_property
     def numbers(self) -> list[Number]:
-        """The numbers of this run at each place of the lab's page, in the page's order, with the published numbers."""
+        """The numbers of this run and the published numbers, in the order of the lab's page."""
         known = self.digits.name == LAB_NAME
         return [place.beside(self, known=known) for place in PLACES]
 
@@ -112,7 +115,7 @@ class Lab:
         """Find the epoch at which the logits of ``X[1015]`` are nearest to the published logits.
 
         Returns:
-            The epoch (from 1), and the largest of its ten differences.
+            The epoch (from 1), and the largest of the ten absolute differences at this epoch.
         """
         snapshots = self.history.snapshots
         published = np.array(PUBLISHED_LOGITS, float)
@@ -124,7 +127,7 @@ class Lab:
         return epoch, distances[epoch]
 
     def as_json(self) -> dict[str, Any]:
-        """Return the run in plain values, as ``harness lab --json`` writes it."""
+        """Return the JSON content that ``harness lab --json`` writes for this run."""
         dataset = {name: self.digits.facts()[name] for name in ("name", "sha256_x", "sha256_y")}
         return {
             "dataset": dataset,
@@ -149,15 +152,15 @@ class Lab:
 
 @dataclass(frozen=True)
 class Number:
-    """A number of the lab's page, or a row of numbers, computed by this run.
+    """One number or one row of numbers of the lab's page, as computed by this run and as published.
 
     Attributes:
         part: Part of the lab.
         name: Name of the number.
-        ours: Number of this run, printed with as many digits as in the lab.
+        ours: Number of this run, formatted like the published number.
         published: Number as the lab's page prints it; None if this run uses other images than the lab.
-        difference: Largest difference of an entry from the published entry; None if nothing was published or if the
-            entries are not numbers.
+        difference: Largest absolute difference between the two rows; None if ``published`` is None or if the entries
+            are text.
     """
 
     part: str
@@ -168,25 +171,25 @@ class Number:
 
     @property
     def same(self) -> bool | None:
-        """Whether every printed digit equals the published digit; None if nothing was published."""
+        """Whether all printed digits equal the published digits; None if there is no published number."""
         return None if self.published is None else self.ours == self.published
 
     def as_json(self) -> dict[str, Any]:
-        """Return the number in plain values."""
+        """Return the fields of the number for JSON."""
         fields = {name: getattr(self, name) for name in ("part", "name", "ours", "published")}
         return {**fields, "same": self.same, "difference": self.difference}
 
 
 @dataclass(frozen=True)
 class Place:
-    """A place of the lab's page with a number or a row of numbers.
+    """The place of a number, or of a row of numbers, on the lab's page.
 
     Attributes:
         part: Part of the lab.
         name: Name of the number.
         published: Number as the lab's page prints it.
-        form: Format of the number; an empty string for text. Numbers are compared as printed in this format.
-        read: Function that reads the same number from a run.
+        form: Format specification of the number; empty for text. The comparison uses the formatted text.
+        read: Function that returns the number of a run.
     """
 
     part: str
@@ -196,11 +199,11 @@ class Place:
     read: Callable[[Lab], _Values]
 
     def beside(self, lab: Lab, *, known: bool) -> Number:
-        """Return the number of a run at this place.
+        """Return the number of a run together with the published number.
 
         Args:
             lab: Run of the lab.
-            known: Whether the images are the lab's. Only then is the published number included.
+            known: Whether the run uses the lab's images. If not, the result has no published number.
         """
         values = self.read(lab)
         ours = tuple(format(value, self.form) for value in values)
@@ -208,7 +211,7 @@ class Place:
             return Number(self.part, self.name, ours, None, None)
         difference = None
         if self.form:
-            # Zero if the printed digits are equal, else computed from the unrounded number of this run.
+            # The difference is zero if the formatted numbers are equal. Otherwise, it uses this run's unrounded number.
             pairs = zip(values, ours, self.published, strict=True)
             apart = [0.0 if mine == theirs else abs(float(value) - float(theirs)) for value, mine, theirs in pairs]
             difference = float(np.max(apart))
@@ -216,7 +219,7 @@ class Place:
 
 
 def run(engine: Engine, digits: Digits, on_epoch: OnEpoch | None = None) -> Lab:
-    """Run the lab: one training of the baseline, evaluated after the lab's 40 epochs and after 100 epochs."""
+    """Run the lab: train the baseline once, and evaluate it after 40 epochs, as in the lab, and after 100 epochs."""
     from harness.network import keras_model
 
     every_epoch = range(1, LONGER + 1)
@@ -229,7 +232,7 @@ def run(engine: Engine, digits: Digits, on_epoch: OnEpoch | None = None) -> Lab:
 
 
 def state(digits: Digits, history: TrainingHistory, epochs: int) -> NetworkState:
-    """Return the predictions of a training's network after a number of epochs.
+    """Return the predictions of the network after a number of epochs.
 
     Raises:
         KeyError: The history has no snapshot of this epoch.
@@ -246,14 +249,14 @@ def state(digits: Digits, history: TrainingHistory, epochs: int) -> NetworkState
 
 
 def softmax(name: str, z: Floats) -> Softmaxes:
-    """Compute the softmax of a vector, ``(n,) float64``, by every implementation and by TensorFlow."""
-    with np.errstate(over="ignore", invalid="ignore"):  # one of the vectors overflows on purpose
+    """Compute the softmax of a vector, ``(n,) float64``, with every implementation and with TensorFlow."""
+    with np.errstate(over="ignore", invalid="ignore"):  # one vector overflows intentionally
         ways = {way: function(z) for way, function in WAYS.items()}
     return Softmaxes(name, z, ways, tensorflow_softmax(z))
 
 
 def _pixels(first: int, *values: str) -> Place:
-    """Return the place of neighbouring elements of ``X[0]``."""
+    """Return the place of consecutive elements of ``X[0]``, from the index `first` on."""
     end = first + len(values)
     name = f"X[0, {first}]" if len(values) == 1 else f"X[0, {first}:{end}]"
     return Place("images", name, values, ".2e", lambda lab: lab.digits.x[0, first:end])
@@ -284,9 +287,9 @@ PUBLISHED_PROBABILITIES = (
 
 
 def _after(number: int) -> list[Place]:
-    """Return what the lab prints about the trained network, for one of the two states.
+    """Return the places of the predictions and errors of the trained network, for one of the two states.
 
-    The lab does not say after how many epochs it printed these numbers, so they are compared with both states.
+    The lab does not state after how many epochs it printed these numbers. Each state is therefore compared with them.
 
     Args:
         number: Index (from 0) of the state in ``Lab.states``.
@@ -308,8 +311,9 @@ def _after(number: int) -> list[Place]:
     ]
 
 
-# Everything that the lab's page prints about its images, model and training, in the page's order. The page prints all
-# 400 elements of `X[0]`. Listed here are the first dark and bright ones, and two that are nothing but rounding errors.
+# The numbers that the lab's page prints about its images, model and training, in the order of the page. Of the 400
+# elements of `X[0]`, the list has only the first dark pixels, the first bright pixels, and two elements that are zero
+# except for rounding errors.
 PLACES = (
     _pixels(67, "8.56e-06", "1.94e-06", "-7.37e-04", "-8.13e-03", "-1.86e-02", "-1.87e-02"),
     _pixels(126, "-2.69e-02", "1.01e-01", "6.42e-01", "1.03e+00", "8.51e-01", "5.43e-01"),

@@ -1,7 +1,7 @@
-"""Checks a learner's own ``my_softmax``: what it gets wrong, the usual mistake behind it, and a hint.
+"""Checks a learner's ``my_softmax``, and describes each mistake with a likely cause and a hint.
 
-The function runs in a process of its own (:mod:`harness.lab.softmax_process`), with a time limit. Only the numbers that
-it returns come back, and this module compares them.
+The function runs in a separate process (:mod:`harness.lab.softmax_process`) with a time limit. This module receives the
+returned numbers, and compares them with the correct result.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from harness.errors import StoppedError
 from harness.lab.softmax_process import TIMED_OUT
 from harness.network.softmax import my_softmax_stable
 
-# The time limit of all calls together, and of loading the file besides.
+# Time limits in seconds: one for all calls of the function together, and one for the whole process.
 TIME_LIMIT_S = 10.0
 _LOADED_WITHIN_S = 120.0
 _CLOSE = 1e-6
@@ -30,7 +30,7 @@ Vector = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Case:
-    """A call of the function.
+    """One call of the function under test.
 
     Attributes:
         z: Argument.
@@ -56,13 +56,13 @@ CASES = {
 
 @dataclass(frozen=True)
 class Answer:
-    """What the function did in one case.
+    """The result of one call.
 
     Attributes:
-        values: Returned numbers, flat; None if it returned no numbers.
+        values: Returned numbers as a flat array; None if the function returned no numbers.
         shape: Shape of the returned numbers.
-        returned: Type of the returned value.
-        error: Exception, as text; empty if there was none.
+        returned: Name of the type of the returned value.
+        error: Exception as text; empty if the function raised none.
         is_changed: Whether the function changed its argument.
     """
 
@@ -75,20 +75,20 @@ class Answer:
 
 @dataclass(frozen=True)
 class Mistake:
-    """A mistake: a sentence that names it, and a hint that does not give the solution away."""
+    """The description of a mistake, and a hint that does not reveal the solution."""
 
     sentence: str
     hint: str
 
 
 def check(function: str) -> list[Mistake]:
-    """Check a function.
+    """Check a learner's softmax function.
 
     Args:
         function: Function as ``FILE.py:function``.
 
     Returns:
-        The mistakes, the most basic first. Empty if there is none.
+        The mistakes, the most basic one first. Empty if the function is correct.
 
     Raises:
         StoppedError: The file or the function cannot be loaded.
@@ -101,7 +101,7 @@ def check(function: str) -> list[Mistake]:
 
 
 def _answers(function: str) -> dict[str, Answer] | Mistake:
-    """Call the function in a process of its own, once for each case."""
+    """Call the function once for each case, in a separate process."""
     asked = {name: [list(case.z), case.kind] for name, case in CASES.items()}
     command = [sys.executable, "-P", "-m", "harness.lab.softmax_process", function, str(TIME_LIMIT_S)]
     try:
@@ -109,18 +109,20 @@ def _answers(function: str) -> dict[str, Answer] | Mistake:
             command, input=json.dumps(asked), capture_output=True, text=True, check=False, timeout=_LOADED_WITHIN_S
         )
     except subprocess.TimeoutExpired:
-        cause = f"{function} is not loaded within {_LOADED_WITHIN_S:.0f} s"
-        raise StoppedError(cause, "Leave out of the file what takes so long.") from None
+        cause = f"{function} could not be loaded within {_LOADED_WITHIN_S:.0f} s"
+        raise StoppedError(cause, "Remove the slow statements outside the function.") from None
     if done.returncode == TIMED_OUT:
         return Mistake(
-            f"my_softmax does not return within {TIME_LIMIT_S:.0f} s: a loop never ends.",
-            "Which variable ends the loop, and does it change in each round?",
+            f"my_softmax does not return within {TIME_LIMIT_S:.0f} s. A loop may never end.",
+            "Which variable ends the loop? Does this variable change in each iteration?",
         )
     try:
         found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     except (ValueError, IndexError):
         last = (done.stderr.strip().splitlines() or ["it ended its process"])[-1]
-        raise StoppedError(f"{function} cannot be run: {last}", "Correct the file and run again.") from None
+        raise StoppedError(
+            f"{function} cannot be run: {last}", "Correct the file, and run the command again."
+        ) from None
     return {name: _answer(found[name]) for name in CASES}
 
 
@@ -141,46 +143,46 @@ def _is_close(answer: Answer, expected: Vector) -> bool:
     )
 
 
-# The results of the usual wrong formulas, with the sentence that names each.
+# Common wrong formulas, with a description of the mistake and a hint for each.
 _FORMULAS: tuple[tuple[Callable[[Vector], Vector], str, str], ...] = (
     (
         np.exp,
         "The exponentials are not divided by their sum.",
-        "The results of softmax are probabilities. What must they add up to?",
+        "The results of softmax are probabilities. What is the sum of all probabilities?",
     ),
     (
         lambda z: z / z.sum(),
-        "The entries themselves are divided by their sum, and not their exponentials.",
+        "The entries are divided by their sum. The exponential is missing.",
         "What does softmax do to each entry before it divides?",
     ),
     (
         lambda z: np.exp(z) / np.exp(z).max(),
-        "The exponentials are divided by the largest one, and not by their sum.",
+        "The exponentials are divided by the largest exponential. They must be divided by their sum.",
         "What do the results add up to?",
     ),
     (
         lambda z: np.exp(z) / len(z),
-        "The exponentials are divided by their number, and not by their sum.",
+        "The exponentials are divided by the number of entries. They must be divided by their sum.",
         "What do the results add up to?",
     ),
     (
         lambda z: np.exp(z) / np.cumsum(np.exp(z)),
         "The loop divides before the sum is complete.",
-        "When is the denominator known: during the first loop, or after it?",
+        "Is the denominator known during the first loop, or only after the first loop?",
     ),
     (
         lambda z: np.exp(z) / z.sum(),
-        "The exponentials are divided by the sum of the entries, and not by the sum of the exponentials.",
-        "Of which numbers is the denominator the sum?",
+        "The exponentials are divided by the sum of the entries. This is the wrong sum.",
+        "The denominator is a sum. Which numbers does it add?",
     ),
     (
         lambda z: 2**z / (2**z).sum(),
-        "The base of the power is 2, and not e.",
+        "The base of the power is 2. It must be e.",
         "Which function of NumPy computes e to the power of z?",
     ),
     (
         lambda z: 10**z / (10**z).sum(),
-        "The base of the power is 10, and not e.",
+        "The base of the power is 10. It must be e.",
         "Which function of NumPy computes e to the power of z?",
     ),
     (
@@ -190,12 +192,12 @@ _FORMULAS: tuple[tuple[Callable[[Vector], Vector], str, str], ...] = (
     ),
     (
         lambda z: 1 / (1 + np.exp(-z)),
-        "This is the sigmoid of each entry, and not the softmax of all.",
-        "Softmax compares the entries with each other. Where do the other entries come in?",
+        "The result is the sigmoid of each entry. It must be the softmax of all entries.",
+        "Each result of softmax depends on all entries. Where does your code use the other entries?",
     ),
     (
         lambda z: (z == z.max()).astype(np.float64),
-        "The result marks the largest entry, and gives no probabilities.",
+        "The result is 1 for the largest entry and 0 for all others.",
         "Softmax gives every entry a probability above 0.",
     ),
     (
@@ -207,59 +209,62 @@ _FORMULAS: tuple[tuple[Callable[[Vector], Vector], str, str], ...] = (
 
 
 def _of_the_lab(answers: dict[str, Answer]) -> Mistake | None:
-    """The mistake in the lab's own vector, which hides all others."""
+    """Return the mistake in the result for the lab's vector; None if the result is correct."""
     answer, expected = answers["the lab's vector"], _expected("the lab's vector")
     if _is_close(answer, expected):
         return None
     if answer.error:
-        return Mistake(f"my_softmax raises an error for z = [1, 2, 3, 4]: {answer.error}.", "Read the last line of it.")
+        return Mistake(
+            f"my_softmax raises an error for z = [1, 2, 3, 4]: {answer.error}.",
+            "Read the last line of the error message.",
+        )
     if answer.returned == "NoneType":
-        return Mistake("my_softmax returns nothing.", "How does a function hand its result to the caller?")
+        return Mistake("my_softmax returns nothing.", "Which statement returns a result from a function?")
     if answer.values is None or answer.shape != expected.shape:
         what = answer.returned if answer.values is None else f"{answer.returned} of shape {answer.shape}"
         return Mistake(
-            f"my_softmax returns {what} for four entries, and not four numbers.",
-            "Each entry of z needs a probability of its own.",
+            f"my_softmax returns {what} for four entries. It must return four numbers.",
+            "Softmax computes one probability for each entry of z.",
         )
     return _wrong_formula(answer) or _wrong_numbers(answer.values, expected)
 
 
 def _wrong_formula(answer: Answer) -> Mistake | None:
-    """The usual wrong formula that gives these numbers, if there is one."""
+    """Return the mistake whose formula gives the returned numbers; None if no common wrong formula does."""
     z = np.array(CASES["the lab's vector"].z)
     found = (Mistake(sentence, hint) for formula, sentence, hint in _FORMULAS if _is_close(answer, formula(z)))
     return next(found, None)
 
 
 def _wrong_numbers(values: Vector, expected: Vector) -> Mistake:
-    """The mistake behind numbers that no usual formula gives."""
+    """Describe wrong numbers that no common wrong formula gives."""
     if not values.any():
         return Mistake(
-            "All results are zero: the array keeps its initial zeros, or it can hold only whole numbers.",
-            "Which type has the array that you fill, and is each of its entries assigned?",
+            "All results are zero. The array keeps its initial zeros, or it can hold only whole numbers.",
+            "What is the data type of your result array? Does your code assign every entry?",
         )
     if not values[0] or not values[-1]:
         end = "first" if not values[0] else "last"
         return Mistake(
-            f"The {end} entry of the result is zero: the loop leaves it out.",
-            "Which indices does range give for this loop?",
+            f"The {end} entry of the result is zero: the loop skips this entry.",
+            "Which indices does range produce for this loop?",
         )
     if np.allclose(values, expected, rtol=0, atol=0.006):
-        return Mistake("The results are rounded.", "Who needs fewer digits here?")
+        return Mistake("The results are rounded.", "Does the task ask for rounded numbers?")
     wrong = int(np.argmax(~(np.abs(values - expected) <= _CLOSE)))  # also true for NaN
     return Mistake(
-        f"The result for z = [1, 2, 3, 4] is wrong: entry {wrong} is {values[wrong]:.6g}, and TensorFlow has "
+        f"The result for z = [1, 2, 3, 4] is wrong: entry {wrong} is {values[wrong]:.6g}. The correct value is "
         f"{expected[wrong]:.6g}.",
-        "Compute this entry by hand: its exponential, divided by the sum of all exponentials.",
+        "Compute this entry by hand: divide its exponential by the sum of all exponentials.",
     )
 
 
 def _of_the_rest(answers: dict[str, Answer]) -> Sequence[Mistake | None]:
-    """The mistakes that other arguments show, if the lab's vector is right."""
+    """Return the mistakes in the results for all other arguments. The result for the lab's vector is correct."""
     if any(answer.is_changed for answer in answers.values()):
         changed: Mistake | None = Mistake(
-            "my_softmax changes its argument: z has other values afterwards.",
-            "Which of your statements writes into z? Work on an array of your own.",
+            "my_softmax changes its argument: z has different values after the call.",
+            "Which statement writes into z? Write into a new array instead.",
         )
     else:
         changed = None
@@ -267,8 +272,8 @@ def _of_the_rest(answers: dict[str, Answer]) -> Sequence[Mistake | None]:
         _length(answers),
         _shift(answers),
         changed,
-        _other(answers, "float32", "float32 numbers", "Which type has the array that you fill?"),
-        _other(answers, "a list", "a list", "Which of your operations needs an array? NumPy can make one of a list."),
+        _other(answers, "float32", "float32 numbers", "What is the data type of your result array?"),
+        _other(answers, "a list", "a list", "Which operation needs an array? NumPy can convert a list to an array."),
         _overflow(answers["large"]),
     )
 
@@ -279,8 +284,8 @@ def _length(answers: dict[str, Answer]) -> Mistake | None:
         if not _is_close(answer, _expected(name)):
             wrong = answer.error or "its result differs from TensorFlow's"
             return Mistake(
-                f"my_softmax is right for [1, 2, 3, 4] and wrong for {said}: {wrong}.",
-                "Does a number of the lab's example stand in your code, such as 4?",
+                f"my_softmax is correct for [1, 2, 3, 4], but wrong for {said}: {wrong}.",
+                "Does your code contain a number from the lab's example, such as 4?",
             )
     return None
 
@@ -289,8 +294,8 @@ def _shift(answers: dict[str, Answer]) -> Mistake | None:
     if all(_is_close(answers[name], _expected(name)) for name in ("shifted", "negative")):
         return None
     return Mistake(
-        "The result changes if the same number is added to every entry of z, or if all entries are negative.",
-        "Softmax depends on the differences between the entries alone. Where does your code use an entry by itself?",
+        "The result is wrong if the same number is added to every entry of z, or if all entries are negative.",
+        "Softmax depends only on the differences between the entries. Where does your code use a single entry?",
     )
 
 
@@ -307,7 +312,7 @@ def _overflow(answer: Answer) -> Mistake | None:
         return None
     return Mistake(
         "my_softmax overflows at z = 1000: the exponential of 1000 is larger than any float. The lab's tests do not "
-        "see this.",
-        "Softmax stays the same if the same number is subtracted from every entry. Which number keeps the exponentials "
-        "small?",
+        "detect this mistake.",
+        "The result of softmax does not change if the same number is subtracted from every entry. Which number keeps "
+        "the exponentials small?",
     )

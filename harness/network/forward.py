@@ -1,4 +1,4 @@
-"""The network in NumPy: from images to logits."""
+"""The forward pass of the network in NumPy."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 
 def forward(weights: Sequence[NDArray[np.floating]], x: NDArray[np.floating]) -> list[NDArray[Any]]:
-    """Return the input and the activations of every layer; the last array is the logits, ``(n, 10)``.
+    """Return the input, followed by the activations of each layer. The last array holds the logits, ``(n, 10)``.
 
     Args:
         weights: Kernel and bias of each layer in turn, ``(fan_in, units)`` and ``(units,)``.

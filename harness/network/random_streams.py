@@ -1,4 +1,4 @@
-"""The initial weights and the batch orders of a seed, exactly as TensorFlow drew them for the lab."""
+"""Draws the initial weights and the batch orders of a seed, exactly as TensorFlow drew them in the lab."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from harness.network.variant import N_FEATURES, N_IMAGES, Variant
 
 
 def initial_weights(variant: Variant) -> tuple[NDArray[np.float32], ...]:
-    """Return the Glorot-uniform kernels of the variant's seed, and zero biases.
+    """Return the initial weights of a variant: Glorot-uniform kernels drawn from its seed, and zero biases.
 
-    The function sets TensorFlow's global seed, which restarts the stream of seeds for eager operations. The kernels are
-    the first draws of that stream, in layer order (three draws for the baseline).
+    The function sets TensorFlow's global seed, which restarts the random numbers of eager operations. The kernels are
+    the first random numbers after this restart, in layer order (three draws for the baseline).
 
     Returns:
         Kernel and bias of each layer in turn, ``(fan_in, units)`` and ``(units,)``, ``float32``.
@@ -38,8 +38,8 @@ def initial_weights(variant: Variant) -> tuple[NDArray[np.float32], ...]:
 def batch_orders(*variants: Variant) -> Iterator[NDArray[np.int32]]:
     """Return the order of the images in each epoch. The batches are consecutive slices of this order.
 
-    The order of an epoch depends neither on the number of epochs nor on the other variants in the call. One call for
-    several variants is only cheaper than one call for each.
+    A variant's orders do not depend on its number of epochs or on the other variants in the call. One call for several
+    variants returns the same orders as one call for each variant, in less time.
 
     Returns:
         An iterator with one array for each epoch of the longest variant, ``(variants, 5000)``, ``int32``. Each row is a
@@ -50,26 +50,26 @@ def batch_orders(*variants: Variant) -> Iterator[NDArray[np.int32]]:
 
 
 def order_dataset(*variants: Variant) -> tf.data.Dataset:
-    """Return the orders of :func:`batch_orders` as a dataset. Each pass over it starts again at the first epoch."""
+    """Return the orders of :func:`batch_orders` as a dataset. Each iterator starts at the first epoch."""
     seeds = [variant.seed for variant in variants]
 
     def shuffled(_: tf.Tensor) -> tf.Tensor:
-        # The operation has a state, and each call continues its random stream. So it is called once per epoch.
+        # RandomShuffle is stateful: each call continues the sequence of random numbers. One call draws one epoch.
         images = tf.range(N_IMAGES)
         return tf.stack([tf.raw_ops.RandomShuffle(value=images, **_operation_seeds(seed)) for seed in seeds])
 
     epochs = tf.data.Dataset.range(1).repeat(max(variant.epochs for variant in variants))
     orders = epochs.map(tf.autograph.experimental.do_not_convert(shuffled))
-    # The dataset has nothing to tune, and deleting an iterator would wait seconds for the autotuning thread.
+    # Autotuning does not speed up this dataset, and its thread delays the deletion of an iterator by seconds.
     options = tf.data.Options()
     options.autotune.enabled = False
     return orders.with_options(options)
 
 
 def _operation_seeds(seed: int) -> dict[str, int]:
-    """Return the seeds of a function's first random operation after ``tf.random.set_seed(seed)``.
+    """Return the two seeds of the first random operation in a function after ``tf.random.set_seed(seed)``.
 
-    Two zeros would mean a random seed, so zero has another ``seed2``.
+    TensorFlow replaces two zeros by a random seed. So for ``seed`` 0, ``seed2`` is not 0.
 
     Source: ``get_seed`` in ``tensorflow/python/framework/random_seed.py``.
     """

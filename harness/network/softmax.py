@@ -1,4 +1,4 @@
-"""Three implementations of ``my_softmax``, and their differences from TensorFlow's softmax."""
+"""Three implementations of ``my_softmax``, the lab's softmax function, and a comparison with TensorFlow's softmax."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.floating]
 
-_SMALLEST_NORMAL = np.float32(2.0**-126)  # TensorFlow flushes smaller numbers to zero
+_SMALLEST_NORMAL = np.float32(2.0**-126)  # TensorFlow rounds smaller positive float32 numbers to zero
 
 
 def my_softmax_loop(z: Floats) -> Floats:
-    """Compute the softmax with the lab's two loops. It overflows where ``exp`` overflows.
+    """Compute the softmax with two loops, as the lab does. The result is not finite if ``exp`` overflows.
 
     Args:
         z: Logits, ``(..., n)``, floating-point. The loops run over the last axis.
@@ -32,7 +32,7 @@ def my_softmax_loop(z: Floats) -> Floats:
 
 
 def my_softmax(z: Floats) -> Floats:
-    """Compute the softmax with the lab's vector form. It overflows where ``exp`` overflows.
+    """Compute the softmax with vectorized NumPy, as the lab does. The result is not finite if ``exp`` overflows.
 
     Args:
         z: Logits, ``(..., n)``, floating-point.
@@ -46,9 +46,9 @@ def my_softmax(z: Floats) -> Floats:
 
 
 def my_softmax_stable(z: Floats) -> Floats:
-    """Compute the softmax of ``z`` minus its largest entry, which never overflows for finite logits.
+    """Compute the softmax after subtracting the largest logit. ``exp`` then never overflows for finite logits.
 
-    The subtraction does not change the function.
+    The subtraction does not change the value of the softmax.
 
     Args:
         z: Logits, ``(..., n)``, floating-point.
@@ -85,16 +85,17 @@ def tensorflow_softmax(z: Floats) -> Floats:
 class SoftmaxCheck:
     """The comparison of one implementation with TensorFlow's softmax on a set of logits.
 
-    Every attribute but ``overflow_rows`` covers only the rows in which neither softmax overflows. Without such rows,
-    the differences are None, and ``argmax_differs`` is 0.
+    A row overflows if it contains NaN or infinity, or if its sum is not positive. All attributes except
+    ``overflow_rows`` describe the rows in which neither softmax overflows. If there are no such rows,
+    ``argmax_differs`` is 0 and the other three are None.
 
     Attributes:
         max_abs_diff: Largest absolute difference of an entry.
-        max_ulp: Largest distance of an entry in ``float32`` representations. It covers the entries in which both values
-            are normal numbers, and is None if there are no such entries.
+        max_ulp: Largest difference of an entry in ULPs, the spacing of ``float32`` numbers. Only entries for which both
+            values are normal ``float32`` numbers are compared. None if there are no such entries.
         argmax_differs: Number of rows in which the argmax differs.
         row_sum_error: Largest deviation of a row's sum (in ``float64``) from 1.
-        overflow_rows: Number of rows that contain NaN or infinity, or whose sum is not positive.
+        overflow_rows: Number of rows in which the implementation overflows.
     """
 
     max_abs_diff: float | None
@@ -106,11 +107,12 @@ class SoftmaxCheck:
 
 @dataclass(frozen=True, slots=True)
 class SizedCheck:
-    """The comparison of every implementation with TensorFlow's softmax, on logits of about one size.
+    """The comparison of every implementation with TensorFlow's softmax, for the rows of one size.
+
+    The size of a row is the smallest power of two above its largest absolute logit, but at least :data:`SMALLEST`.
 
     Attributes:
-        below: Size of the logits, a power of two. The largest absolute logit of each row is below it, and at least half
-            of it. Only for the smallest size, :data:`SMALLEST`, may it be less than half.
+        below: Size of the rows.
         rows: Number of rows of this size.
         checks: Check of each implementation, by its name in :data:`WAYS`.
     """
@@ -127,29 +129,32 @@ def consistency(logits: Floats) -> dict[str, SoftmaxCheck]:
     """Compare every implementation of ``my_softmax`` with ``tf.nn.softmax``.
 
     Args:
-        logits: Logits, ``(n, 10)``, ``float32`` or ``float64``. Both sides compute in this dtype.
+        logits: Logits, ``(n, 10)``, ``float32`` or ``float64``. All implementations compute in this dtype.
 
     Returns:
-        A check for each of ``loop``, ``vector`` and ``stable``.
+        The check of each implementation, by its name: ``loop``, ``vector`` or ``stable``.
     """
     expected = tensorflow_softmax(logits)
     checks = {}
     for name, softmax in WAYS.items():
-        # Overflow and its consequences are findings of this check, so NumPy must not warn about them.
+        # The check counts overflows itself, so NumPy's warnings about them are turned off.
         with np.errstate(over="ignore", invalid="ignore", divide="ignore", under="ignore"):
             checks[name] = compare(softmax(logits), expected)
     return checks
 
 
 def consistency_by_size(logits: Floats) -> list[SizedCheck]:
-    """Do the same for each size of logits, smallest first. Rows that contain NaN or infinity are left out."""
+    """Compare every implementation with ``tf.nn.softmax`` separately for each size of logits, smallest first.
+
+    :class:`SizedCheck` defines the size. Rows that contain NaN or infinity are left out.
+    """
     sizes = _sizes(logits)
     found = np.unique(sizes[np.isfinite(sizes)]).tolist()
     return [SizedCheck(below, int((sizes == below).sum()), consistency(logits[sizes == below])) for below in found]
 
 
 def _sizes(logits: Floats) -> NDArray[np.float64]:
-    """Return the power of two above the largest absolute logit of each row; NaN for rows that are not finite."""
+    """Return the size of each row, as :class:`SizedCheck` defines it; NaN for rows with NaN or infinity."""
     largest = np.abs(logits).max(axis=-1).astype(np.float64)
     _, exponents = np.frexp(largest)  # largest = m * 2**exponent with 0.5 <= m < 1
     sizes: NDArray[np.float64] = np.maximum(SMALLEST, np.ldexp(1.0, exponents))
@@ -158,7 +163,7 @@ def _sizes(logits: Floats) -> NDArray[np.float64]:
 
 
 def compare(got: Floats, expected: Floats) -> SoftmaxCheck:
-    """Compare two sets of softmax rows, each ``(n, 10)``. ``overflow_rows`` counts rows of ``got``."""
+    """Compare softmax rows with the expected rows, each ``(n, 10)``. ``overflow_rows`` counts overflows in ``got``."""
     bad = _overflows(got)
     usable = ~(bad | _overflows(expected))
     mine, theirs = got[usable], expected[usable]
@@ -187,8 +192,8 @@ def _max_ulp(a: Floats, b: Floats) -> int | None:
     normal = (single_a >= _SMALLEST_NORMAL) & (single_b >= _SMALLEST_NORMAL)
     if not normal.any():
         return None
-    # The bits of positive floats, read as integers, have the same order as the floats. So the difference of the bits
-    # is the distance in representations.
+    # The bits of consecutive positive floats, read as integers, are consecutive integers. So the difference of these
+    # integers is the difference in ULPs.
     bits_a = single_a[normal].view(np.int32).astype(np.int64)
     bits_b = single_b[normal].view(np.int32).astype(np.int64)
     return int(np.abs(bits_a - bits_b).max())

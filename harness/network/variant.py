@@ -15,7 +15,8 @@ N_FEATURES = 400
 N_CLASSES = 10
 N_IMAGES = 5000
 
-# Raise this only when training computes other results than before, so that old and new records are never mixed.
+# The version of the training's results. Increase it only when training computes different results than before. Old and
+# new records are then never mixed.
 TRACE_VERSION = 1
 
 SoftmaxPlace = Literal["logits", "output"]
@@ -27,7 +28,7 @@ _SMALLEST_NORMAL = 2.0**-126  # float32 flushes smaller numbers to zero
 
 
 class Shape(NamedTuple):
-    """The settings of a variant that determine the arrays and operations of its training; see :class:`Variant`."""
+    """The settings that must be equal for variants to be trained in one call; see :class:`Variant`."""
 
     layers: tuple[int, ...]
     batch_size: int
@@ -35,22 +36,23 @@ class Shape(NamedTuple):
 
 
 class Variant(BaseModel):
-    """One configuration of the network with 400 inputs. The defaults are the baseline.
+    """The configuration of one training. The defaults are the baseline.
 
     Attributes:
         epochs: Number of passes over the 5000 images, at least 1.
         learning_rate: Learning rate of Adam, above 0.
         seed: Seed of the initial weights and the batch order, 0 to 2**31 - 1.
-        layers: Number of units of each layer, at most 10,000. The last layer has one linear unit per digit, and all
-            others have a ReLU.
-        batch_size: Number of examples in a step, 1 to 5000. A smaller last batch is trained too.
-        softmax: Place of the softmax. With ``logits``, the loss applies it to the logits. With ``output``, it is a
-            layer of the model, and its probabilities are clipped to 1e-7 from 0 and 1 before the loss takes their
-            logarithm, as in Keras.
-        adam: Kind of Adam. ``tensorflow`` rounds the betas to ``float32`` before it computes 1 - beta, as
-            ``ResourceApplyAdam`` does (1 - 0.9 is 0.10000002). ``keras`` computes 1 - beta before it rounds (0.1).
-        beta_1: Decay of Adam's mean of the gradients, from 0 to below 1.
-        beta_2: Decay of Adam's mean of the squared gradients, from 0 to below 1.
+        layers: Number of units of each layer, at most 10,000. The network has 400 inputs. The last layer is linear and
+            has one unit per digit. All other layers have a ReLU.
+        batch_size: Number of examples in a training step, 1 to 5000. The last batch of an epoch may be smaller.
+        softmax: Where the softmax is applied. With ``logits``, the model returns logits, and the loss applies the
+            softmax. With ``output``, the last layer of the model is a softmax. The loss then clips the probabilities
+            to the range from 1e-7 to 1 - 1e-7 before it takes their logarithm, as Keras does.
+        adam: Kind of Adam, which determines how 1 - beta is computed. ``tensorflow`` rounds beta to ``float32`` first,
+            as TensorFlow's ``ResourceApplyAdam`` does: 1 - 0.9 is 0.10000002. ``keras`` computes 1 - beta first and
+            then rounds the result: 1 - 0.9 is 0.1.
+        beta_1: Decay rate of Adam's mean of the gradients, at least 0 and below 1.
+        beta_2: Decay rate of Adam's mean of the squared gradients, at least 0 and below 1.
         epsilon: Number that Adam adds to the square root in its divisor, above 0.
     """
 
@@ -71,7 +73,7 @@ class Variant(BaseModel):
     @classmethod
     def _one_unit_a_digit(cls, layers: tuple[int, ...]) -> tuple[int, ...]:
         if layers[-1:] != (N_CLASSES,):
-            msg = f"the last layer must have {N_CLASSES} units, one a digit"
+            msg = f"the last layer must have {N_CLASSES} units, one per digit"
             raise ValueError(msg)
         return layers
 
@@ -91,8 +93,8 @@ class Variant(BaseModel):
     def key(self) -> str:
         """The first 16 hex digits of the SHA-256 of the fields that differ from the baseline.
 
-        The key is the same on every machine. A field that is added later does not change the keys of recorded variants,
-        because its default is the baseline's value.
+        The key is the same on every machine. If a later version adds a field, the keys of recorded variants stay the
+        same, because the default of the new field is the baseline's value.
         """
         text = json.dumps(self.model_dump(mode="json", exclude_defaults=True), sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
@@ -117,11 +119,11 @@ class Variant(BaseModel):
 
 
 def describe(error: ValidationError) -> str:
-    """Return one line that lists every error of a validation: its location, the message and the given value."""
+    """Return one line that lists every validation error with its location, its message and the given value."""
     lines = []
     items = error.errors(include_url=False)
-    # If a field accepts a list or a range, Pydantic also reports that a wrong list is not a range (`model_type`). This
-    # does not help the user.
+    # If a field accepts a list or a range, Pydantic reports two errors for an invalid list: the error in the list, and
+    # that the list is not a range (`model_type`). The second error does not help the user.
     for item in [item for item in items if item["type"] != "model_type"] or items:
         where = ".".join(str(part) for part in item["loc"] if not _is_of_the_schema(part))
         message = item["msg"].removeprefix("Value error, ")
@@ -132,17 +134,17 @@ def describe(error: ValidationError) -> str:
 
 
 def _is_of_the_schema(part: int | str) -> bool:
-    """Return whether a part of an error's location names a type, such as ``list[int]``, and not a key of the input."""
+    """Return whether a part of an error's location is a type, such as ``list[int]``, instead of a key of the input."""
     return isinstance(part, str) and (part in {"IntRange", "FloatRange", "factorial", "sampled"} or "[" in part)
 
 
 BASELINE = Variant()
 
-# The settings that identify a training. Variants that differ only in epochs share one training, because the history of
-# the shorter variant is the beginning of the longer one.
+# The settings that identify a training: all except the number of epochs. Variants that differ only in their epochs
+# share one training, because the shorter history is the beginning of the longer history.
 TRAINING_SETTINGS = tuple(name for name in BASELINE.settings() if name != "epochs")
 
 
 def training_key(settings: Mapping[str, object]) -> frozenset[tuple[str, str]]:
-    """Return the identity of the training that serves a variant, from the variant's settings."""
+    """Return a key of the training from a variant's settings. Variants that share a training have the same key."""
     return frozenset((name, str(settings[name])) for name in TRAINING_SETTINGS)

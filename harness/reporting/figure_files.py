@@ -16,6 +16,9 @@ from matplotlib.figure import Figure
 # The colours of text, frames and grid lines. In a page, they follow the light or dark colour scheme.
 INK, FAINT, PAPER = "#222222", "#dddddd", "#ffffff"
 
+# Colours that the page replaces by its own, which are legible on light and on dark paper.
+_OF_THE_PAGE = {INK: "--ink", FAINT: "--line", PAPER: "--paper", "#0072b2": "--blue", "#d55e00": "--vermillion"}
+
 _DPI = 144
 _FONTS = "'DejaVu Sans', Verdana, system-ui, sans-serif"  # fonts of nearly equal widths, so that the layout stays
 
@@ -94,8 +97,8 @@ def svg(figure: Figure, name: str) -> str:
     text = re.sub(r'(href="|url\()#', rf"\1#{name}-", text)
     text = re.sub(r"'DejaVu Sans'(, [^;\"]*?)?(?=[;\"])", _FONTS, text)
     text = re.sub(r'<svg ([^>]*?)width="[^"]*" height="[^"]*"', r"<svg \1", _with_size(text), count=1)
-    for colour, variable in ((INK, "var(--ink)"), (FAINT, "var(--line)"), (PAPER, "var(--paper)")):
-        text = text.replace(colour, variable)
+    for colour, variable in _OF_THE_PAGE.items():
+        text = text.replace(colour, f"var({variable})")
     text = re.sub(r"(?<=[: ])(#000000|black)\b", "var(--ink)", text)
     return re.sub(r"\s*\n\s*", "\n", text).strip()
 

@@ -111,9 +111,10 @@ def _slider(place: int, z: float) -> dict[str, Any]:
 
 def _answer(lab: Lab) -> str:
     """The errors on the images that the network learns from, followed by those on images that it has not seen."""
-    late = lab.states[1]
+    early, late = lab.states
     on_training = f"After {late.epochs} epochs, the network has {_errors(late)} on the 5000 images that it learns from."
-    return f"{on_training} {_unseen(late, lab.digits)}"
+    before = "" if early.held_out_errors is None else f" After {early.epochs} epochs it had {early.held_out_errors}."
+    return f"{on_training} {_unseen(late, lab.digits)}{before}"
 
 
 def _compared(published: list[Number]) -> str:
@@ -303,6 +304,6 @@ def _loss_caption(lab: Lab) -> str:
         return "Not every epoch has a loss that is a number: the training diverged."
     rises = int((np.diff(losses) > 0).sum())
     return (
-        f"From {losses[0]:.4f} at epoch 1 to {early.loss:.4f} at epoch {early.epochs} and {late.loss:.4f} at epoch "
-        f"{late.epochs}; at {rises} of the {len(losses) - 1} steps from epoch to epoch it rises."
+        f"The loss falls from {losses[0]:.4f} at epoch 1 to {early.loss:.4f} at epoch {early.epochs} and "
+        f"{late.loss:.4f} at epoch {late.epochs}. It rises at {rises} of the {len(losses) - 1} steps from epoch to epoch."
     )

@@ -75,11 +75,14 @@ class Confusion:
             finite = np.isfinite(self.logits).all()
             what = "confuses no digits" if finite else "gives no answer, because its logits are not finite,"
             return {"sentence": f"{images}, the network {what} {after}.", "counts": []}
-        order = np.argsort(-counts, axis=None, kind="stable")[:3]
-        pairs = [(int(at) // _DIGITS, int(at) % _DIGITS) for at in order if counts.flat[at]]
-        listed = ", ".join(f"{label} read as {answer} ({counts[label, answer]})" for label, answer in pairs)
-        sentence = f"{images}, it gets {counts.sum()} wrong {after}. Most often: {listed}."
-        return {"sentence": sentence, "counts": counts.tolist(), "most": int(counts.max()), "first": pairs[0]}
+        both = np.triu(counts + counts.T)
+        order = np.argsort(-both, axis=None, kind="stable")[:3]
+        pairs = [(int(at) // _DIGITS, int(at) % _DIGITS) for at in order if both.flat[at]]
+        listed = ", ".join(f"{one} and {other} ({both[one, other]})" for one, other in pairs)
+        sentence = f"{images}, it gets {counts.sum()} wrong {after}. It confuses these digits most often: {listed}."
+        one, other = pairs[0]
+        first = (one, other) if counts[one, other] >= counts[other, one] else (other, one)
+        return {"sentence": sentence, "counts": counts.tolist(), "most": int(counts.max()), "first": first}
 
 
 def data(lab: Lab, confusion: Confusion) -> dict[str, Any]:
@@ -104,10 +107,10 @@ def _resize() -> dict[str, Any]:
 
 
 def _epochs(lab: Lab) -> dict[str, Any]:
-    """Loss, error count, the prediction of the lab's image of a two, and the first wrong images after each epoch."""
+    """Loss, error count, the prediction of the lab's image of a two, and a sample of the wrong images, by epoch."""
     history, digits = lab.history, lab.digits
     logits = [history.snapshots[epoch].logits for epoch in range(1, history.variant.epochs + 1)]
-    wrong = [wrong_images(one, digits.labels)[:_SHOWN] for one in logits]
+    wrong = [_spread(wrong_images(one, digits.labels)) for one in logits]
     used = np.unique(np.concatenate(wrong))
     return {
         "losses": history.losses.tolist(),
@@ -116,6 +119,14 @@ def _epochs(lab: Lab) -> dict[str, Any]:
         "wrong": [np.searchsorted(used, indices).tolist() for indices in wrong],
         **_digits(digits, used, np.concatenate([one[indices] for one, indices in zip(logits, wrong, strict=True)])),
     }
+
+
+def _spread(indices: NDArray[np.intp]) -> NDArray[np.intp]:
+    """At most 64 of the indices, evenly spaced. The images are sorted by digit, so all digits occur."""
+    if len(indices) <= _SHOWN:
+        return indices
+    places = np.linspace(0, len(indices) - 1, _SHOWN).round().astype(np.intp)
+    return np.take(indices, places)
 
 
 def _digits(images: Images, indices: Any, logits: NDArray[np.float32]) -> dict[str, Any]:  # noqa: ANN401 - any index

@@ -1,4 +1,4 @@
-"""Serves Optuna's dashboard for a recorded study, on this machine and read-only."""
+"""Serves a read-only Optuna dashboard for a recorded study. Only this machine can connect."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from socketserver import ThreadingMixIn
 from typing import Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
-import optuna_dashboard  # type: ignore[import-untyped] # it ships no types
+import optuna_dashboard  # type: ignore[import-untyped] # the package has no type hints
 
 from harness.search import optuna_study
 from harness.tracking.reader import StudyReader
@@ -17,7 +17,7 @@ from harness.tracking.run_record import RunRecord
 from harness.tracking.tags import Tag
 from harness.tracking.ui import HOST
 
-# The address of the study in the dashboard, whose storage holds no other.
+# The path of the study's page in the dashboard. The study's id is 0, because the storage holds only this study.
 PAGE = "dashboard/studies/0"
 
 _PAGES = "/dashboard"
@@ -25,7 +25,7 @@ _READ_ONLY = b'{"reason": "This dashboard is read-only. MLflow holds the study."
 
 
 class _Application:
-    """The dashboard's application. It rebuilds the study when a page is loaded and the records have changed."""
+    """The dashboard's WSGI application. When a page is loaded, it rebuilds the study if its records have changed."""
 
     def __init__(self, reader: StudyReader, parent: RunRecord) -> None:
         self._reader, self._parent = reader, parent
@@ -35,10 +35,10 @@ class _Application:
     def _built(self) -> tuple[str, Callable[..., Iterable[bytes]]]:
         state = self._reader.last_change(self._parent.tags[Tag.STUDY_KEY])
         study = optuna_study.of_record(self._reader, self._parent)
-        return state, optuna_dashboard.wsgi(study._storage)  # noqa: SLF001 - the dashboard takes the storage
+        return state, optuna_dashboard.wsgi(study._storage)  # noqa: SLF001 - the dashboard needs the storage object
 
     def __call__(self, environment: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
-        """Answer a request."""
+        """Answer an HTTP request. Only GET and HEAD are allowed."""
         if environment["REQUEST_METHOD"] not in {"GET", "HEAD"}:
             start_response("403 Forbidden", [("Content-Type", "application/json")])
             return [_READ_ONLY]
@@ -54,18 +54,18 @@ class _Server(ThreadingMixIn, WSGIServer):
 
 
 class _Quiet(WSGIRequestHandler):
-    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002, ANN401 - the library's own signature
-        """Log nothing."""
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002, ANN401 - the signature of the base class
+        """Do not log requests."""
 
 
 @contextmanager
 def served(reader: StudyReader, parent: RunRecord, port: int) -> Iterator[WSGIServer]:
-    """A server of the dashboard that already has its port, so that it answers as soon as it serves.
+    """Yield a server of the dashboard that is already bound to its port. The caller starts and stops serving.
 
     Args:
         reader: Reader of the tracking store.
         parent: Parent run of the study.
-        port: Port of the loopback address.
+        port: Port on the loopback address.
 
     Raises:
         StoppedError: The store cannot be read.

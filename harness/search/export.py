@@ -24,14 +24,14 @@ def export(reader: StudyReader, parent: RunRecord, storage: str, name: str | Non
     Args:
         reader: Reader of the tracking store.
         parent: Parent run of the study.
-        storage: URL of a database, or path of a journal file. Both are created if they do not exist.
+        storage: URL of a database, or path of a journal file. A missing file is created.
         name: Name of the copy. The default is the name of the study.
 
     Returns:
         The name of the copy and the number of its trials.
 
     Raises:
-        StoppedError: A store fails.
+        StoppedError: The tracking store or the Optuna storage fails.
         UsageError: The storage already has a study with this name.
     """
     study = optuna_study.of_record(reader, parent)
@@ -41,7 +41,7 @@ def export(reader: StudyReader, parent: RunRecord, storage: str, name: str | Non
         try:
             optuna.copy_study(
                 from_study_name=study.study_name,
-                from_storage=study._storage,  # noqa: SLF001 - Optuna takes the storage itself, too
+                from_storage=study._storage,  # noqa: SLF001 - Optuna also accepts a storage object
                 to_storage=target,
                 to_study_name=name,
             )
@@ -53,9 +53,9 @@ def export(reader: StudyReader, parent: RunRecord, storage: str, name: str | Non
 
 @contextmanager
 def _failures(what: str) -> Iterator[None]:
-    """Convert errors of a storage to one clear error."""
+    """Convert any error of a storage to a :class:`StoppedError` with a short message."""
     try:
         yield
     except (OSError, ValueError, KeyError, ImportError, SQLAlchemyError, OptunaError) as error:
         reason = error.__cause__ if isinstance(error, OptunaError) and error.__cause__ else error
-        raise StoppedError(masked(f"{what}: {first_line(reason)}"), "Correct --storage, then run again.") from error
+        raise StoppedError(masked(f"{what}: {first_line(reason)}"), "Correct --storage, then try again.") from error

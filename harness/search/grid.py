@@ -1,4 +1,4 @@
-"""The jobs of a grid: every point that is not recorded, each once."""
+"""Creates the jobs of a grid. Each point that is not recorded yet becomes one trial."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from harness.study.config import StudyConfig
 
 
 class GridJobs:
-    """The jobs of a grid.
+    """The job source of a grid, which is a study with a trial for every combination of the listed values.
 
     Args:
         config: Configuration of the study.
-        trainings: Finished trainings of the study by the keys of their variants.
+        trainings: Finished trainings of the study, by variant key.
         next_number: Number of the next trial.
-        parent_id: Id of the study's run.
+        parent_id: Id of the study's parent run.
 
     Attributes:
-        n_done: Number of points that were recorded before.
+        n_done: Number of points that were already recorded.
     """
 
     def __init__(
@@ -33,11 +33,11 @@ class GridJobs:
         self.n_done = len(variants) - len(self._left)
 
     def most_jobs(self, n_workers: int) -> int:
-        """Two jobs for each worker, so that no worker waits while a job is recorded."""
+        """Return two jobs per worker, so that no worker waits while a finished job is recorded."""
         return 2 * n_workers
 
     def jobs(self, n_workers: int) -> Iterator[Job]:
-        """As many trainings in a job as the engine takes at once, all of the same shape."""
+        """Yield the jobs, sorted by the shape of their variants. :func:`trials_per_job` gives the size of a job."""
         numbers = count(self._next_number)
         trainings = by_training(self._left)
         trainings.sort(key=lambda training: training[0].shape)
@@ -47,10 +47,10 @@ class GridJobs:
             trials = tuple(Trial(next(numbers), (variant,), self._parent_id) for variant in variants)
             yield Job(trials, variants)
 
-    def finish(self, trial: Trial) -> int:  # noqa: ARG002 - a sampler uses it
-        """A trial of a grid is complete as soon as its training is recorded."""
+    def finish(self, trial: Trial) -> int:  # noqa: ARG002 - `JobSource` requires it
+        """Return 1: a trial of a grid is complete as soon as its training is recorded."""
         return 1
 
-    def fail(self, trial: Trial) -> int:  # noqa: ARG002 - a sampler uses it
-        """A failed trial of a grid has a failed training run. It is trained again when the study resumes."""
+    def fail(self, trial: Trial) -> int:  # noqa: ARG002 - `JobSource` requires it
+        """Return 1. A failed trial of a grid has a failed training run, and is trained again when the study resumes."""
         return 1

@@ -1,4 +1,4 @@
-"""The importance of each parameter for the result of a search."""
+"""Computes how much each parameter of a study contributes to the variance of an objective."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ FEWEST = 8
 def importances(
     points: Sequence[Mapping[str, int | float]], values: Sequence[float], logarithmic: set[str]
 ) -> dict[str, float]:
-    """The share of the variance of the values that each parameter explains, by fANOVA.
+    """Return the share of an objective's variance that each parameter explains, computed with fANOVA.
 
     Source: Hutter, Hoos and Leyton-Brown, "An Efficient Approach for Assessing Hyperparameter Importance", ICML 2014,
-    as Optuna computes it; its random forest has a fixed seed.
+    as implemented in Optuna. The random forest has a fixed seed.
 
     Args:
-        points: Point of each trial. All points have the same parameters.
-        values: Value of each trial, finite.
-        logarithmic: Parameters with a logarithmic scale.
+        points: Parameter values of each trial. All trials have the same parameters.
+        values: Objective value of each trial, finite.
+        logarithmic: Names of the parameters with a logarithmic scale.
 
     Returns:
-        The shares by parameter, largest first. They add up to 1. Empty for fewer than :data:`FEWEST` trials, and if all
-        values or all points are equal.
+        The shares by parameter name, largest first. They add up to 1. The result is empty if there are fewer than
+        :data:`FEWEST` trials, or if all values or all points are equal.
     """
     if len(points) < FEWEST or len(set(values)) < 2:
         return {}
@@ -46,7 +46,7 @@ def importances(
     return dict(get_param_importances(study, evaluator=FanovaImportanceEvaluator(seed=0)))
 
 
-def _distribution(values: Sequence[int | float], is_logarithmic: bool) -> BaseDistribution:  # noqa: FBT001 - a column's
+def _distribution(values: Sequence[int | float], is_logarithmic: bool) -> BaseDistribution:  # noqa: FBT001 - internal
     low, high = min(values), max(values)
     if all(isinstance(value, int) for value in values):
         return IntDistribution(int(low), int(high), log=is_logarithmic)

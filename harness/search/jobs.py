@@ -1,4 +1,4 @@
-"""Jobs: the trials that a worker trains together, and where they come from."""
+"""Defines jobs and job sources. A job is a group of trials that one worker trains together."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from harness.network.variant import Variant
 
 @dataclass(frozen=True)
 class Trial:
-    """A trial that is trained now.
+    """A trial to train.
 
     Attributes:
         number: Number of the trial.
-        variants: Variants of its trainings.
-        parent_id: Id of the run that is the parent of its trainings: the trial's own run, or the study's for a grid.
+        variants: Variants of the trial's trainings.
+        parent_id: Id of the parent run of the trainings: the study's run for a grid, else the trial's own run.
     """
 
     number: int
@@ -27,11 +27,11 @@ class Trial:
 
 @dataclass(frozen=True)
 class Job:
-    """Trials that one worker trains together.
+    """A group of trials that one worker trains together.
 
     Attributes:
         trials: Trials of the job.
-        missing: Variants of these trials that are not recorded yet.
+        missing: Variants of the trials that still have to be trained.
     """
 
     trials: tuple[Trial, ...]
@@ -39,23 +39,32 @@ class Job:
 
 
 class JobSource(Protocol):
-    """A grid or a sampler: decides which trials are next."""
+    """The interface of a job source: a grid or a sampler, which decides which trials come next."""
 
     n_done: int
 
     def most_jobs(self, n_workers: int) -> int:
-        """The largest number of jobs that are submitted at the same time."""
+        """Return the largest number of jobs that may be submitted at the same time."""
 
     def jobs(self, n_workers: int) -> Iterator[Job]:
-        """The jobs of the trials that are not complete. Each job is created when it is needed."""
+        """Yield jobs for the trials that are not complete. Each job is created only when it is requested."""
 
     def finish(self, trial: Trial) -> int:
-        """Finish a trial whose trainings are all recorded, and return the number of trials that are now complete."""
+        """Complete a trial whose trainings are all recorded.
+
+        Return the number of trials that this completes: the trial itself and the trials that repeat it.
+        """
 
     def fail(self, trial: Trial) -> int:
-        """Give up a trial whose training failed, and return the number of trials that failed with it."""
+        """Mark a trial whose training failed as failed.
+
+        Return the number of trials that this marks: the trial itself and the trials that repeat it.
+        """
 
 
 def trials_per_job(engine: str, n_trials: int, trainings_per_trial: int, n_workers: int) -> int:
-    """The number of trials in a job that uses the width of the engine and leaves work for every worker."""
+    """Return the number of trials in a job, at least 1.
+
+    The trainings of a job fill at most one batch of the engine. The trials are also divided among all workers.
+    """
     return max(1, min(registry.width(engine) // trainings_per_trial, -(-n_trials // n_workers)))

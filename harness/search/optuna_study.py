@@ -1,4 +1,4 @@
-"""The Optuna study of a recorded study: rebuilt in memory from the trials that MLflow holds."""
+"""Rebuilds the Optuna study of a recorded study in memory, from the trials that are recorded in MLflow."""
 
 from __future__ import annotations
 
@@ -36,16 +36,16 @@ def rebuild(
     distributions: Distributions,
     sampler: optuna.samplers.BaseSampler | None = None,
 ) -> optuna.Study:
-    """Create an Optuna study in memory with the recorded trials under their recorded numbers.
+    """Create an Optuna study in memory from recorded trials. Each trial keeps its recorded number.
 
-    ``optuna.Study.add_trial`` numbers trials from 0, so a failed trial takes the place of every number without a
-    record. A point outside the distributions, or a value that is not finite, cannot be added to a study. It becomes a
-    failed trial here and stays in MLflow unchanged.
+    ``optuna.Study.add_trial`` numbers trials from 0 without gaps. So every number without a record gets a failed trial
+    as a placeholder. A trial with a point outside the distributions, or with a value that is not finite, is also
+    replaced by a placeholder. The records in MLflow do not change.
 
     Args:
         name: Name of the study.
-        objectives: Names of the objectives, all minimized.
-        trials: Recorded trials, in the order of their numbers.
+        objectives: Names of the objectives. All of them are minimized.
+        trials: Recorded trials, sorted by number.
         distributions: Distributions of the parameters.
         sampler: Sampler of the study. The default is Optuna's.
     """
@@ -73,8 +73,9 @@ def _fits(trial: RecordedTrial, distributions: Distributions) -> bool:
 
 def _contains(distribution: BaseDistribution, value: float | str) -> bool:
     try:
-        return bool(distribution._contains(distribution.to_internal_repr(value)))  # noqa: SLF001 - no public way
-    except ValueError:  # not a choice
+        return bool(distribution._contains(distribution.to_internal_repr(value)))  # noqa: SLF001 - no public method
+    except ValueError:
+        # The value is not one of the choices.
         return False
 
 
@@ -89,40 +90,42 @@ def _frozen(trial: RecordedTrial, distributions: Distributions) -> FrozenTrial:
 
 
 class OptunaSampler:
-    """A sampler that proposes trials, with its Optuna study in memory.
+    """Proposes trials with an Optuna sampler. The sampler's study is in memory.
 
     Args:
         config: Configuration of the study, with a sampled design.
-        design: Its design.
-        trials: Recorded trials, in the order of their numbers. Unfinished trials are open: give each of them its
-            values, or fail it.
+        design: Design of the study: the sampler, its seed and the number of trials.
+        trials: Recorded trials, sorted by number. The caller must later complete or fail each unfinished trial.
         next_number: Number of the next trial.
     """
 
     def __init__(self, config: StudyConfig, design: Sampled, trials: Sequence[RecordedTrial], next_number: int) -> None:
         self._distributions = distributions_of(config)
-        # A sampler with the same seed would repeat its proposals when the study resumes.
+        # Derive the seed from the next trial number. With a fixed seed, a resumed study would repeat its proposals.
         seed = int(np.random.SeedSequence([design.sampler_seed, next_number]).generate_state(1)[0])
         samplers = {"tpe": optuna.samplers.TPESampler, "random": optuna.samplers.RandomSampler}
         sampler = samplers[design.sampler](seed=seed)
         self._study = rebuild(config.name, config.objectives, trials, self._distributions, sampler)
 
     def propose(self) -> tuple[int, Point]:
-        """Open the next trial, and return its number and its point."""
+        """Ask Optuna for the next trial, and return its number and its point."""
         asked = self._study.ask(dict(self._distributions))
         return asked.number, dict(asked.params)
 
     def tell(self, number: int, values: Sequence[float]) -> None:
-        """Complete an open trial with the values of the objectives."""
+        """Complete a running trial with the values of its objectives."""
         self._study.tell(number, list(map(float, values)), skip_if_finished=True)
 
     def fail(self, number: int) -> None:
-        """Fail an open trial."""
+        """Mark a running trial as failed."""
         self._study.tell(number, state=optuna.trial.TrialState.FAIL, skip_if_finished=True)
 
 
 def distributions_of(config: StudyConfig) -> dict[str, BaseDistribution]:
-    """The distributions of a study's space. Lists of numbers become ranges, because Optuna lets only ranges grow."""
+    """Return the Optuna distribution of each parameter in a study's space.
+
+    A list of numbers becomes a range, because Optuna allows a range to grow later. A list of choices must not change.
+    """
     distributions: dict[str, BaseDistribution] = {}
     for name, values in config.space.parameters().items():
         if isinstance(values, IntRange):
@@ -135,7 +138,7 @@ def distributions_of(config: StudyConfig) -> dict[str, BaseDistribution]:
 
 
 def of_record(reader: StudyReader, parent: RunRecord) -> optuna.Study:
-    """Rebuild the Optuna study of a recorded study, whose configuration may be unknown.
+    """Rebuild the Optuna study of a recorded study. The study's configuration is not needed.
 
     Args:
         reader: Reader of the tracking store.
@@ -161,9 +164,12 @@ def of_record(reader: StudyReader, parent: RunRecord) -> optuna.Study:
 
 
 def _spanning(values: Sequence[float | str], scale: str | None = None) -> BaseDistribution:
-    """The distribution that spans the values of a parameter. Without a scale, floats are on a logarithmic scale."""
+    """Return the Optuna distribution that covers these values of a parameter.
+
+    If no scale is given, integers have a linear scale and floats have a logarithmic scale.
+    """
     numbers = [value for value in values if not isinstance(value, str)]
-    if not numbers:  # all places of the softmax, so that the choices never change
+    if not numbers:  # list every place of the softmax, because Optuna does not allow the choices to change
         return CategoricalDistribution(get_args(SoftmaxPlace))
     if all(isinstance(value, int) for value in numbers):
         return IntDistribution(int(min(numbers)), int(max(numbers)), log=scale == "logarithmic")

@@ -17,14 +17,14 @@ _log = logging.getLogger(__name__)
 
 
 class Recorder:
-    """Records trained and failed trials.
+    """Records trained and failed trials in MLflow.
 
     Args:
         writer: Writer of the study's runs.
-        trainings: Finished trainings by the keys of their variants. Each recorded training is added.
-        source: Source of the jobs. It is notified of each trial that ends.
-        costs: Receives the time that MLflow takes.
-        progress: Receives each trial that ends.
+        trainings: Finished trainings by variant key. The recorder adds each training that it records.
+        source: Source of the jobs. The recorder notifies it of each trial that ends.
+        costs: Adds up the time spent in MLflow.
+        progress: Callbacks. The recorder calls one for each trial that ends.
     """
 
     def __init__(
@@ -39,11 +39,13 @@ class Recorder:
         self._costs, self._progress = costs, progress
 
     def results(self, job: Job, results: Sequence[TrainingResult]) -> Iterator[int]:
-        """Record the results of a job, and yield the number of complete trials after each trial of the job.
+        """Record the results of a job.
+
+        For each trial of the job, yield the number of trials that become complete: this trial and its repeats.
 
         Args:
             job: Job that was trained.
-            results: Results of its missing variants, in order.
+            results: Results of the job's missing variants, in order.
         """
         left = deque(results)
         missing = {variant.key for variant in job.missing}
@@ -61,7 +63,10 @@ class Recorder:
             yield ended
 
     def failure(self, job: Job, error: BaseException) -> Iterator[int]:
-        """Record that the training of a job failed, and yield the number of failed trials after each trial."""
+        """Record that the training of a job failed.
+
+        For each trial of the job, yield the number of trials that fail: this trial and its repeats.
+        """
         reason = str(error) or type(error).__name__
         missing = {variant.key for variant in job.missing}
         for trial in job.trials:

@@ -34,7 +34,7 @@ class RecordedTraining:
         trial: Number of the trial.
         errors: Error count after the last epoch.
         epochs: Number of epochs.
-        held_out_errors: Number of wrong held-out images; NaN if the images have no held-out part.
+        held_out_errors: Number of misclassified held-out images; NaN if there are no held-out images.
     """
 
     run_id: str
@@ -52,9 +52,9 @@ class RecordedTrial:
         number: Number of the trial, from 0.
         state: State of the trial.
         point: Values of the parameters that vary.
-        seeds: Seeds of its trainings; empty for a trial of a grid, and if an earlier version did not record them.
-        run_id: Id of the trial's own run; empty for a trial of a grid.
-        values: Values of the objectives; empty unless the trial is complete.
+        seeds: Seeds of the trainings. Empty for a grid, and if an earlier version of the project did not record them.
+        run_id: Id of the trial's own run. Empty if it has none, as in a grid.
+        values: Values of the objectives. Empty unless the trial is complete.
     """
 
     number: int
@@ -70,9 +70,9 @@ class StudyTrials:
     """The trials of a study.
 
     Attributes:
-        trials: Trials, in the order of their numbers.
-        trainings: Finished trainings by the keys of their variants; the first if a variant was recorded twice.
-        next_number: The number of the next trial: the largest recorded number plus one.
+        trials: Trials, sorted by number.
+        trainings: Finished trainings by variant key. If a variant was recorded twice, the first training is kept.
+        next_number: Number of the next trial: the largest recorded number plus one.
     """
 
     trials: list[RecordedTrial]
@@ -90,7 +90,7 @@ def read(
         key: Key of the study.
         varied: Names of the parameters that vary.
         objectives: Names of the objectives.
-        is_grid: Whether each training is a trial. A trial of a sampled design has a run of its own.
+        is_grid: Whether the study is a grid, in which each training is a trial. Otherwise each trial has its own run.
 
     Raises:
         StoppedError: The store cannot be read.
@@ -105,7 +105,7 @@ def read(
     found: dict[int, RecordedTrial] = {}
     trials = chain(
         (_of_training(run, names, goals, is_grid=is_grid) for run in trainings),
-        (_of_own_run(run, names, goals) for run in own),  # a trial's own run replaces its trainings
+        (_of_own_run(run, names, goals) for run in own),  # these replace the trials from training runs
     )
     for trial in trials:
         known = found.get(trial.number)
@@ -125,12 +125,12 @@ def of_config(reader: StudyReader, key: str, config: StudyConfig) -> StudyTrials
 
 
 def values(trainings: Sequence[RecordedTraining], objectives: Iterable[str]) -> tuple[float, ...]:
-    """The values of the objectives of a trial: the means over its trainings."""
+    """Return the values of a trial's objectives. Each value is a mean over the trial's trainings."""
     return tuple(fmean(getattr(training, objective) for training in trainings) for objective in objectives)
 
 
 def _training(run: RunRecord) -> RecordedTraining:
-    """The training of a finished run."""
+    """Convert a finished run to a recorded training."""
     errors, held_out = run.metrics["final_errors"], run.metrics.get("held_out_errors", math.nan)
     return RecordedTraining(run.run_id, _number(run), errors, int(run.params["epochs"]), held_out)
 
@@ -140,10 +140,10 @@ def _is_finished(run: RunRecord) -> bool:
 
 
 def _of_training(run: RunRecord, names: Iterable[str], goals: Iterable[str], *, is_grid: bool) -> RecordedTrial:
-    """The trial of a training run.
+    """Convert a training run to a recorded trial.
 
-    A trial of a grid whose training is not recorded completely counts as failed. A trial of a sampled design without a
-    run of its own is unfinished.
+    In a grid, the trial is complete if the run is recorded completely, and otherwise failed. In a sampled design, the
+    trial counts as unfinished until its own run is read.
     """
     number, point = _number(run), _point(run, names)
     if is_grid and _is_finished(run):
@@ -152,7 +152,7 @@ def _of_training(run: RunRecord, names: Iterable[str], goals: Iterable[str], *, 
 
 
 def _of_own_run(run: RunRecord, names: Iterable[str], goals: Iterable[str]) -> RecordedTrial:
-    """The trial of a sampled design, from its own run."""
+    """Convert a trial's own run to a recorded trial. Only trials of a sampled design have such a run."""
     number, point = _number(run), _point(run, names)
     seeds = tuple(json.loads(run.tags.get(Tag.SEEDS, "[]")))
     means = tuple(run.metrics.get(f"mean_{goal}") for goal in goals)
@@ -168,7 +168,7 @@ def _number(run: RunRecord) -> int:
 
 
 def _point(run: RunRecord, names: Iterable[str]) -> Point:
-    """The point of a trial: from its tag, which is written first, else from the parameters of the run."""
+    """Return the point of a trial from the run's tag, or from the run's parameters if the tag has no value."""
     point: Point = json.loads(run.tags.get(Tag.POINT, "{}"))
     kinds = {name: type(getattr(BASELINE, name)) for name in names}
     return {name: point[name] if name in point else kind(run.settings[name]) for name, kind in kinds.items()}

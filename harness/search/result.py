@@ -1,4 +1,4 @@
-"""What a run of a study reports: its progress, its costs and its result."""
+"""Defines what the execution of a study reports: its progress, its time and its result."""
 
 from __future__ import annotations
 
@@ -14,37 +14,37 @@ from harness.workers.local import Batch
 
 
 class Progress(Protocol):
-    """Receives the progress of a study."""
+    """The callbacks that report the progress of a study."""
 
     def repaired(self, line: str) -> None:
-        """Something that an interrupted run left was repaired."""
+        """Called after a repair of an interrupted study. ``line`` describes the repair."""
 
     def begin(self, done: int, total: int) -> None:
-        """The study starts with this number of complete trials."""
+        """Called when the study starts. ``done`` of its ``total`` trials are already complete."""
 
     def repeated(self) -> None:
-        """A trial repeats a complete trial and needs no training."""
+        """Called when a new trial repeats a complete trial, so that no training is needed."""
 
     def trial(self, variants: Sequence[Variant], results: Sequence[TrainingResult] | None) -> None:
-        """A trial ended. It failed if there are no results."""
+        """Called when a trial ends. ``results`` is None if the trial failed."""
 
     def stopping(self, batches: int) -> None:
-        """No other batch starts. This number of batches is still training."""
+        """Called when no new batch will start. ``batches`` is the number of batches that are still training."""
 
 
 @dataclass(frozen=True)
 class StudyResult:
-    """The result of a run of a study.
+    """The result of executing a study.
 
     Attributes:
-        before: Number of trials that were complete before.
-        trained: Number of trials that were completed in this run.
-        failed: Number of trials that failed in this run.
-        total: Number of trials of the complete study.
+        before: Number of trials that were complete at the start.
+        trained: Number of trials that were completed in this execution.
+        failed: Number of trials that failed in this execution.
+        total: Number of trials that the study has when it is complete.
         mlflow_s: Time that this process spent in MLflow, in seconds.
         optuna_s: Time that this process spent in Optuna, in seconds; 0 for a grid.
-        busy_share: Share of the workers' time, from the start of the first batch to the end of the last one, in which
-            they trained; 0 if nothing was trained.
+        busy_share: Share of the workers' time that was spent on training, 0 to 1. The time is counted from the start of
+            the first batch to the end of the last batch. The share is 0 if nothing was trained.
     """
 
     before: int
@@ -57,7 +57,7 @@ class StudyResult:
 
 
 class Costs:
-    """Measures where the time of a study goes."""
+    """Measures the time that a study spends in MLflow, in Optuna and on training."""
 
     def __init__(self) -> None:
         self.spent_s = {"mlflow": 0.0, "optuna": 0.0}
@@ -66,7 +66,7 @@ class Costs:
 
     @contextmanager
     def of(self, what: str) -> Iterator[None]:
-        """Add the time that this context takes."""
+        """Measure the time of a ``with`` block, and add it to the time of ``what``."""
         started_s = time.perf_counter()
         try:
             yield
@@ -74,11 +74,11 @@ class Costs:
             self.spent_s[what] += time.perf_counter() - started_s
 
     def trained(self, batch: Batch[TrainingResult]) -> None:
-        """Add a batch that a worker trained."""
+        """Add the training time of a batch."""
         self._trained_s += batch.ended_s - batch.began_s
         self._first_s, self._last_s = min(self._first_s, batch.began_s), max(self._last_s, batch.ended_s)
 
     def busy_share(self, n_workers: int) -> float:
-        """The share of the workers' time in which they trained."""
+        """Return the share of the workers' time that was spent on training, 0 to 1."""
         whole_s = self._last_s - self._first_s
         return self._trained_s / (n_workers * whole_s) if whole_s > 0 else 0.0

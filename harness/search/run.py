@@ -1,4 +1,4 @@
-"""Runs a study: takes jobs from its grid or sampler, trains them in a pool, and records them."""
+"""Runs a study: takes jobs from a grid or sampler, trains them in a pool of workers, and records the results."""
 
 from __future__ import annotations
 
@@ -23,22 +23,22 @@ from harness.tracking.owner import HEARTBEAT_S
 from harness.tracking.run_writer import RunWriter
 from harness.workers.local import Batch, Pool
 
-# The time after which a request to stop is noticed while workers train.
+# The interval between checks for a request to stop, while workers train.
 _POLL_S = 0.5
 
 
 class StudyRun:
-    """A run of a claimed study. It resumes after the recorded trials.
+    """Runs or resumes a study that this process has claimed. Recorded trials are not trained again.
 
     Args:
         claim: Claim of the study by this process.
-        pool: Pool that trains.
-        progress: Receives the progress.
-        stop: Request to stop: the jobs in training are recorded, and no other job starts.
-        on_idle: Callback for times at which a worker has no job, near the end of the study.
+        pool: Pool of workers that trains.
+        progress: Callbacks for the progress.
+        stop: Request to stop. After a request no new job starts, and the jobs in training are recorded.
+        on_idle: Callback for when a worker has no job, near the end of the study. It may be called repeatedly.
 
     Raises:
-        StoppedError: A store fails. Recorded results are kept.
+        StoppedError: The tracking store fails, or the pool cannot train. Recorded results are kept.
     """
 
     def __init__(
@@ -46,11 +46,11 @@ class StudyRun:
     ) -> None:
         self._claim, self._pool, self._progress, self._stop, self._on_idle = claim, pool, progress, stop, on_idle
         self._costs = Costs()
-        self._alone: deque[Job] = deque()  # trials of a failed job, each to be trained again alone
+        self._alone: deque[Job] = deque()  # jobs of one trial each, which retry a failed job
         self._heartbeat_s = time.monotonic()
 
     def run(self) -> StudyResult:
-        """Train and record all trials that are not recorded."""
+        """Train and record all trials that are not recorded yet."""
         config, pool = self._claim.study.config, self._pool
         source, recorder = self._prepared()
         before = self._claim.n_done = source.n_done
@@ -65,23 +65,23 @@ class StudyRun:
         )
 
     def _prepared(self) -> tuple[JobSource, Recorder]:
-        """Close what a killed process left open, read the records, and create the source of the jobs."""
+        """Close the runs that a killed process left open, read the records, and create the job source."""
         study, design = self._claim.study, self._claim.study.config.design
         if closed := self._claim.close_orphans():
-            self._progress.repaired(f"{plural(closed, 'run')} of a stopped process closed in MLflow")
+            self._progress.repaired(f"closed {plural(closed, 'run')} of a stopped process in MLflow")
         found = records.of_config(self._claim.reader, study.key, study.config)
         writer = RunWriter(self._claim.store, study)
         source: JobSource
         if isinstance(design, Sampled):
             source = SampledJobs(study.config, design, found, writer, self._costs, self._repeated)
             if source.resumed:
-                self._progress.repaired(f"{plural(len(source.resumed), 'unfinished trial')} resumed")
+                self._progress.repaired(f"resumed {plural(len(source.resumed), 'unfinished trial')}")
         else:
             source = GridJobs(study.config, found.trainings, found.next_number, study.run_id)
         return source, Recorder(writer, found.trainings, source, self._costs, self._progress)
 
     def _trained(self, source: JobSource) -> Iterator[tuple[Job, Future[Batch[TrainingResult]]]]:
-        """Each job with its future, as soon as it is trained, while other jobs train."""
+        """Yield each job with its completed future as soon as the job is trained. Other jobs continue to train."""
         jobs = source.jobs(self._pool.count)
         running: dict[Future[Batch[TrainingResult]], Job] = {}
         most, is_stopping = source.most_jobs(self._pool.count), False
@@ -100,7 +100,7 @@ class StudyRun:
             done, _ = wait(running, timeout=_POLL_S, return_when=FIRST_COMPLETED)
             self._send_heartbeat()
             if done:
-                # One at a time, so that the next jobs are submitted before another is recorded.
+                # Yield only one job: the loop then submits new jobs before the next finished job is recorded.
                 future = next(iter(done))
                 yield running.pop(future), future
 
@@ -125,7 +125,7 @@ class StudyRun:
                 self._claim.n_failed += ended
 
     def _repeated(self) -> None:
-        """Count a trial that repeats a complete trial."""
+        """Count a new trial as complete, because it repeats a complete trial."""
         self._claim.count_done(1)
         self._progress.repeated()
 

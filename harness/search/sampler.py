@@ -1,4 +1,4 @@
-"""The jobs of a sampled design: trials that Optuna proposes, each trained with every seed."""
+"""Creates the jobs of a sampled design. Optuna proposes the trials, and each trial is trained with every seed."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ Keys = tuple[str, ...]
 
 
 class SampledJobs:
-    """The jobs of a sampled design.
+    """The job source of a sampled design, in which Optuna proposes the trials.
 
-    A trial has a run in MLflow before it is trained, so that it resumes after an interruption. A proposal whose point
-    is recorded or in training is not trained again: its run names the trial that it repeats, and it gets that trial's
-    values.
+    The MLflow run of a trial is created before the training starts, so that an interrupted trial can resume. If Optuna
+    proposes a point that is already recorded or in training, the new trial is not trained. Its run names the trial that
+    it repeats, and it gets the values of that trial.
 
     Args:
         config: Configuration of the study.
-        design: Its design.
-        recorded: Recorded trials of the study. Trainings that are recorded later are added to its `trainings`.
+        design: Design of the study: the sampler, the seeds and the number of trials.
+        recorded: Recorded trials of the study. The recorder must add each new training to ``recorded.trainings``.
         writer: Writer of the study's runs.
-        costs: Receives the time that Optuna takes.
+        costs: Adds up the time spent in Optuna and MLflow.
         on_repeat: Callback for each trial that repeats a complete trial.
 
     Attributes:
-        n_done: Number of trials that were complete before.
+        n_done: Number of trials that were already complete.
     """
 
     def __init__(
@@ -54,11 +54,15 @@ class SampledJobs:
         not_needed = {trial.number for trial in unfinished[self._n_left :]}
         trials = [replace(one, state=TrialState.FAILED) if one.number in not_needed else one for one in trials]
         self._optuna = OptunaSampler(config, design, trials, recorded.next_number)
-        # The trials in training by the keys of their variants, each with the trials that repeat it.
+        # The trials in training, by their variant keys: the number of each trial, and the trials that repeat it.
         self._active: dict[Keys, tuple[int, list[Trial]]] = {}
 
     def _completed(self, trial: RecordedTrial) -> RecordedTrial:
-        """The trial, finished if only its end was not recorded, and unfinished if a training of it is missing."""
+        """Return the trial with the state that follows from its recorded trainings.
+
+        The trial is complete if all its trainings are recorded, and unfinished if one is missing. A failed trial does
+        not change. If an interruption left the run of a complete trial open, the run is closed.
+        """
         if trial.state is TrialState.FAILED:
             return trial
         variants = self._variants(trial.point, trial.seeds)
@@ -69,11 +73,11 @@ class SampledJobs:
         return replace(trial, state=TrialState.COMPLETE, values=self._values(variants))
 
     def most_jobs(self, n_workers: int) -> int:
-        """One job more than workers: a job that waits was proposed without the latest results."""
+        """Return the number of workers plus 1. Only one job waits, because it does not use the latest results."""
         return n_workers + 1
 
     def jobs(self, n_workers: int) -> Iterator[Job]:
-        """The unfinished trials first, then new proposals, as many in a job as the engine takes at once."""
+        """Yield the jobs of unfinished trials, then the jobs of new trials, which Optuna proposes."""
         seeds = len(self._design.seeds)
         size = trials_per_job(self._config.engine, len(self.resumed), seeds, n_workers)
         for first in range(0, len(self.resumed), size):
@@ -86,7 +90,7 @@ class SampledJobs:
             yield from self._job(proposed)
 
     def _job(self, trials: Sequence[Trial | None]) -> Iterator[Job]:
-        """One job, or none if there is nothing to train."""
+        """Yield one job, or no job if there is nothing to train."""
         new = tuple(trial for trial in trials if trial is not None)
         if new:
             yield Job(new, tuple(variant for trial in new for variant in self._missing(trial.variants)))
@@ -109,13 +113,13 @@ class SampledJobs:
         return self._started(Trial(number, variants, run_id))
 
     def _original(self, variants: Sequence[Variant]) -> int | None:
-        """The number of the trial that trains or has trained these variants; None if they are new."""
+        """Return the number of the trial that trains or has trained these variants, or None if they are new."""
         if (active := self._active.get(_keys(variants))) is not None:
             return active[0]
         return None if self._missing(variants) else self._recorded.trainings[variants[0].key].trial
 
     def _started(self, trial: Trial) -> Trial | None:
-        """The trial if it has to be trained; None if it repeats another trial."""
+        """Return the trial if it has to be trained, or None if it repeats another trial."""
         keys = _keys(trial.variants)
         if keys in self._active:
             self._active[keys][1].append(trial)
@@ -128,7 +132,7 @@ class SampledJobs:
         return None
 
     def finish(self, trial: Trial) -> int:
-        """Complete a trial whose trainings are recorded, and all trials that repeat it."""
+        """Complete a trial whose trainings are recorded, and all trials that repeat it. Return their number."""
         ended = [trial, *self._active.pop(_keys(trial.variants))[1]]
         for one in ended:
             self._end(one)
@@ -141,7 +145,7 @@ class SampledJobs:
             self._optuna.tell(trial.number, self._values(trial.variants))
 
     def fail(self, trial: Trial) -> int:
-        """Record a trial, and all trials that repeat it, as failed."""
+        """Record a trial, and all trials that repeat it, as failed. Return their number."""
         ended = [trial, *self._active.pop(_keys(trial.variants))[1]]
         for one in ended:
             self._writer.end_trial(one.parent_id, {}, "FAILED")
@@ -155,11 +159,11 @@ class SampledJobs:
         return [variant for variant in variants if variant.key not in self._recorded.trainings]
 
     def _values(self, variants: Sequence[Variant]) -> tuple[float, ...]:
-        """The values of the objectives, as means over the trainings."""
+        """Return the values of the objectives, which are means over the trainings of these variants."""
         return values([self._recorded.trainings[variant.key] for variant in variants], self._config.objectives)
 
     def _named_values(self, variants: Sequence[Variant]) -> dict[str, float]:
-        """The values of the objectives by their names."""
+        """Return the values of the objectives, by objective name."""
         return dict(zip(self._config.objectives, self._values(variants), strict=True))
 
 

@@ -1,4 +1,4 @@
-"""The status of recorded studies, and a forecast of what a run would do. Nothing is changed."""
+"""Reports the status of recorded studies, and forecasts what ``study run`` would do. This module only reads."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from harness.tracking.recorded_signature import changes, new_key
 from harness.tracking.run_record import RunRecord
 from harness.tracking.tags import Role, Tag
 
-# Used if nothing is recorded: seconds per optimizer step, from the README's table.
+# Seconds per optimizer step of each engine, from a table in the README. Used if no training is recorded.
 _README = "the README's machine"
 _STEP_S = {"xla": 25e-6, "graph": 77e-6, "keras": 167e-6}
 
@@ -33,14 +33,14 @@ class StudyStatus:
     Attributes:
         name: Name of the study.
         state: ``running``, ``complete``, ``stopped`` or ``archived``.
-        finished: Number of complete trials. The owner records it every half minute and at the end.
+        finished: Number of complete trials. The process that runs the study updates it every 30 s and at the end.
         failed: Number of failed trainings.
-        total: Number of trials of the complete study.
-        dataset: Name of the images.
+        total: Number of trials that the study has when it is complete.
+        dataset: Name of the data set.
         engine: Name of the engine.
-        last_run_s: Time of the last start, in seconds since 1970.
-        owner: Owner of the study, in words; empty if the study is not running.
-        failures: Reasons of failures, with the number of trainings for each.
+        last_run_s: Time when the study was last started, in seconds since 1970.
+        owner: Description of the process that runs the study; empty if the study is not running.
+        failures: Number of failed trainings for each reason of failure.
     """
 
     name: str
@@ -56,12 +56,12 @@ class StudyStatus:
 
     @property
     def last_run(self) -> str:
-        """The time of the last start, for people."""
+        """The local time when the study was last started, such as ``2024-05-31 14:05``."""
         return f"{datetime.fromtimestamp(self.last_run_s, UTC).astimezone():%Y-%m-%d %H:%M}"
 
 
 def statuses(reader: StudyReader, name: str | None = None) -> list[StudyStatus]:
-    """The status of all recorded studies, or of those with this name, the last started first."""
+    """Return the status of all recorded studies, or of all with this name. The last started study comes first."""
     found = [_status(reader, run) for run in reader.studies(name)]
     return sorted(found, key=lambda standing: -standing.last_run_s)
 
@@ -92,27 +92,27 @@ def _status(reader: StudyReader, parent: RunRecord) -> StudyStatus:
 
 
 def _owner(parent: RunRecord) -> str:
-    """The owner of a study, in words. Of an owner on another machine only the last heartbeat is known."""
+    """Describe the process that runs a study. For a process on another machine, add the age of its last heartbeat."""
     owner = parent.owner
     if owner is None or owner.is_near():
         return str(owner or "")
     ago_s = time.time() - float(parent.tags.get(Tag.HEARTBEAT, "0"))
-    return f"{owner}, last heartbeat {ago_s:.0f} s ago by its clock"
+    return f"{owner}, last heartbeat {ago_s:.0f} s ago by the clock of that machine"
 
 
 @dataclass(frozen=True)
 class Forecast:
-    """What a run of a study would do now.
+    """A forecast of what ``study run`` would do now.
 
     Attributes:
-        refused: Reasons why it would be refused; empty if it would run.
-        resumed: Number of unfinished trials that it would resume.
+        refused: Reasons why the command would refuse to run the study; empty if it would run.
+        resumed: Number of unfinished trials that would be resumed.
         done: Number of complete trials.
-        total: Number of trials of the complete study.
-        trainings: Number of trainings that it would run.
-        epochs: Number of epochs of these trainings together.
+        total: Number of trials that the study has when it is complete.
+        trainings: Number of trainings that would be run.
+        epochs: Total number of epochs of these trainings.
         duration_s: Estimated duration with the requested number of workers, in seconds.
-        estimated_from: Source of the estimate.
+        estimated_from: Source of the estimated duration, as text.
     """
 
     refused: list[str]
@@ -126,11 +126,11 @@ class Forecast:
 
 
 def forecast(config: StudyConfig, digits: Digits, reader: StudyReader | None, workers: int) -> Forecast:
-    """Determine what a run of the study would do now, and estimate its duration. Nothing is changed.
+    """Determine what ``study run`` would do now, and estimate its duration. This function only reads.
 
     Args:
         config: Configuration of the study.
-        digits: Images of the study.
+        digits: Images and labels of the study.
         reader: Reader of the tracking store; None if there is no store yet.
         workers: Number of workers.
 
@@ -143,7 +143,7 @@ def forecast(config: StudyConfig, digits: Digits, reader: StudyReader | None, wo
         return _forecast(config, [], 0, 0, left, _step_s(reader, config.engine), workers)
     refused, now = [], signature.of(config, digits)
     parent = reader.newest_study(config.name)
-    if parent is None:  # runs may be left of a study whose own run was deleted for ever
+    if parent is None:  # the parent run may have been deleted permanently, while runs of trials remain
         key = new_key(config.name, reader.studies(config.name), now)
     else:
         reader.check_children(parent)
@@ -161,7 +161,10 @@ def forecast(config: StudyConfig, digits: Digits, reader: StudyReader | None, wo
 
 
 def _new_trainings(config: StudyConfig, known: set[str], n_trials: int) -> list[Variant]:
-    """The longest variant of each missing training. For a sampled design, the largest variant for each of them."""
+    """Return one variant for each missing training: the variant with the most epochs.
+
+    A sampled design has unknown points. Each of its trainings is estimated with the largest value of every parameter.
+    """
     if config.design.seeds:
         largest = config.variant(config.corners()[-1])
         return [largest] * (max(0, n_trials) * len(config.design.seeds))
@@ -187,7 +190,7 @@ def _forecast(
 
 
 def _step_s(reader: StudyReader | None, engine: str) -> tuple[float, str]:
-    """The seconds per optimizer step with this engine, and what they are estimated from."""
+    """Return the estimated seconds per optimizer step with this engine, and the source of the estimate."""
     if reader is None:
         return _STEP_S.get(engine, 0.0), _README
     for parent in reversed(reader.studies()):
@@ -197,7 +200,10 @@ def _step_s(reader: StudyReader | None, engine: str) -> tuple[float, str]:
 
 
 def _recorded_steps_s(reader: StudyReader, parent: RunRecord) -> list[float]:
-    """The seconds per step of each training of a study. Its duration is that of its longest run."""
+    """Return the seconds per optimizer step of each training of a study.
+
+    Several runs may come from one training. The run with the most epochs has the duration of the training.
+    """
     longest: dict[frozenset[tuple[str, str]], RunRecord] = {}
     for run in reader.runs(parent.tags[Tag.STUDY_KEY], Role.TRAINING):
         if run.status == "FINISHED":

@@ -1,1 +1,1 @@
-"""Study configurations: what a study is, and the TOML files that define one."""
+"""Defines the configuration of a study, reads it from a TOML file, and computes its signature."""

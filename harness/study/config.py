@@ -1,4 +1,4 @@
-"""The configuration of a study: its space, design, objectives and engine, validated."""
+"""Defines and validates the configuration of a study: its space, design, objectives and engine."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ Objective = Literal["errors", "epochs", "held_out_errors"]
 
 
 class _Part(BaseModel):
-    """A table of a study file. It is immutable and refuses unknown keys."""
+    """A base class for tables of a study file. Its instances are immutable and reject unknown keys."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
 
 class IntRange(_Part):
-    """Whole numbers from ``low`` to ``high``, both included, on a linear or logarithmic scale."""
+    """A range of integers from ``low`` to ``high``, both included, on a linear or logarithmic scale."""
 
     low: int
     high: int
@@ -40,16 +40,16 @@ class IntRange(_Part):
             msg = f"low ({self.low}) must be below high ({self.high})"
             raise ValueError(msg)
         if (self.high - self.low) % self.step:
-            msg = f"high ({self.high}) must be reached from low ({self.low}) in steps of {self.step}"
+            msg = f"high ({self.high}) must be low ({self.low}) plus a multiple of step ({self.step})"
             raise ValueError(msg)
         if self.log and (self.low < 1 or self.step > 1):
-            msg = "a logarithmic scale begins at 1 or above and has no step"
+            msg = "a logarithmic scale begins at 1 or above, and accepts no step"
             raise ValueError(msg)
         return self
 
 
 class FloatRange(_Part):
-    """Numbers from ``low`` to ``high``, both included, on a linear or logarithmic scale."""
+    """A range of real numbers from ``low`` to ``high``, both included, on a linear or logarithmic scale."""
 
     low: Annotated[float, Field(allow_inf_nan=False)]
     high: Annotated[float, Field(allow_inf_nan=False)]
@@ -71,9 +71,9 @@ FloatChoices = Annotated[list[float], Field(min_length=1)]
 
 
 class Space(_Part):
-    """The space of a study: a list of values or a range for each parameter that varies.
+    """The search space of a study. Each parameter that varies has a list of values or a range.
 
-    All other parameters have the values of the baseline.
+    The parameters that are not listed here have a fixed value; see :class:`Fixed`.
     """
 
     epochs: IntChoices | IntRange | None = None
@@ -83,12 +83,12 @@ class Space(_Part):
     softmax: Annotated[list[SoftmaxPlace], Field(min_length=1)] | None = None
 
     def parameters(self) -> dict[str, list[int] | list[float] | list[str] | IntRange | FloatRange]:
-        """The parameters that vary, by name, in the order of their declaration."""
+        """Return the values of the parameters that vary, by name, in the order in which this class declares them."""
         return {name: getattr(self, name) for name in type(self).model_fields if getattr(self, name) is not None}
 
 
 class Fixed(_Part):
-    """Fixed settings that replace the baseline's in every trial. The default of ``adam`` is the engine's own."""
+    """The settings that all trials share. The defaults are those of the engine's baseline."""
 
     epochs: int = BASELINE.epochs
     learning_rate: float = BASELINE.learning_rate
@@ -103,27 +103,27 @@ class Fixed(_Part):
 
 
 class Grid(_Part):
-    """Every combination of the listed values is a trial."""
+    """A factorial design: every combination of the listed values is a trial."""
 
     kind: Literal["factorial"]
 
     @property
     def seeds(self) -> None:
-        """None: each trial is one training, with the seed of its point."""
+        """Always None: a grid has no list of seeds, because each trial is one training."""
         return None
 
     def n_trials(self, space: Space) -> int:
-        """The number of trials of the complete study."""
+        """Return the number of trials that the study has when it is complete."""
         return len(self.points(space))
 
     def points(self, space: Space) -> list[Point]:
-        """The points of all trials, the first parameter varying slowest."""
+        """Return the points of all trials. The first parameter varies slowest."""
         varied = space.parameters()
         values: list[list[Value]] = [list(choices) for choices in varied.values() if isinstance(choices, list)]
         return [dict(zip(varied, point, strict=True)) for point in itertools.product(*values)]
 
-    def problems(self, space: Space, fixed: Fixed) -> list[str]:  # noqa: ARG002 - `Sampled` reads it
-        """The reasons why this design cannot use a space, as sentences."""
+    def problems(self, space: Space, fixed: Fixed) -> list[str]:  # noqa: ARG002 - same signature as in `Sampled`
+        """Return the reasons why this design cannot use the space; empty if there are none."""
         return [
             f"space.{name}: a factorial design takes a list of values, not a range"
             for name, values in space.parameters().items()
@@ -132,7 +132,7 @@ class Grid(_Part):
 
 
 class Sampled(_Part):
-    """A sampler proposes the trials. Each trial is trained with all ``seeds``."""
+    """A sampled design: an Optuna sampler proposes the trials. Each trial is trained with all ``seeds``."""
 
     kind: Literal["sampled"]
     sampler: Literal["tpe", "random"]
@@ -140,16 +140,16 @@ class Sampled(_Part):
     seeds: Annotated[list[int], Field(min_length=1)]
     sampler_seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
 
-    def n_trials(self, space: Space) -> int:  # noqa: ARG002 - `Grid` reads it
-        """The number of trials of the complete study."""
+    def n_trials(self, space: Space) -> int:  # noqa: ARG002 - same signature as in `Grid`
+        """Return the number of trials that the study has when it is complete."""
         return self.trials
 
-    def points(self, space: Space) -> list[Point]:  # noqa: ARG002 - `Grid` reads it
-        """An empty list: the points are not known in advance."""
+    def points(self, space: Space) -> list[Point]:  # noqa: ARG002 - same signature as in `Grid`
+        """Return an empty list, because the points of a sampled design are not known in advance."""
         return []
 
     def problems(self, space: Space, fixed: Fixed) -> list[str]:
-        """The reasons why this design cannot use a space, as sentences."""
+        """Return the reasons why this design cannot use the space; empty if there are none."""
         found = []
         for name, values in space.parameters().items():
             if name == "softmax":
@@ -159,7 +159,7 @@ class Sampled(_Part):
         if len(set(self.seeds)) < len(self.seeds):
             found.append("design.seeds: a seed is listed twice")
         if "seed" in fixed.model_fields_set or space.seed is not None:
-            found.append("seed: a sampled design has its seeds in design.seeds, not in fixed or space")
+            found.append("seed: a sampled design needs its seeds in design.seeds, not in fixed or space")
         return found
 
 
@@ -168,13 +168,14 @@ class StudyConfig(_Part):
 
     Attributes:
         name: Name of the study, and of its folder under ``out``.
-        description: Question that the study answers, for people.
+        description: Question that the study answers, as text.
         engine: Name of the engine that trains.
-        objectives: Objectives to minimize, in order: ``errors``, the mean error count after the last epoch over the
-            seeds of a trial, ``epochs``, or ``held_out_errors``, the mean number of wrong held-out images.
+        objectives: Objectives to minimize, in order. ``errors`` is the error count after the last epoch.
+            ``held_out_errors`` is the number of misclassified held-out images. Both are means over the seeds of a
+            trial. ``epochs`` is the number of epochs.
         space: Values of the parameters that vary.
         fixed: Settings that do not vary.
-        design: Rule that selects the points of the space that are trials.
+        design: Rule that selects points of the space as trials.
     """
 
     name: Annotated[str, Field(pattern=f"^{NAME_PATTERN}$")]
@@ -195,7 +196,7 @@ class StudyConfig(_Part):
         if problems:
             raise ValueError("; ".join(problems))
         for corner in self.corners():
-            self.variant(corner)  # raises a ValueError that names the field
+            self.variant(corner)  # raises a ValueError if a value is invalid
         return self
 
     def _engine_problems(self) -> list[str]:
@@ -223,19 +224,22 @@ class StudyConfig(_Part):
         return (*self.space.parameters(), *(("seed",) if self.design.seeds else ()))
 
     def check_images(self, digits: Digits) -> None:
-        """Check that the images have a held-out part, if the study minimizes held-out errors.
+        """Check that there are held-out images, if the study minimizes ``held_out_errors``.
 
         Raises:
-            UsageError: They have none.
+            UsageError: The study needs held-out images, but there are none.
         """
         if "held_out_errors" in self.objectives and digits.held_out is None:
             raise UsageError(
                 f"study {self.name} minimizes held_out_errors: {why_none(digits.name)}",
-                "Run it on the lab's images, or choose another objective.",
+                "Run the study on the lab's images, or choose another objective.",
             )
 
     def corners(self) -> list[Point]:
-        """Points with every extreme value. They suffice to find any value that a variant refuses."""
+        """Return two points: one with the smallest value of every parameter, and one with the largest values.
+
+        If both points are valid, all points of the space are valid.
+        """
         extremes: dict[str, list[Value]] = {
             name: [min(values), max(values)] if isinstance(values, list) else [values.low, values.high]
             for name, values in self.space.parameters().items()
@@ -245,23 +249,23 @@ class StudyConfig(_Part):
         return [dict(zip(extremes, values, strict=True)) for values in zip(*extremes.values(), strict=True)]
 
     def variant(self, point: Mapping[str, Value]) -> Variant:
-        """The variant at a point of the space."""
+        """Return the variant at a point of the space."""
         fields: dict[str, Any] = {**self.fixed.model_dump(), **point}
         fields["layers"] = tuple(fields["layers"])
         fields["adam"] = fields["adam"] or registry.baseline(self.engine).adam
         return Variant(**fields)
 
     def points(self) -> list[Point]:
-        """The points of a factorial design, the first parameter varying slowest; empty for a sampled one."""
+        """Return the points of a factorial design, or an empty list for a sampled design."""
         return self.design.points(self.space)
 
     @property
     def shape(self) -> Shape | None:
-        """The shape of all variants, or None if they have several."""
+        """The shape that all variants share, or None if their shapes differ."""
         shapes = {self.variant(corner).shape for corner in self.corners()}
         return shapes.pop() if len(shapes) == 1 else None
 
     @property
     def n_trials(self) -> int:
-        """The number of trials of the complete study."""
+        """The number of trials that the study has when it is complete."""
         return self.design.n_trials(self.space)

@@ -1,4 +1,4 @@
-"""Reads the TOML file of a study, found by name or path."""
+"""Finds the TOML file of a study by name or path, and reads it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from harness.study.config import NAME_PATTERN, Sampled, StudyConfig
 
 
 def _files() -> dict[str, Traversable]:
-    """The study files of the project, by name: package data of an installed wheel, else those of the checkout."""
+    """Return the project's study files by name, from the data of an installed wheel or from the checkout."""
     folder: Traversable = resources.files("harness.study") / "studies"
     root = checkout()
     if not folder.is_dir() and root is not None:
@@ -27,15 +27,16 @@ def _files() -> dict[str, Traversable]:
 
 
 def names() -> list[str]:
-    """The names of the studies that come with the project."""
+    """Return the names of the studies that come with the project."""
     return sorted(_files())
 
 
 def load(study: str) -> StudyConfig:
-    """Read a study.
+    """Read the configuration of a study.
 
     Args:
-        study: Name of a study that comes with the project, or path of a TOML file, whose stem is its name.
+        study: Name of a study that comes with the project, or path of a TOML file. The name of the file without
+            ``.toml`` is the name of the study.
 
     Raises:
         StudyFileError: The file does not exist, is not TOML, or is not a valid study.
@@ -44,7 +45,7 @@ def load(study: str) -> StudyConfig:
         return _parse(file.read_bytes(), study, f"studies/{study}.toml")
     path = Path(study)
     if path.suffix != ".toml":
-        remedy = f"Studies: {', '.join(names())}; or give the path of a .toml file."
+        remedy = f"Give the path of a .toml file, or one of these names: {', '.join(names())}."
         raise StudyFileError(f"no study is called {study!r}", remedy)
     try:
         content = path.read_bytes()
@@ -54,18 +55,16 @@ def load(study: str) -> StudyConfig:
 
 
 def changed(config: StudyConfig, *, trials: int | None, name: str | None) -> StudyConfig:
-    """The study with another total number of trials or another name, if these are given.
+    """Return the study with another number of trials or another name. None leaves a value unchanged.
 
     Raises:
-        UsageError: The study has a fixed number of trials, or the name is not valid.
+        UsageError: ``trials`` is given for a grid, whose number of trials is fixed, or the name is not valid.
     """
     if trials is not None and not isinstance(config.design, Sampled):
         cause = f"--trials: the number of trials of {config.name} is fixed by its grid: {config.n_trials}"
-        raise UsageError(
-            cause, "Only a sampled design has a number of trials. Add values to the lists of the space instead."
-        )
+        raise UsageError(cause, "Only a sampled design accepts --trials. Add values to the lists of the space instead.")
     if name is not None and not re.fullmatch(NAME_PATTERN, name):
-        raise UsageError(f"--new-name: {name!r} is not a valid study name", "Use a-z, 0-9, - and _.")
+        raise UsageError(f"--new-name: {name!r} is not a valid study name", "Use only a-z, 0-9, - and _.")
     design = config.design.model_copy(update={} if trials is None else {"trials": trials})
     return config.model_copy(update={"name": name or config.name, "design": design})
 
@@ -76,11 +75,11 @@ def _parse(content: bytes, name: str, where: str) -> StudyConfig:
     except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise StudyFileError(f"{where}: not TOML: {error}", "Correct the file.") from error
     if not re.fullmatch(NAME_PATTERN, name):
-        remedy = "The file name is the study's name. Rename the file; use a-z, 0-9, - and _."
+        remedy = "The file name is the study's name. Rename the file with only a-z, 0-9, - and _."
         raise StudyFileError(f"{where}: {name!r} is not a valid study name", remedy)
     if "name" in table:
         raise StudyFileError(
-            f"{where}: name: the file name is the study's name", "Remove this key. Rename the file instead."
+            f"{where}: name: the file name is the study's name", "Remove this key. Rename the file to rename the study."
         )
     try:
         return StudyConfig.model_validate({**table, "name": name})

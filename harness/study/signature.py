@@ -1,4 +1,4 @@
-"""The signature of a study: what must not change when it resumes."""
+"""Computes the signature of a study: the settings and versions that must not change when the study resumes."""
 
 from __future__ import annotations
 
@@ -12,14 +12,15 @@ from harness.data.digits import Digits
 from harness.network.variant import TRACE_VERSION
 from harness.study.config import FloatRange, IntRange, StudyConfig
 
-# Packages whose upgrade may change what training computes.
+# Packages whose upgrade may change training results.
 _COMPUTING = ("tensorflow", "keras")
 
 
 def of(config: StudyConfig, digits: Digits) -> dict[str, Any]:
-    """The signature of a study as it would run now, as plain values for JSON.
+    """Return the current signature of a study. It can be written as JSON.
 
-    The signature does not include the values of the space, the number of trials or the sampler: a study may grow.
+    The signature does not include the values of the space, the number of trials or the sampler. These may change when a
+    study resumes.
     """
     fixed = config.variant({}).model_dump(mode="json", exclude=set(config.varied))
     versions = provenance.versions()
@@ -42,13 +43,14 @@ def of(config: StudyConfig, digits: Digits) -> dict[str, Any]:
 
 
 def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """The differences between two signatures, as sentences; empty if there are none."""
+    """Return the differences between two signatures as text, such as ``engine: xla before, keras now``."""
     plain = (name for name in (*now, *(set(before) - set(now))) if name not in {"fixed", "scales", "dataset"})
     found = [_change(name, before.get(name), now.get(name)) for name in plain if before.get(name) != now.get(name)]
     was, new = before.get("dataset", {}), now["dataset"]
     if was != new:
         found.append(_change("images", _images(was), _images(new)))
-    # A fixed setting may begin to vary, and a varied one may become fixed: each trial has its own value either way.
+    # Compare only settings in both signatures. A fixed setting may become varied, and a varied setting may become
+    # fixed, because each trial records its own value.
     for part in ("fixed", "scales"):
         was, new = before.get(part, {}), now[part]
         found += [_change(name, was[name], new[name]) for name in new if name in was and was[name] != new[name]]
@@ -56,12 +58,12 @@ def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
 
 
 def key(name: str, generation: int, meaning: Mapping[str, Any]) -> str:
-    """The key of a study's records: 12 hex digits.
+    """Return the key that identifies the records of a study: 12 hex digits.
 
     Args:
         name: Name of the study.
-        generation: Number, from 0, that no other recorded study with this name has.
-        meaning: Signature of the study when it is created.
+        generation: Number from 0. It differs between the recorded studies with this name.
+        meaning: Signature of the study at its creation.
     """
     content = json.dumps([name, generation, meaning], sort_keys=True)
     return hashlib.sha256(content.encode()).hexdigest()[:12]

@@ -1,4 +1,7 @@
-"""The claim of a study by the process that runs it: taken at the start, kept by heartbeats, released at the end."""
+"""Claims a study for the process that runs it, so that no other process runs the study at the same time.
+
+The process takes the claim when it starts the study, renews the claim with heartbeats, and releases it at the end.
+"""
 
 from __future__ import annotations
 
@@ -27,38 +30,39 @@ from harness.tracking.run_record import RunRecord
 from harness.tracking.store import Store, StoreError, failures
 from harness.tracking.tags import Role, Tag
 
-# A server has no lock: wait this long, then look for a duplicate created at the same time.
+# Seconds to wait before the search for duplicate parent runs. A tracking server has no lock, so two processes that
+# start the same study may each create a parent run.
 _SETTLED_S = 0.5
 _POLL_S = 0.2
-# The number of heartbeats to wait for before the owner on another machine counts as dead.
+# The number of missed heartbeats after which an owner on another machine counts as dead.
 _BEATS = 3
 _log = logging.getLogger(__name__)
 
 
 class Claim:
-    """A study that this process runs. Use it as a context manager.
+    """The exclusive right of this process to run a study. Use it as a context manager.
 
-    Entering the context resumes the study with the configured name, or creates its parent run. :meth:`end` closes the
-    parent run. Leaving the context releases the study, unless another process has taken it over; so two processes never
-    write reports of one study at the same time.
+    Entering the context resumes the study with the configured name, or creates a new study. :meth:`end` closes the
+    study's parent run. Leaving the context releases the study, unless another process has taken it over. Write the
+    report of the study inside the context, so that two processes never write the report at the same time.
 
     Args:
         store: Tracking store.
         config: Configuration of the study.
         digits: Images of the study.
-        me: This process.
-        command: Command that resumes the study, if it is known.
+        me: This process, as the owner of the study.
+        command: Command that resumes the study; empty if it is unknown.
 
     Attributes:
         store: Tracking store.
         reader: Reader of the store.
         study: Claimed study.
-        status: Status of the parent run at the end; ``KILLED`` unless it is set.
+        status: Status that :meth:`end` gives the parent run. The default is ``KILLED``.
         n_done: Number of complete trials; None until it is known.
         n_failed: Number of trials that failed in this process.
 
     Raises:
-        StoppedError: The store fails. Every method may raise this error.
+        StoppedError: The store cannot be reached, read or written. Every method may raise this error.
     """
 
     study: StudyHandle
@@ -76,7 +80,8 @@ class Claim:
 
         Raises:
             StoppedError: Another process is running the study.
-            UsageError: The study has changed since it was recorded, so new trials would not fit the recorded ones.
+            UsageError: The configuration, images or software of the study have changed, so new trials would not be
+                comparable with the recorded trials.
         """
         config, digits = self._config, self._digits
         current_signature = signature.of(config, digits)
@@ -95,8 +100,8 @@ class Claim:
             key, times = parent.tags[Tag.STUDY_KEY], int(parent.tags.get(Tag.TIMES_RUN, "0")) + 1
             self.study = StudyHandle(parent.run_id, config, key, digits, self._me, times)
             self._become_owner(parent.tags.get(Tag.OWNER, ""))
-            # Duplicates: other processes created them at the same time, or this process created a second one because
-            # the reply to its first attempt was lost.
+            # Archive duplicate parent runs. Another process may have created a parent run at the same time. This
+            # process may have created two parent runs if the reply to its first attempt was lost.
             for duplicate in self._current()[1:]:
                 _archive(self.store, duplicate.run_id)
                 self.store.client.set_terminated(duplicate.run_id, "KILLED")
@@ -107,16 +112,17 @@ class Claim:
         return self
 
     def _restore(self, parent: RunRecord) -> None:
-        """Restore the parent run if it was deleted in MLflow while its trainings were kept."""
+        """Restore the study's parent run if a user deleted it in MLflow but kept the runs of its trainings."""
         if self.store.client.get_run(parent.run_id).info.lifecycle_stage == "deleted":
             self.store.client.restore_run(parent.run_id)
-            _log.warning("the run of the study %s was deleted in MLflow; it is restored", self._config.name)
+            _log.warning("the parent run of the study %s was deleted in MLflow and is now restored", self._config.name)
 
     def _refuse_if_running(self, parent: RunRecord) -> None:
-        """Refuse a study that another process runs.
+        """Raise an error if another process runs the study.
 
-        The state of a process on this machine is known. A process elsewhere is alive if its heartbeat changes: the
-        clocks of two machines may differ, so the time of the heartbeat says nothing.
+        For a process on this machine, the operating system reports whether the process is alive. A process on another
+        machine counts as alive if its heartbeat changes while this method waits. The age of the heartbeat is ignored,
+        because the clocks of two machines may differ.
 
         Raises:
             StoppedError: Another process is running the study.
@@ -124,7 +130,7 @@ class Claim:
         claim = parent.claimed_by
         if claim is not None and not claim.is_near():
             _log.warning(
-                "the study was claimed by %s; waiting up to %.0f s for its next heartbeat", claim, _BEATS * HEARTBEAT_S
+                "the study is claimed by %s; waiting up to %.0f s for its next heartbeat", claim, _BEATS * HEARTBEAT_S
             )
             if not self._beats(parent):
                 return
@@ -133,7 +139,10 @@ class Claim:
             raise _running(parent, parent.owner)
 
     def _beats(self, parent: RunRecord) -> bool:
-        """Whether the heartbeat of a study changes."""
+        """Wait for `_BEATS` heartbeat intervals at most, and return whether the heartbeat of the study changed.
+
+        The wait ends early if the owner releases the study. The result is then false.
+        """
         deadline_s = time.monotonic() + _BEATS * HEARTBEAT_S
         before = parent.tags.get(Tag.HEARTBEAT)
         while time.monotonic() < deadline_s:
@@ -146,9 +155,9 @@ class Claim:
         return False
 
     def _adopt_children(self) -> None:
-        """Attach the runs of a study whose parent run was deleted for ever to the new parent run."""
+        """Attach existing runs to the study's new parent run, after the old parent run was permanently deleted."""
         client, run_id = self.store.client, self.study.run_id
-        # The trainings of a sampled design belong to the runs of their trials.
+        # In a sampled design, training runs are children of trial runs. So only the trial runs are attached here.
         roles = (Role.TRIAL, Role.TRAINING) if self.study.config.design.seeds is None else (Role.TRIAL,)
         for role in roles:
             for run in self.reader.runs(self.study.key, role):
@@ -158,9 +167,9 @@ class Claim:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Release the study. After an error of this block, errors of the release are ignored."""
+        """Release the study. If the ``with`` block raised an error, ignore errors of the release."""
         if isinstance(error, StoreError) and error.is_unavailable:
-            return  # the store was unavailable during all retries
+            return  # the store is still unavailable after all retries, so the release would fail too
         with suppress(*([StoppedError] if error is not None else [])):
             if not self._is_ended:
                 self.end()
@@ -169,23 +178,23 @@ class Claim:
                     self._drop_tag(self.study.run_id, Tag.OWNER)
 
     def _current(self) -> list[RunRecord]:
-        """The parent runs of the studies with this name that are not archived, oldest first.
+        """The parent runs with the configured study name that are not archived, oldest first.
 
-        On a server, wait first until the runs that other processes created are visible.
+        On a server, wait first until runs that other processes have just created are visible.
         """
         if self.store.path is None:
             time.sleep(_SETTLED_S)
         return self.reader.current_studies(self._config.name)
 
     def _become_owner(self, former_owner: str) -> None:
-        """Become the owner of the study, whose former owner is dead.
+        """Record this process as the owner of the study. The former owner is dead or has released the study.
 
-        Each process writes a request tag and reads the others. The smallest id wins. A process that finds no
-        other request owns the study. A process that comes later with a smaller id waits until the owner is recorded,
-        then gives up.
+        Each process writes a request tag with a random id, and reads the requests of the other processes. A process
+        gives up if it finds a smaller id. The process with the smallest id waits until the other requests are gone,
+        then becomes the owner. This process also gives up if another process becomes the owner in the meantime.
 
         Raises:
-            StoppedError: Another process owns the study, or its request has a smaller id.
+            StoppedError: Another process owns the study, or has written a request with a smaller id.
         """
         study = self.study
         client, me = self.store.client, Tag.REQUEST + uuid4().hex
@@ -205,7 +214,7 @@ class Claim:
                     break
                 if min(others) < me:
                     cause = f"the study {study.config.name} is being started by another process"
-                    raise StoppedError(cause, "Wait until it ends, or stop it.")
+                    raise StoppedError(cause, "Wait until the other process ends, or stop it.")
                 time.sleep(_POLL_S)
             client.set_tag(study.run_id, Tag.HEARTBEAT, f"{time.time():.0f}")
             client.set_tag(study.run_id, Tag.OWNER, study.owner.text())
@@ -213,7 +222,7 @@ class Claim:
             self._drop_tag(study.run_id, me)
 
     def _drop_tag(self, run_id: str, name: str) -> None:
-        """Delete a tag if it exists: an earlier attempt may have deleted it although its reply was lost."""
+        """Delete a tag of a run. A missing tag is not an error: an earlier attempt may already have deleted the tag."""
         try:
             self.store.client.delete_tag(run_id, name)
         except MlflowException as error:
@@ -225,10 +234,10 @@ class Claim:
         return bool(claim == self.study.owner.text())
 
     def _resume(self, note: str) -> None:
-        """Record that the study runs again.
+        """Record that the study is running.
 
         Args:
-            note: Recorded note of the study, to which users may have added text.
+            note: Recorded note of the study. Text that users added to it is kept.
         """
         study = self.study
         client, config = self.store.client, study.config
@@ -261,7 +270,7 @@ class Claim:
     def _complete_parent_run(self) -> None:
         """Record the images, parameters and dataset of a new study.
 
-        The dataset is recorded last: a parent run that has a dataset is complete.
+        The dataset is recorded last. So a parent run with a dataset also has the images and the parameters.
         """
         study = self.study
         client, config, digits, run_id = self.store.client, study.config, study.digits, study.run_id
@@ -275,26 +284,26 @@ class Claim:
         client.log_inputs(run_id, [dataset_input(digits)])
 
     def count_done(self, n: int) -> None:
-        """Count trials that are now complete."""
+        """Add `n` to the number of complete trials."""
         self.n_done = (self.n_done or 0) + n
 
     def heartbeat(self) -> None:
-        """Record that this process still owns the study, and the number of complete trials if it is known.
+        """Record a heartbeat with the current time, and the number of complete trials if it is known.
 
         Raises:
-            StoppedError: Another process considered this process dead and runs the study now.
+            StoppedError: Another process has taken over the study, because it considered this process dead.
         """
         with failures():
             if not self._is_mine():
                 name = self.study.config.name
-                raise StoppedError(f"another process has taken over the study {name}", "Let that process finish.")
+                raise StoppedError(f"another process has taken over the study {name}", "Wait until that process ends.")
             tags = [RunTag(Tag.HEARTBEAT, f"{time.time():.0f}"), *done_tags(self.n_done)]
             self.store.client.log_batch(self.study.run_id, tags=tags)
 
     def end(self) -> None:
-        """Close the open runs, and the parent run with its counts, unless another process owns the study."""
+        """Close the open runs of the study. Close the parent run too if this process still owns the study."""
         self._is_ended = True
-        self.close_orphans()  # also runs that were created twice, because the reply to a call was lost
+        self.close_orphans()  # includes runs that were created twice because the reply to a call was lost
         with failures():
             if not self._is_mine():
                 return
@@ -305,12 +314,15 @@ class Claim:
             self.store.client.set_terminated(study.run_id, self.status)
 
     def close_orphans(self) -> int:
-        """Close the open runs of dead processes, in all studies, and return the number of closed runs."""
+        """Close the open runs of this study and of all studies whose owner is dead, and return the number of runs.
+
+        The parent run of this study stays open.
+        """
         with failures():
             left = list(self.store.search("attributes.status = 'RUNNING'"))
             if not left:
                 return 0
-            # A process elsewhere may be alive, whatever the clocks say.
+            # An owner on another machine counts as alive. The clocks may differ, so the heartbeat may only seem old.
             alive = {
                 run.tags[Tag.STUDY_KEY]
                 for run in self.reader.studies()
@@ -329,16 +341,16 @@ class Claim:
 def archive(store: Store, name: str, keep: Callable[[str], None]) -> bool:
     """Archive the study with this name, so that the next run starts a new study.
 
-    No record is deleted.
+    The records of the archived study are kept.
 
     Args:
         store: Tracking store.
         name: Name of the study.
-        keep: Callback that receives the key of the study before the study is archived. It saves other data of the
-            study, such as its report files. It is not called if there is no study to archive.
+        keep: Callback that receives the key of the study before the study is archived. The callback saves other data
+            of the study, such as report files. It is not called if no study has this name.
 
     Returns:
-        Whether there was a study to archive.
+        Whether a study was archived.
 
     Raises:
         StoppedError: A process is running the study.
@@ -360,17 +372,18 @@ def _archive(store: Store, run_id: str) -> None:
 
 
 def _with_tags(tags: Mapping[str, str]) -> RunRecord:
-    """A run record with only its tags."""
+    """A run record that contains these tags and no other data."""
     return RunRecord("", "", "", {}, {}, tags, 0)
 
 
 def _is_request_of_living(claim: str) -> bool:
-    """Whether the process that wrote a request tag is alive."""
+    """Whether the process that requests the ownership of a study is alive. `claim` is the value of the request tag."""
     owner = Owner.parse(claim)
     return owner is not None and owner.is_alive(owner.since_s)
 
 
 def _running(parent: RunRecord, owner: Owner) -> StoppedError:
     return StoppedError(
-        f"the study {parent.tags[Tag.STUDY]} is already running: {owner}", "Wait until it ends, or stop it."
+        f"the study {parent.tags[Tag.STUDY]} is already running: {owner}",
+        "Wait until the other process ends, or stop it.",
     )

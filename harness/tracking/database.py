@@ -1,6 +1,7 @@
-"""SQLite databases of MLflow: creates them completely, and recognizes older, newer and foreign ones.
+"""Creates, checks, migrates and copies the SQLite databases of MLflow.
 
-Commands that read never change a database. They read an older one through a migrated temporary copy.
+A command that only reads never changes a database. If an older MLflow made the database, the command migrates a
+temporary copy and reads the copy.
 """
 
 from __future__ import annotations
@@ -27,9 +28,9 @@ from harness.errors import StoppedError
 from harness.files import write_bytes
 from harness.tracking.location import sqlite_uri
 
-# The time to wait for another process that writes to the same database.
+# Seconds to wait while another process writes to the same database.
 BUSY_S = 60.0
-# The columns that hold absolute addresses of artifacts.
+# The tables and columns of MLflow that contain absolute artifact URIs.
 _ADDRESSES = (
     ("experiments", "artifact_location"),
     ("runs", "artifact_uri"),
@@ -41,7 +42,7 @@ _log = logging.getLogger(__name__)
 
 
 class Schema(Enum):
-    """The schema of a database, compared with that of the installed MLflow."""
+    """The state of a database schema, relative to the schema of the installed MLflow."""
 
     EMPTY = "empty"
     CURRENT = "current"
@@ -49,11 +50,13 @@ class Schema(Enum):
 
 
 def schema(path: Path) -> Schema:
-    """Compare the schema of an existing database with that of the installed MLflow, without changing the database.
+    """Compare the schema of an existing database with the schema of the installed MLflow.
+
+    The database is not changed.
 
     Raises:
-        StoppedError: A newer MLflow created the database, or it belongs to another program.
-        sqlite3.Error: The file is not an SQLite database, or another process locks it.
+        StoppedError: A newer MLflow created the database, or the database belongs to another program.
+        sqlite3.Error: The file is not an SQLite database, or another process has locked it.
     """
     with closing(_opened(path)) as connection:
         tables = {str(name) for (name,) in connection.execute("select name from sqlite_master where type = 'table'")}
@@ -65,12 +68,12 @@ def schema(path: Path) -> Schema:
     if "experiments" not in tables:
         owner = "Optuna" if {"studies", "trials"} <= tables else "another program"
         raise StoppedError(f"{path} is a database of {owner}, not of MLflow", remedy)
-    head = utils._get_latest_schema_revision()  # noqa: SLF001 - as `mlflow db upgrade`
+    head = utils._get_latest_schema_revision()  # noqa: SLF001 - MLflow has no public function for this
     if found is not None and found[0] == head:
         return Schema.CURRENT
     if found is not None and not _is_known(str(found[0])):
-        cause = f"{path} was made by a newer MLflow, which has the schema {found[0]}"
-        raise StoppedError(cause, f"Install that MLflow. {remedy}")
+        cause = f"{path} was made by a newer MLflow with the schema {found[0]}"
+        raise StoppedError(cause, f"Install that version of MLflow. {remedy}")
     return Schema.OLDER
 
 
@@ -80,36 +83,37 @@ def _opened(path: Path) -> sqlite3.Connection:
 
 def _is_known(revision: str) -> bool:
     try:
-        ScriptDirectory.from_config(utils._get_alembic_config("")).get_revision(revision)  # noqa: SLF001 - as `mlflow db upgrade`
+        ScriptDirectory.from_config(utils._get_alembic_config("")).get_revision(revision)  # noqa: SLF001 - MLflow has no public function for this
     except CommandError:
         return False
     return True
 
 
 def create(path: Path) -> None:
-    """Create a database completely or not at all.
+    """Create an empty database of MLflow, either completely or not at all.
 
-    MLflow creates the schema in about a hundred steps, and does not open a database in which only some were done. So
-    the database is created under another name and renamed at the end. Call this function under the lock of the store.
+    MLflow creates the schema in about a hundred steps. It cannot open a database in which some steps are missing. So
+    this function creates the database under a temporary name and renames it at the end. The caller must hold the lock
+    of the store.
 
-    The steps take most of a second. So an empty database is kept in the cache, and later databases are copies of it.
+    The steps take almost a second. To save this time, the function keeps an empty database in the cache and copies it.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     new = path.with_name(f".{path.name}.new")
     for left in (new, *(new.with_name(new.name + part) for part in ("-wal", "-shm", "-journal"))):
-        left.unlink(missing_ok=True)  # of a process that was killed in this function
+        left.unlink(missing_ok=True)  # A process that was killed in this function may have left the file.
     kept = cache_folder() / "databases" / f"mlflow-{provenance.versions()['mlflow']}.db"
     if _is_intact(kept):
         copy(kept, new)
     else:
-        _change(new, utils._initialize_tables)  # noqa: SLF001 - as `mlflow db upgrade`
-        with suppress(OSError, sqlite3.Error, StoppedError):  # the cache is optional
+        _change(new, utils._initialize_tables)  # noqa: SLF001 - MLflow has no public function for this
+        with suppress(OSError, sqlite3.Error, StoppedError):  # The cache is optional.
             write_bytes(kept, new.read_bytes())
     new.replace(path)
 
 
 def _is_intact(kept: Path) -> bool:
-    """Whether a file is a complete database of the installed MLflow without experiments."""
+    """Whether a file is an intact database of the installed MLflow and contains no experiments."""
     try:
         if schema(kept) is not Schema.CURRENT:
             return False
@@ -122,41 +126,44 @@ def _is_intact(kept: Path) -> bool:
 
 
 def migrate(path: Path) -> None:
-    """Migrate an older database to the schema of the installed MLflow, and keep a copy of it."""
+    """Migrate an older database to the schema of the installed MLflow. Keep a copy of the original database."""
     kept = _unused(path, "before-migration")
     copy(path, kept)
-    _log.warning("%s was made by an older MLflow. It is migrated to the installed one; %s is a copy", path, kept.name)
-    _change(path, utils._upgrade_db)  # noqa: SLF001 - as `mlflow db upgrade`
+    _log.warning(
+        "%s was made by an older MLflow. It is now migrated to the installed version. The original is kept as %s",
+        *(path, kept.name),
+    )
+    _change(path, utils._upgrade_db)  # noqa: SLF001 - `mlflow db upgrade` calls the same function
 
 
 def migrated_copy(path: Path) -> Path:
-    """A temporary copy of an older database, migrated to the schema of the installed MLflow."""
+    """Copy an older database to a temporary folder, migrate the copy, and return the path of the copy."""
     folder = Path(tempfile.mkdtemp(prefix="harness-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     temporary = folder / path.name
     copy(path, temporary)
-    _log.warning("%s was made by an older MLflow. It stays as it is; a migrated copy is read", path)
-    _change(temporary, utils._upgrade_db)  # noqa: SLF001 - as `mlflow db upgrade`
+    _log.warning("%s was made by an older MLflow. A migrated copy is read. The file is not changed", path)
+    _change(temporary, utils._upgrade_db)  # noqa: SLF001 - `mlflow db upgrade` calls the same function
     return temporary
 
 
 def relocate(path: Path, old: str, new: str) -> Path:
-    """Replace the address of a folder of artifacts in a database, in one transaction.
+    """Replace the URI of the artifact folder everywhere in a database, in one transaction.
 
     Args:
-        path: Database.
-        old: URI of the folder that is recorded.
-        new: URI of the folder that holds the artifacts.
+        path: Database file.
+        old: URI that the database contains.
+        new: URI of the folder that now contains the artifacts.
 
     Returns:
-        The path of a copy of the database as it was.
+        The path of a copy of the original database.
     """
     kept = _unused(path, "before-relocation")
     copy(path, kept)
     with closing(sqlite3.connect(path, timeout=BUSY_S)) as connection, connection:
         for table, column in _ADDRESSES:
             connection.execute(
-                f"update {table} set {column} = ? || substr({column}, ?) "  # noqa: S608 - the names above
+                f"update {table} set {column} = ? || substr({column}, ?) "  # noqa: S608 - the names are constants of this module
                 f"where {column} = ? or substr({column}, 1, ?) = ?",
                 (new, len(old) + 1, old, len(old) + 1, f"{old}/"),
             )
@@ -164,7 +171,7 @@ def relocate(path: Path, old: str, new: str) -> Path:
 
 
 def _unused(path: Path, suffix: str) -> Path:
-    """A name beside the database that no file has."""
+    """An unused path in the folder of the database. The file name is the name of the database with a suffix."""
     kept = path.with_name(f"{path.name}.{suffix}")
     for number in count(2):
         if not kept.exists():
@@ -174,13 +181,13 @@ def _unused(path: Path, suffix: str) -> Path:
 
 
 def copy(path: Path, to: Path) -> None:
-    """Copy a database, also while other processes write to it."""
+    """Copy a database. Other processes may write to it at the same time."""
     with closing(_opened(path)) as source, closing(sqlite3.connect(to)) as target:
         source.backup(target)
 
 
 def _change(path: Path, function: Callable[[sqlalchemy.Engine], None]) -> None:
-    """Create or migrate a database with a function of MLflow."""
+    """Call a function of MLflow that creates or migrates a database."""
     engine = sqlalchemy.create_engine(sqlite_uri(path))
     try:
         function(engine)

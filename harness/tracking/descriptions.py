@@ -1,4 +1,4 @@
-"""The note of a study's parent run in MLflow, and the names of the study's runs."""
+"""Composes the texts that MLflow's UI shows for a study: the note of its parent run, and the names of its runs."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from harness.tracking.tags import Tag
 from harness.tracking.views import address
 
 _SHORT = {"learning_rate": "lr", "batch_size": "batch"}
-# The order of the settings in the names of runs.
+# The order of the settings in the names of runs and in the table of results.
 _ORDER = ("learning_rate", "epochs", "batch_size", "softmax", "seed")
 _MOST_ROWS = 40
 _BEST_TRIALS = 10
@@ -23,7 +23,7 @@ _BEGIN, _END = "<!-- zero-errors: begin -->", "<!-- zero-errors: end -->"
 
 
 def brief(values: Any) -> str:  # noqa: ANN401 - a list, an integer range or a float range
-    """The values of a parameter of the search space, on one line."""
+    """Describe the values of a search parameter on one line, such as ``8, 16, 32`` or ``1 to 100 in steps of 5``."""
     if isinstance(values, list):
         return ", ".join(str(value) for value in values)
     scale = ", logarithmic" if values.log else ""
@@ -37,7 +37,7 @@ def label(variant: Variant, config: StudyConfig, *, seed: bool = True) -> str:
     Args:
         variant: Variant of the trial or training.
         config: Configuration of the study.
-        seed: Whether the name includes the seed. The name of a trial with several seeds does not include it.
+        seed: Whether the name includes the seed. Pass false for a trial with several seeds.
     """
     shown = [name for name in _ORDER if name in config.varied and (seed or name != "seed")]
     return ", ".join(_setting(name, variant.settings()[name]) for name in shown)
@@ -50,18 +50,19 @@ def _setting(name: str, value: float | str) -> str:
 
 
 def merged(note: str, text: str) -> str:
-    """A note in which the project's text is replaced, and what a person wrote stays.
+    """Replace the generated part of a note, and keep the text that users wrote.
 
     Args:
-        note: Present note. The project's text stands between two comments, which MLflow's UI does not show.
-        text: New text of the project.
+        note: Current note. Its generated part is between two HTML comments, which MLflow's UI does not show.
+        text: New content of the generated part.
     """
     own = f"{_BEGIN}\n{text}\n{_END}"
     before, begin, rest = note.partition(_BEGIN)
     _, end, after = rest.partition(_END)
     if begin and end:
         return before + own + after
-    if not note.strip() or note.startswith("**Results.**"):  # as earlier versions wrote it
+    # Earlier versions of this project wrote the generated part without the two HTML comments.
+    if not note.strip() or note.startswith("**Results.**"):
         return own
     return f"{note.rstrip()}\n\n{own}"
 
@@ -70,11 +71,12 @@ def begun(config: StudyConfig, dataset: str, command: str = "") -> str:
     """The note of a study that is running or was stopped."""
     space = [[name, brief(values)] for name, values in config.space.parameters().items()]
     if config.design.seeds:
-        space.append(["seed", f"{brief(config.design.seeds)}: each trial is trained with all of them"])
+        space.append(["seed", f"{brief(config.design.seeds)} (every trial uses all seeds)"])
     about = f"{_what(config.description)} {config.n_trials} trials, engine `{config.engine}`, images `{dataset}`"
     return (
-        "**Results.** The study is running or was stopped. Its results are written here when it ends.\n\n"
-        f"**What.** {about}:\n\n{markdown_table(['varies', 'over'], space, n_left=2)}\n\n{_again(config.name, command)}"
+        "**Results.** The study is running or was stopped. The results will appear here when the study ends.\n\n"
+        f"**Study.** {about}:\n\n{markdown_table(['parameter', 'values'], space, n_left=2)}\n\n"
+        f"{_again(config.name, command)}"
     )
 
 
@@ -88,12 +90,12 @@ def ended(record: StudyRecord) -> str:
     )
     failed = sum(run.status == "FAILED" for run in record.trainings)
     said = [
-        # MLflow's UI first shows only three lines of a note, so the most important facts come first.
+        # MLflow's UI initially shows only three lines of a note, so the most important facts come first.
         f"**Results.** {_summary(record)}",
         _table(cells, varied, is_search=params.get("design") == "sampled"),
         f"{plural(failed, 'run')} failed. The reason is in the tag `harness.failure`." if failed else "",
-        f"**What.** {_what(tags.get(Tag.DESCRIPTION, ''))} {_means(tags)}:",
-        f"| varies | over |\n|---|---|\n{space}",
+        f"**Study.** {_what(tags.get(Tag.DESCRIPTION, ''))} {_means(tags)}:",
+        f"| parameter | values |\n|---|---|\n{space}",
         _look(address(record.experiment_id, tags[Tag.STUDY_KEY])),
         _again(tags[Tag.STUDY], tags.get(Tag.COMMAND, "")),
     ]
@@ -118,24 +120,27 @@ def _summary(record: StudyRecord) -> str:
     at_zero = sum(model_selection.errors(run) == 0 for run in done)
     said = f"{at_zero} of {len(done)} runs have zero errors after their last epoch."
     own = model_selection.baseline(record.trainings, record.parent.tags[Tag.ENGINE])
-    # The rule also counts the seeds whose training failed or diverged.
+    # The choice of the best variant also counts the seeds whose training failed or diverged.
     best = model_selection.best(record.trainings)
     if own is not None:
         first = own.metrics.get("first_zero_epoch")
         reached = "never reached zero" if first is None else f"first reached zero at epoch {first:.0f}"
-        said += f" The baseline has {model_selection.errors(own)} after {own.params['epochs']} epochs and {reached}."
+        said += (
+            f" After {own.params['epochs']} epochs, the error count of the baseline is {model_selection.errors(own)}. "
+            f"The baseline {reached}."
+        )
         if "held_out_errors" in own.metrics:
-            said += f" It gets {own.metrics['held_out_errors']:.0f} of {N_HELD_OUT:,} held-out images wrong."
+            said += f" The baseline gets {own.metrics['held_out_errors']:.0f} of {N_HELD_OUT:,} held-out images wrong."
     if best is not None:
         said += f" The cheapest variant that reliably reaches zero: {best.name}."
     return said
 
 
 def _table(cells: list[model_selection.Cell], varied: list[str], *, is_search: bool) -> str:
-    """The results over seeds as a table.
+    """A Markdown table of the results. Each row summarizes the runs that differ only in the seed.
 
-    A sampled design shows its best trials. A factorial design shows its variants in the order of the varied settings,
-    up to a readable number of rows.
+    For a sampled design, the table shows the `_BEST_TRIALS` rows with the fewest mean errors. For a factorial design,
+    it shows at most `_MOST_ROWS` rows, sorted by the settings.
     """
     if not cells:
         return ""
@@ -161,7 +166,7 @@ def _table(cells: list[model_selection.Cell], varied: list[str], *, is_search: b
         for cell in shown
     ]
     left_out = len(cells) - len(shown)
-    more = f"\n\nand {left_out} more in the report." if left_out else ""
+    more = f"\n\nThe report shows {left_out} more." if left_out else ""
     return markdown_table(head, rows, n_left=len(varied)) + more
 
 
@@ -174,18 +179,19 @@ def _sortable(text: str) -> tuple[float, str]:
 
 def _look(view: str) -> str:
     return (
-        f"**Results in MLflow.** The artifacts include the report (`report.html`). [Loss and errors of every training]"
-        f"({view}) is a saved view of the runs, also listed under *Views* above the run table."
+        "**Results in MLflow.** The artifacts include the report (`report.html`). The saved view "
+        f"[Loss and errors of every training]({view}) shows the runs. It is also in the menu *Views* above the run "
+        "table."
     )
 
 
 def _again(name: str, command: str) -> str:
     return (
-        f"**Commands.** `{command or f'harness study run {name}'}` resumes it and trains nothing twice. "
-        f"`harness report {name}` writes its report.\n\n"
-        f"**Words.** Errors are training errors: images of the {N_IMAGES} that the network learned from and still gets "
-        "wrong. `final_errors` counts them after the last epoch; `first_zero_epoch` is the first epoch after which "
-        "there was none, absent if there was no such epoch. They are two numbers because errors come back. "
-        f"`held_out_errors` counts wrong images among MNIST's {N_HELD_OUT:,} test images, from which the network does "
-        "not learn; it is absent if the images have no held-out part."
+        f"**Commands.** `{command or f'harness study run {name}'}` resumes the study and trains only what is missing. "
+        f"`harness report {name}` writes the report.\n\n"
+        f"**Terms.** An error is one of the {N_IMAGES} training images that the network gets wrong. `final_errors` is "
+        "the number of errors after the last epoch. `first_zero_epoch` is the first epoch with zero errors. A run that "
+        "never reaches zero does not have this metric. Errors can return after the first zero epoch. "
+        f"`held_out_errors` is the number of MNIST's {N_HELD_OUT:,} test images that the network gets wrong. "
+        "The network does not learn from the test images. The metric is missing if the dataset has no held-out images."
     )

@@ -1,4 +1,7 @@
-"""The location of the tracking store. This module does not import MLflow, which takes seconds."""
+"""Finds the tracking store: its URI, its database file and its artifact folder.
+
+This module does not import MLflow, because that import takes seconds.
+"""
 
 from __future__ import annotations
 
@@ -16,9 +19,11 @@ ARTIFACTS = "mlartifacts"
 
 
 def tracking_uri() -> str:
-    """The tracking URI: ``MLFLOW_TRACKING_URI`` if it is set, else ``mlflow.db`` in the working folder.
+    """The tracking URI.
 
-    The path of an SQLite database is made absolute, and ``~`` in it is the home folder.
+    It is the value of ``MLFLOW_TRACKING_URI`` if that variable is set. Otherwise it is the URI of the SQLite database
+    ``mlflow.db`` in the working folder. The path of an SQLite database is made absolute. A leading ``~`` in the path
+    is replaced by the home folder.
     """
     uri = os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{DATABASE}"
     url = _url(uri)
@@ -27,13 +32,13 @@ def tracking_uri() -> str:
 
 
 def sqlite_uri(path: Path, like: URL | None = None) -> str:
-    """The URI of an SQLite database, with the driver and options of another URL."""
+    """The URI of an SQLite database file. The driver and the options are those of the URL `like`, if it is given."""
     url = (like or make_url("sqlite://")).set(database=str(path))
     return url.render_as_string(hide_password=False)
 
 
 def database_path(uri: str) -> Path | None:
-    """The absolute path of an SQLite store; None for other stores."""
+    """The absolute path of the SQLite database file that a URI names. None if the URI names no such file."""
     url = _url(uri)
     if url is None or url.get_backend_name() != "sqlite" or not url.database or url.database == ":memory:":
         return None
@@ -41,12 +46,12 @@ def database_path(uri: str) -> Path | None:
 
 
 def artifacts_beside(database: Path) -> Path:
-    """The folder of the artifacts of an SQLite store: beside its database."""
+    """The artifact folder of an SQLite store. It is in the same folder as the database."""
     return database.parent / ARTIFACTS
 
 
 def local_folder(uri: str) -> Path | None:
-    """The local folder of a file URI or a path; None for a URI with another scheme."""
+    """The local folder that a path or a ``file:`` URI names. None for a URI with another scheme."""
     parts = urlsplit(uri)
     if parts.scheme == "file":
         return Path(url2pathname(parts.path))

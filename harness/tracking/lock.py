@@ -1,4 +1,4 @@
-"""A file lock that admits one owner per study folder on this machine."""
+"""Locks the folder of a study, so that only one process on this machine runs the study."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ _OWNER_RECORDED_S = 2.0
 
 @contextmanager
 def sole_owner(folder: Path, me: Owner) -> Iterator[None]:
-    """Lock the study of this folder.
+    """Lock the folder of a study while the context is active.
 
     The operating system releases the lock even if this process is killed.
 
     Raises:
-        StoppedError: Another process is running the study, or the folder cannot be written.
+        StoppedError: Another process has locked the folder, or the folder is not writable.
     """
     path = folder / _LOCK
     try:
@@ -33,11 +33,11 @@ def sole_owner(folder: Path, me: Owner) -> Iterator[None]:
         lock.acquire(blocking=False)
     except Timeout:
         who = _named_holder(folder)
-        cause = f"the study is already running: {who or 'another process'}, which holds {path}"
-        raise StoppedError(cause, "Wait until it ends, or stop it.") from None
+        cause = f"the study is already running: {who or 'another process'} (lock file: {path})"
+        raise StoppedError(cause, "Wait until the other process ends, or stop it.") from None
     except OSError as error:
-        cause = f"{folder}: cannot be written ({error.strerror or error})"
-        raise StoppedError(cause, "Make the folder writable, or run in another.") from error
+        cause = f"the folder {folder} cannot be written ({error.strerror or error})"
+        raise StoppedError(cause, "Make the folder writable, or run the command in another folder.") from error
     try:
         write_text(folder / _HOLDER, me.text() + "\n")
         yield
@@ -47,7 +47,10 @@ def sole_owner(folder: Path, me: Owner) -> Iterator[None]:
 
 
 def holder(folder: Path) -> Owner | None:
-    """The owner of the study of this folder; None if none is recorded yet or if the owner is known to be dead."""
+    """The owner that is recorded in a study's folder.
+
+    The result is None if no owner is recorded, or if the owner is known to be dead.
+    """
     try:
         owner = Owner.parse((folder / _HOLDER).read_text())
     except OSError:
@@ -56,9 +59,9 @@ def holder(folder: Path) -> Owner | None:
 
 
 def _named_holder(folder: Path) -> Owner | None:
-    """The holder of the lock, or None if no holder is recorded within two seconds.
+    """The process that has locked a folder. None if no such process is recorded within two seconds.
 
-    The holder records itself as soon as it has the lock.
+    A process records itself as soon as it has the lock.
     """
     deadline_s = time.monotonic() + _OWNER_RECORDED_S
     while (who := holder(folder)) is None and time.monotonic() < deadline_s:

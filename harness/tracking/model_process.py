@@ -1,6 +1,7 @@
-"""The process that writes the Keras models of a study.
+"""Writes the Keras models of a study in a separate process.
 
-The process that runs a study does not load TensorFlow, and its workers have ended before the best runs are known.
+Neither the main process nor a worker can write the models. The main process does not load TensorFlow. The workers end
+before the best runs are known.
 """
 
 from __future__ import annotations
@@ -28,12 +29,12 @@ _IMAGES = "images.npz"
 
 
 class ModelProcess:
-    """A process that writes models in a temporary folder.
+    """A process that writes models to a temporary folder.
 
-    It loads Keras and MLflow when it starts, which takes seconds. So it is started as soon as a core is idle.
+    At its start, the process loads Keras and MLflow, which takes seconds. Start the process as soon as a core is idle.
 
     Args:
-        folder: Folder in which the temporary folder is created. The files of a killed process are deleted from it.
+        folder: Folder in which the temporary folder is created. A temporary folder of a killed process is deleted.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -42,10 +43,10 @@ class ModelProcess:
         self._exchanging = Thread()
         self._child: Child | None = None
         self._results: dict[str, int | str] = {}
-        self._failure = f"it was not written within {_TIME_LIMIT_S} s"
+        self._failure = f"the model was not written within {_TIME_LIMIT_S} s"
 
     def start(self) -> None:
-        """Start the process in the background, if it has not been started."""
+        """Start the process in the background, unless it is already started."""
         if self._starting.ident is None:
             self._starting.start()
 
@@ -55,10 +56,10 @@ class ModelProcess:
             self.folder.mkdir(parents=True)
             self._child = processes.start("keras", _run, self.folder / "log")
         except OSError as error:
-            self._failure = f"the process that writes it cannot be started: {error}"
+            self._failure = f"the process that writes the models cannot be started: {error}"
 
     def send(self, digits: Digits, specs: list[ModelSpec]) -> None:
-        """Send models to the process, which writes them in the background. Call :meth:`wait` next."""
+        """Send models to the process, which writes them in the background. Call :meth:`wait` to get the results."""
         self.start()
         self._exchanging = Thread(target=self._exchange, args=(digits, specs), daemon=True)
         self._exchanging.start()
@@ -67,7 +68,7 @@ class ModelProcess:
         self._starting.join()
         if self._child is not None:
             try:
-                # A file, because sending the images would copy them twice in memory.
+                # Pass the images in a file. Sending them through the connection would copy them twice in memory.
                 np.savez(self.folder / _IMAGES, features=digits.features, labels=digits.labels)
                 self._child.connection.send((self.folder / _IMAGES, specs))
                 self._results = self._child.connection.recv()
@@ -75,11 +76,11 @@ class ModelProcess:
                 self._failure = _last_line(self.folder / "log")
 
     def wait(self, specs: list[ModelSpec]) -> dict[str, int | str]:
-        """Wait for the models that were sent.
+        """Wait until the process has written the models, for at most `_TIME_LIMIT_S` seconds.
 
         Returns:
-            For each run id: the number of images that its model misclassifies, or the reason why the model was not
-            written.
+            One result for each run id. It is the number of images that the model classifies incorrectly, or the reason
+            why the model was not written.
         """
         self._exchanging.join(_TIME_LIMIT_S)
         return {spec.run_id: self._results.get(spec.run_id, self._failure) for spec in specs}
@@ -98,19 +99,19 @@ class ModelProcess:
 
 def _last_line(log: Path) -> str:
     lines = log.read_text(errors="replace").strip().splitlines() if log.is_file() else []
-    return lines[-1] if lines else "the process that writes it ended"
+    return lines[-1] if lines else "the process that writes the models ended"
 
 
 def _run(connection: Connection, log: Path) -> None:
-    """Run the process: load what takes seconds, receive the models, write them, and send the results."""
+    """Run the process: load Keras and MLflow, receive the models, write them, and send the results."""
     processes.begin()
     with log.open("wb") as stream:
         for output in (1, 2):
             os.dup2(stream.fileno(), output)
     startup.reduce_garbage_collection()
-    os.environ["CUDA_VISIBLE_DEVICES"] = "-1"  # a model is small, and the workers may use the GPU
+    os.environ["CUDA_VISIBLE_DEVICES"] = "-1"  # Hide the GPU: the models are small, and the workers may use the GPU.
     registry.start("keras")
-    from harness.tracking import model_export  # it imports Keras
+    from harness.tracking import model_export  # imports Keras, which takes seconds
 
     with suppress(EOFError):
         path, specs = connection.recv()

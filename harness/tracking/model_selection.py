@@ -1,4 +1,4 @@
-"""Selects the runs whose models are kept, and computes results over seeds."""
+"""Selects the runs whose models are registered, and summarizes the runs of each variant over its seeds."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from harness.tracking.tags import Tag
 
 @dataclass(frozen=True)
 class Cell:
-    """The runs of one variant, which differ only in their seeds.
+    """The runs that have the same settings and differ only in the seed.
 
     Attributes:
-        settings: Settings of the variant without the seed, as text.
+        settings: Settings of the runs as text, without the seed.
         runs: Finished runs with a finite loss, in the order of their trials.
         n_seeds: Number of seeds, including those whose training failed or diverged.
     """
@@ -38,23 +38,23 @@ class Cell:
 
     @property
     def mean_errors(self) -> float:
-        """The mean error count after the last epoch."""
+        """The mean over the runs of the error count after the last epoch."""
         return sum(errors(run) for run in self.runs) / len(self.runs)
 
     @property
     def mean_held_out_errors(self) -> float | None:
-        """The mean number of wrong held-out images, over the runs that have it; None if none has it."""
+        """The mean number of held-out errors, over the runs that have this metric. None if no run has it."""
         found = [run.metrics["held_out_errors"] for run in self.runs if "held_out_errors" in run.metrics]
         return sum(found) / len(found) if found else None
 
     @property
     def mean_loss(self) -> float:
-        """The mean over the runs of the loss of the last epoch."""
+        """The mean over the runs of the loss in the last epoch."""
         return sum(run.metrics["final_loss"] for run in self.runs) / len(self.runs)
 
     @property
     def order(self) -> tuple[float, ...]:
-        """The sort key of the rule that chooses the best variant. Remaining ties are resolved by the trials."""
+        """The sort key that puts the best variant first. If two variants are equal, the earlier trial comes first."""
         return *recommended_order(self.at_zero, self.n_seeds, self.epochs, self.mean_loss), _trial(self.runs[0])
 
 
@@ -64,7 +64,7 @@ def errors(run: RunRecord) -> int:
 
 
 def cells(runs: Iterable[RunRecord]) -> list[Cell]:
-    """The variants with at least one finite run, each with its runs in the order of their trials."""
+    """Group the runs that differ only in the seed. Omit groups in which no run has finished with a finite loss."""
     groups: dict[tuple[tuple[str, str], ...], list[RunRecord]] = {}
     for run in runs:
         if run.status in {"FINISHED", "FAILED"}:
@@ -79,7 +79,7 @@ def cells(runs: Iterable[RunRecord]) -> list[Cell]:
 
 
 def baseline(runs: Iterable[RunRecord], engine: str) -> RunRecord | None:
-    """The run of the engine's baseline with the most epochs, or None if there is no such run.
+    """The longest run of the engine's baseline, which is the run with the most epochs. None if there is no such run.
 
     Runs whose loss is not finite are ignored.
     """
@@ -89,9 +89,10 @@ def baseline(runs: Iterable[RunRecord], engine: str) -> RunRecord | None:
 
 
 def best(runs: Iterable[RunRecord]) -> RunRecord | None:
-    """The run with the lowest loss at zero errors of the best variant; None if no run ended with zero errors.
+    """The best run of the best variant. None if no run ended with zero errors.
 
-    :func:`harness.selection.recommended_order` is the rule that chooses the variant.
+    :func:`harness.selection.recommended_order` defines the best variant. Among the runs of this variant that ended with
+    zero errors, the best run has the lowest loss.
     """
     reached = [cell for cell in cells(runs) if cell.at_zero]
     if not reached:

@@ -1,4 +1,4 @@
-"""The description of a Keras model that is written in MLflow's format."""
+"""Specifies a Keras model that is to be written in MLflow's format."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ class ModelSpec:
 
     Attributes:
         layers: Number of units in each layer.
-        softmax: Place of the softmax; see :class:`harness.network.variant.Variant`.
+        softmax: Position of the softmax; see :class:`harness.network.variant.Variant`.
         weights: Kernel and bias of each layer.
         run_id: Id of the run that trained the model.
-        model_id: Id of the logged model.
-        location: Artifact location of the logged model.
-        path: Folder that is written.
+        model_id: Id of the logged model in MLflow.
+        location: Artifact location of the logged model in MLflow.
+        path: Folder to which the model is written.
     """
 
     layers: tuple[int, ...]

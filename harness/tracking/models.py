@@ -29,20 +29,21 @@ from harness.tracking.tags import Tag
 MODEL = EXPERIMENT
 BASELINE, BEST = "baseline", "best"
 _ABOUT = (
-    "The lab's network for handwritten digits, 400 inputs (images of 20x20, unrolled column by column) to 10 logits, "
-    "trained by `harness study run`. `baseline` is the reference variant, `best` the cheapest variant with "
-    "zero errors. Both come from the study that ran last."
+    "The lab's network for handwritten digits, trained by `harness study run`. It computes 10 logits from 400 inputs. "
+    "The inputs are images of 20x20 pixels, unrolled column by column. The alias `baseline` marks the reference "
+    "variant. The alias `best` marks the cheapest variant that reliably reaches zero errors. Each study sets the "
+    "aliases for which it has a model."
 )
 
 
 @dataclass(frozen=True)
 class _Kept:
-    """A run whose model is kept.
+    """A run whose model is registered or will be registered.
 
     Attributes:
         run: Run that trained the model.
         aliases: Aliases of the model version.
-        version: Version of the model if it is already registered, else an empty string.
+        version: Number of the model version if the model is already registered, else an empty string.
         weights: Weights of the run if its model is not registered yet, else an empty tuple.
     """
 
@@ -69,13 +70,11 @@ class ModelRegistry:
 
     @contextmanager
     def keeping(self) -> Iterator[list[str]]:
-        """Register the models when the context ends.
-
-        The process writes the models while the body of the context runs.
+        """Write the models in the background during the context, and register them when the context ends.
 
         Yields:
-            A list of messages. After the context has ended, it has one line for each model that says whether the model
-            was registered.
+            A list of messages. After the context has ended, each message says that a model was registered, or why no
+            model was registered.
 
         Raises:
             StoppedError: The store cannot be reached, read or written.
@@ -87,7 +86,7 @@ class ModelRegistry:
                 reach(registry, masked(f"the model registry {registry}"))
         except OSError as error:
             yield lines
-            lines.append(masked(f"no models: the model registry {registry} does not respond ({error})"))
+            lines.append(masked(f"no models registered: the model registry {registry} does not respond ({error})"))
             return
         with failures():
             kept = self._kept(lines)
@@ -107,14 +106,14 @@ class ModelRegistry:
                 lines.append(self._end(one, spec, results[spec.run_id] if spec else 0))
 
     def _kept(self, lines: list[str]) -> list[_Kept]:
-        """The runs whose models are kept. For each alias without a run or weights, append a message to `lines`."""
+        """Select the runs whose models are registered. Append a message to `lines` for each alias without a model."""
         trainings, engine = self._record.trainings, self._record.parent.tags[Tag.ENGINE]
         chosen = {BASELINE: model_selection.baseline(trainings, engine), BEST: model_selection.best(trainings)}
         found: dict[str, _Kept] = {}
         for alias, run in chosen.items():
             if run is None:
-                why = "no run ended with zero errors" if alias == BEST else "the study has no finished run of it"
-                lines.append(f"no model {alias}: {why}")
+                why = "no run ended with zero errors" if alias == BEST else "no run of the baseline is finished"
+                lines.append(f"no model registered as {alias}: {why}")
             elif run.run_id in found:
                 found[run.run_id].aliases.append(alias)
             elif version := self._version(run):
@@ -122,16 +121,18 @@ class ModelRegistry:
             elif weights := self._reader.weights(run.run_id):
                 found[run.run_id] = _Kept(run, [alias], "", weights)
             else:
-                lines.append(f"no model {alias}: the run {run.name} was recorded without weights (engine {engine})")
+                lines.append(
+                    f"no model registered as {alias}: the run {run.name} was recorded without weights (engine {engine})"
+                )
         return list(found.values())
 
     def _version(self, run: RunRecord) -> str:
-        """The latest model version that is registered for a run; empty if there is none."""
+        """The number of the latest model version of a run, as text. Empty if no version is registered."""
         found = self._client.search_model_versions(f"name = '{MODEL}' and run_id = '{run.run_id}'")
         return max((str(version.version) for version in found), key=int, default="")
 
     def _begin(self, one: _Kept) -> ModelSpec:
-        """Create the logged model of a run."""
+        """Create the logged model of a run in MLflow, and return the specification of the model to write."""
         run, settings = one.run, one.run.settings
         params = {name: settings[name] for name in ("epochs", "learning_rate", "seed")}
         made = self._client.create_logged_model(
@@ -148,20 +149,20 @@ class ModelRegistry:
         )
 
     def _end(self, one: _Kept, spec: ModelSpec | None, result: int | str) -> str:
-        """Register the model that was written, if it is new, and return a message.
+        """Register the model if it is new, set its aliases, and return a message for the user.
 
         Args:
-            one: Run whose model is kept.
-            spec: Model that was written; None if a version is already registered.
-            result: Number of images that the new model classifies wrongly, or the reason why it was not written.
+            one: Run that trained the model.
+            spec: Specification of the new model. None if the model is already registered.
+            result: Number of images that the new model classifies incorrectly, or the reason why it was not written.
         """
         named, version, expected = " and ".join(one.aliases), one.version, model_selection.errors(one.run)
         if spec is not None:
             if isinstance(result, int) and result != expected:
-                result = f"Keras finds {result} errors with the weights of a run that has {expected}"
+                result = f"with the weights of the run, Keras finds {result} errors instead of {expected}"
             if isinstance(result, str):
                 self._client.finalize_logged_model(spec.model_id, "FAILED")
-                return f"no model {named}: {result}"
+                return f"no model registered as {named}: {result}"
             version = self._register(one, spec.model_id, spec.path)
         known = self._aliases(version)
         for alias in one.aliases:

@@ -1,4 +1,4 @@
-"""The owner of a study: the process that runs it, and whether that process is alive."""
+"""Identifies the owner of a study, which is the process that runs the study, and checks whether the owner is alive."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from typing import Self
 import psutil
 
 # The owner of a study records a heartbeat every `HEARTBEAT_S` seconds. An owner on another machine or in another
-# container counts as dead after `DEAD_AFTER_S` seconds without one. On this machine the operating system says whether
-# the process is alive.
+# container counts as dead after `DEAD_AFTER_S` seconds without a heartbeat. For an owner on this machine, the operating
+# system reports whether the process is alive.
 HEARTBEAT_S = 30.0
 DEAD_AFTER_S = 300.0
 
@@ -27,13 +27,13 @@ class Owner:
 
     Attributes:
         host: Host name of the machine.
-        space: PID namespace of the process. Containers on one machine may have everything else in common.
-        boot_id: Id of the boot of the machine in which the process started.
+        space: PID namespace of the process. It distinguishes containers on the same machine.
+        boot_id: Boot id of the machine when the process started. A machine gets a new boot id at every restart.
         pid: Process id. The system may reuse it after the process ends or the machine restarts.
-        process_began_s: Start time of the process, which detects a reused process id. It is in seconds since boot,
-            because changes of the system clock do not affect this value.
-        since_s: Time since which the process has run the study, in seconds since 1970.
-        machine_id: Id of the machine's installation (``/etc/machine-id``); empty if there is none.
+        process_began_s: Start time of the process, in seconds since boot. It shows whether the process id was reused.
+            Changes of the system clock do not affect it.
+        since_s: Time at which the process started to run the study, in seconds since 1970.
+        machine_id: Id of the machine (``/etc/machine-id``); empty if there is none.
     """
 
     host: str
@@ -46,13 +46,13 @@ class Owner:
 
     @classmethod
     def me(cls) -> Self:
-        """This process as the owner of a study, starting now."""
+        """Describe the current process as the owner of a study. The ownership starts now."""
         pid = os.getpid()
         return cls(platform.node(), _space(), boot_id(), pid, _began_s(pid), time.time(), _machine_id())
 
     @classmethod
     def parse(cls, text: str) -> Self | None:
-        """The owner from the JSON that :meth:`text` writes; None if the text is not such JSON."""
+        """Parse the JSON that :meth:`text` returns. Return None if the text is not the JSON of an owner."""
         try:
             fields = json.loads(text)
             return cls(
@@ -75,8 +75,8 @@ class Owner:
         """Whether the process is alive, as far as this machine can determine.
 
         Args:
-            heartbeat_s: Time of the last heartbeat, in seconds since 1970. It is used only if the process is not on
-                this machine.
+            heartbeat_s: Time of the last heartbeat, in seconds since 1970. It is used only for a process on another
+                machine or in another container.
         """
         if not self.is_near():
             return time.time() - heartbeat_s < DEAD_AFTER_S
@@ -88,10 +88,10 @@ class Owner:
             return False
 
     def is_near(self) -> bool:
-        """Whether the process is on this machine and in this PID namespace, so that its state can be checked.
+        """Whether the process is on this machine and in this PID namespace.
 
-        Machines may share a host name, and every Linux machine has the same first PID namespace. So the id of the
-        machine decides. Without one, the boot must be the present one.
+        If so, the operating system can report whether the process is alive. The PID namespaces and the machine ids must
+        be equal. If a machine id is missing, the host names and the boot ids must be equal instead.
         """
         if self.space != _space():
             return False
@@ -113,7 +113,7 @@ def _began_s(pid: int) -> float:
 def _space() -> str:
     try:
         return str(Path("/proc/self/ns/pid").readlink())
-    except OSError:  # not Linux: there are no PID namespaces
+    except OSError:  # Only Linux has PID namespaces.
         return ""
 
 
@@ -121,14 +121,14 @@ def _space() -> str:
 def _machine_id() -> str:
     try:
         return Path("/etc/machine-id").read_text().strip()
-    except OSError:  # not Linux, or a container without one
+    except OSError:  # Other systems and some containers have no such file.
         return ""
 
 
 @cache
 def boot_id() -> str:
-    """An id of the machine's current boot."""
+    """An id of the machine's current boot. It changes at every restart."""
     try:
         return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-    except OSError:  # not Linux: the time of the boot, in seconds
+    except OSError:  # Only Linux has boot ids. Use the boot time instead.
         return f"{psutil.boot_time():.0f}"

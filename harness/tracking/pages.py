@@ -1,6 +1,6 @@
 """Serves MLflow's UI as a separate process: ``python -m harness.tracking.pages URI PORT``.
 
-`mlflow server` does the same in two processes. Each of them loads all of MLflow before the first page is available.
+The command `mlflow server` uses two processes, and each of them loads all of MLflow before the first page is available.
 This module uses one process, which halves the waiting time.
 """
 
@@ -16,13 +16,13 @@ from harness.tracking.location import ARTIFACTS, artifacts_beside, database_path
 
 startup.reduce_garbage_collection()
 
-# Import uvicorn before MLflow. MLflow checks whether uvicorn is loaded, and if so protects its server from pages of
-# other addresses.
-import uvicorn  # noqa: E402 - configuring the garbage collector first saves a fifth of the time
+# Import uvicorn before MLflow. If uvicorn is already loaded, MLflow enables its protection against requests from other
+# websites.
+import uvicorn  # noqa: E402 - the garbage collector is configured first, which saves a fifth of the start time
 
 warnings.filterwarnings("ignore", "starlette.middleware.wsgi is deprecated")  # MLflow causes this warning
 
-from mlflow.server import handlers  # noqa: E402 - as above
+from mlflow.server import handlers  # noqa: E402 - must be imported after uvicorn
 from mlflow.server.constants import (  # noqa: E402
     ARTIFACT_ROOT_ENV_VAR,
     ARTIFACTS_DESTINATION_ENV_VAR,
@@ -36,7 +36,7 @@ HOST = "127.0.0.1"
 
 
 def main(uri: str, port: int) -> None:
-    """Serve MLflow's UI for a tracking store until the process receives a signal to stop."""
+    """Serve MLflow's UI for a tracking store until a signal stops the process."""
     path = database_path(uri)
     if path is not None:
         uri = readable_uri(path, uri)

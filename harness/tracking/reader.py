@@ -33,7 +33,7 @@ from harness.tracking.tags import Role, Tag
 
 OUTCOME = "outcome.json"
 IMAGES = "images.npz"
-WEIGHTS = "weights.npz"  # only runs that may become models have it
+WEIGHTS = "weights.npz"  # Only runs whose model may be registered have this file.
 _log = logging.getLogger(__name__)
 
 T = TypeVar("T")
@@ -53,12 +53,12 @@ class StudyReader:
         self._store = store
 
     def studies(self, name: str | None = None) -> list[RunRecord]:
-        """The parent runs of the studies with this name, or of all studies, oldest first.
+        """The parent runs of the studies with this name, or of all studies if no name is given, oldest first.
 
-        Archived studies are included. Damaged parent runs of other studies are left out with a warning.
+        Archived studies are included. If no name is given, damaged parent runs are left out with a warning.
 
         Raises:
-            DamagedRecordError: A parent run of the study with this name is damaged.
+            DamagedRecordError: A name is given, and a parent run of a study with this name is damaged.
         """
         condition = f"tags.`{Tag.ROLE}` = '{Role.STUDY}'"
         if name is not None:
@@ -75,23 +75,26 @@ class StudyReader:
         return sorted(sound, key=lambda run: (run.started_ms, run.run_id))
 
     def _has_children(self, deleted: RunRecord) -> bool:
-        """Whether a deleted parent run still has runs. It counts as existing then, and the next run restores it."""
+        """Whether the study of a deleted parent run still has other runs.
+
+        If so, the study counts as existing. The next start of the study restores the parent run.
+        """
         key = deleted.tags.get(Tag.STUDY_KEY, "")
         return next(self._store.search(_of_study(key), page=1), None) is not None
 
     def current_studies(self, name: str | None = None) -> list[RunRecord]:
-        """The parent runs of the studies that are not archived, with this name or all, oldest first."""
+        """The parent runs that are not archived, oldest first. If a name is given, only studies with this name."""
         return [run for run in self.studies(name) if Tag.ARCHIVED not in run.tags]
 
     def newest_study(self, name: str | None = None) -> RunRecord | None:
-        """The parent run of the study with this name, or of the study that ran last; None if there is none.
+        """The parent run of the study with this name, or of the study that ran last if no name is given.
 
-        Archived studies are ignored.
+        Archived studies are ignored. The result is None if there is no such study.
         """
         return max(self.current_studies(name), key=lambda run: int(run.tags.get(Tag.LAST_RUN, "0")), default=None)
 
     def runs(self, key: str, role: str) -> Iterator[RunRecord]:
-        """The runs of a study that have this role, without training histories.
+        """The runs of a study that have this role. Their training histories are not read.
 
         Raises:
             DamagedRecordError: A run is damaged.
@@ -103,20 +106,21 @@ class StudyReader:
                 yield run
 
     def check_children(self, parent: RunRecord) -> None:
-        """Check that a study has the runs that its parent run counts.
+        """Check that a study has training runs if its parent run says that trials are complete.
 
         Raises:
-            DamagedRecordError: The parent run counts complete trials, and there are no runs with its key.
+            DamagedRecordError: The parent run says that trials are complete, but no training run has the study's key.
         """
         done, key = int(parent.tags.get(Tag.DONE, "0")), parent.tags[Tag.STUDY_KEY]
         with failures():
             if done and next(self._store.search(_of_study(key, Role.TRAINING), page=1), None) is None:
                 raise DamagedRecordError(
-                    f"run {parent.run_id}: no run has its tag {Tag.STUDY_KEY}, {key!r}, although {done} trials are done"
+                    f"run {parent.run_id}: {done} trials are done, but no training run has the tag {Tag.STUDY_KEY} "
+                    f"with the value {key!r}"
                 )
 
     def recorded(self, name: str | None = None) -> RunRecord:
-        """The parent run of the study with this name, or of the study that ran last.
+        """The parent run of the study with this name, or of the study that ran last if no name is given.
 
         Raises:
             UsageError: No such study was recorded.
@@ -128,7 +132,7 @@ class StudyReader:
         return parent
 
     def last_change(self, key: str) -> str:
-        """The state of a study's records: it differs after a run was added or ended."""
+        """A text that changes when a run of the study is created or ends. Compare two texts to detect a change."""
         with failures():
             condition = _of_study(key)
             orders = ("attributes.start_time DESC", "attributes.end_time DESC")
@@ -136,10 +140,11 @@ class StudyReader:
             return " ".join(f"{run.info.run_id} {run.info.end_time}" for run in newest)
 
     def study(self, name: str | None = None) -> StudyRecord:
-        """The study with this name, or the study that ran last, with its trainings.
+        """Read the study with this name and its trainings. If no name is given, read the study that ran last.
 
-        Several runs may come from one training. Only the longest of them gets its training history. The histories of
-        the others are the first epochs of it, and reading each one can cost two calls.
+        Runs that differ only in the number of epochs may come from one training. Only the longest of these runs gets
+        its training history. The shorter histories are the first epochs of the longest history. Reading a history can
+        take two calls to MLflow.
 
         Raises:
             UsageError: No such study was recorded.
@@ -147,16 +152,16 @@ class StudyReader:
         return self._whole(self.recorded(name))
 
     def named_or_run(self, name: str) -> StudyRecord:
-        """The study with this name, or the study whose parent run has this id, with its trainings.
+        """Read a study and its trainings. `name` is the name of the study or the id of its parent run.
 
-        A study that is found by the id of its parent run may be archived.
+        The id may also be that of an archived study.
 
         Raises:
             UsageError: No such study was recorded.
         """
         parent = self.newest_study(name) or next((run for run in self.studies() if run.run_id == name), None)
         if parent is None:
-            cause = f"no study of the name or with the run id {name!r} was recorded in {masked(tracking_uri())}"
+            cause = f"no study with the name or run id {name!r} was recorded in {masked(tracking_uri())}"
             raise UsageError(cause, "`harness study list` shows the recorded studies.")
         return self._whole(parent)
 
@@ -187,7 +192,7 @@ class StudyReader:
         return StudyRecord(parent, tuple(runs), images, self._store.experiment_id, tuple(damaged))
 
     def with_histories(self, record: RunRecord) -> RunRecord:
-        """The run with the loss and error count of each epoch, read from the metrics.
+        """A copy of the run with its training history, which is read from MLflow's metrics.
 
         A run that is not finished is returned unchanged.
         """
@@ -198,9 +203,9 @@ class StudyReader:
         return replace(record, losses=losses, errors=tuple(int(count) for count in errors))
 
     def _with_details(self, record: RunRecord, artifact_uri: str, *, is_longest: bool) -> RunRecord:
-        """The run with the content of its artifact, and with its training history if it is the longest.
+        """A copy of the run with the content of its artifact ``outcome.json``.
 
-        A run that is not finished is returned unchanged.
+        The training history is included only if `is_longest` is true. A run that is not finished is returned unchanged.
 
         Raises:
             DamagedRecordError: The artifact is missing or damaged.
@@ -221,7 +226,7 @@ class StudyReader:
             )
             if not is_longest:
                 return record
-            if None in losses:  # NaN or infinity, which JSON cannot hold and MLflow can
+            if None in losses:  # None stands for NaN or infinity. The metrics contain the exact values.
                 return self.with_histories(record)
             record = replace(record, losses=tuple(map(float, losses)), errors=tuple(map(int, errors)))
         except (ValueError, KeyError, TypeError, AttributeError) as error:
@@ -231,18 +236,18 @@ class StudyReader:
         return record
 
     def weights(self, run_id: str) -> tuple[NDArray[np.float32], ...] | None:
-        """The kernel and bias of each layer after the last epoch of a run; None if they were not recorded.
+        """The kernel and bias of each layer after the last epoch of a run. None if the weights were not recorded.
 
         Raises:
-            DamagedRecordError: The file is damaged.
+            DamagedRecordError: The file with the weights is damaged.
         """
         return self._arrays(run_id, WEIGHTS)
 
     def _images(self, run_id: str) -> StoredImages | None:
-        """The images of the study with this parent run; None if an earlier version did not record them.
+        """The images of the study with this parent run. None if an earlier version of this project did not record them.
 
         Raises:
-            DamagedRecordError: The file is damaged.
+            DamagedRecordError: The file with the images is damaged.
         """
         arrays = self._arrays(run_id, IMAGES)
         if arrays is None:
@@ -264,10 +269,10 @@ class StudyReader:
                 raise _damaged_file(run_id, name, content) from error
 
     def _artifact(self, artifact_uri: str, name: str) -> bytes | None:
-        """The content of an artifact; None if there is none."""
+        """The content of a run's artifact with this file name. None if there is no such file."""
         uri = self._store.artifacts(artifact_uri)
         folder = local_folder(uri)
-        if folder is not None:  # read directly: MLflow would copy the file first
+        if folder is not None:  # Read the file directly, because MLflow would copy it first.
             return (folder / name).read_bytes() if (folder / name).is_file() else None
         repository = get_artifact_repository(uri)
         if name not in {file.path for file in self._store.with_retries(repository.list_artifacts)()}:
@@ -281,7 +286,7 @@ class StudyReader:
 
 
 def _of_study(key: str, role: str | None = None) -> str:
-    """The search condition for the runs of a study, all or those with a role."""
+    """The search condition for the runs of a study. If a role is given, only runs with this role match."""
     condition = f"tags.`{Tag.STUDY_KEY}` = '{key}'"
     return condition if role is None else f"{condition} and tags.`{Tag.ROLE}` = '{role}'"
 
@@ -312,24 +317,24 @@ def _damaged_file(run_id: str, name: str, content: bytes | None) -> DamagedRecor
 
 
 def _left_out(damaged: str) -> bool:
-    """Warn of a damaged run or file, which is left out."""
+    """Warn that a damaged run or file is left out. If nothing is damaged, do nothing and return false."""
     if damaged:
         _log.warning("left out: %s", damaged)
     return bool(damaged)
 
 
 def _unclamped(value: float) -> float:
-    """The value as it was logged: MLflow's SQL store replaces infinity with the largest float."""
+    """Convert the largest float back to infinity, because MLflow's SQL store records infinity as the largest float."""
     return math.copysign(math.inf, value) if abs(value) == sys.float_info.max else value
 
 
 def _length(record: RunRecord) -> tuple[int, int]:
-    """The sort key that puts the longest run last: the number of epochs, then the trial number."""
+    """A sort key for runs: the number of epochs, then the trial number. The longest run comes last."""
     return int(record.params["epochs"]), int(record.tags[Tag.TRIAL])
 
 
 def _interned(texts: Mapping[str, str]) -> dict[str, str]:
-    """A copy in which equal texts are one object. Most texts of a study are equal in all runs."""
+    """A copy in which equal strings share one object. This saves memory, because most tags are equal in all runs."""
     return {sys.intern(name): sys.intern(text) for name, text in texts.items()}
 
 

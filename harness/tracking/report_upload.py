@@ -17,7 +17,7 @@ def describe(store: Store, record: StudyRecord) -> None:
     """Write the results into the note of the study's parent run.
 
     Raises:
-        StoppedError: The store fails.
+        StoppedError: The store cannot be reached, read or written.
     """
     with failures():
         note = descriptions.merged(record.parent.tags.get(Tag.NOTE, ""), descriptions.ended(record))
@@ -25,16 +25,16 @@ def describe(store: Store, record: StudyRecord) -> None:
 
 
 def log_files(store: Store, run_id: str, paths: Sequence[Path], folder: str | None = None) -> None:
-    """Upload files and folders to a run, replacing artifacts with the same names.
+    """Upload files and folders to a run. Existing artifacts with the same names are replaced.
 
     Args:
         store: Tracking store.
         run_id: Id of the run.
         paths: Existing files and folders. A folder is uploaded under its own name.
-        folder: Folder among the run's artifacts that receives the files. The default is the root folder.
+        folder: Folder in the run's artifacts to upload to. The default is the root folder of the artifacts.
 
     Raises:
-        StoppedError: The store fails.
+        StoppedError: The store cannot be reached, read or written.
     """
     with failures():
         repository = get_artifact_repository(store.artifacts(str(store.client.get_run(run_id).info.artifact_uri)))

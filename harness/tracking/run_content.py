@@ -1,4 +1,4 @@
-"""The content of a run: its tags, parameters, metrics, dataset and artifacts."""
+"""Composes the content of an MLflow run: its tags, parameters, metrics, dataset and artifacts."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from harness.tracking.owner import Owner
 from harness.tracking.reader import IMAGES, OUTCOME, WEIGHTS
 from harness.tracking.tags import Tag
 
-SOFTMAX_WAY = "vector"  # the lab's implementation of my_softmax, the only one whose check is recorded as metrics
+SOFTMAX_WAY = "vector"  # the lab's implementation of my_softmax; only the check of this one is recorded as metrics
 
 
 @dataclass(frozen=True)
@@ -31,10 +31,10 @@ class StudyHandle:
     Attributes:
         run_id: Id of the study's parent run.
         config: Configuration of the study.
-        key: Key of the study's records.
+        key: Key of the study, which is a tag of all its runs.
         digits: Images of the study.
         owner: This process, as the owner of the study.
-        times: Number of times the study was run, including this time.
+        times: Number of times the study was started, including this time.
     """
 
     run_id: str
@@ -46,7 +46,7 @@ class StudyHandle:
 
 
 def common_tags(study: StudyHandle, role: str) -> dict[str, str]:
-    """The tags that every run of a study has: study, role, dataset, engine and origin."""
+    """The tags of every run of a study: study, role, dataset, engine and origin."""
     tags = {
         Tag.STUDY: study.config.name,
         Tag.STUDY_KEY: study.key,
@@ -59,7 +59,10 @@ def common_tags(study: StudyHandle, role: str) -> dict[str, str]:
 
 
 def origin_tags() -> dict[str, str]:
-    """The tags for the origin of a run: trace version, processor, package versions, user and commit."""
+    """The tags that describe the origin of a run: trace version, processor, package versions, user and commit.
+
+    The trace version changes whenever training computes other results than before.
+    """
     tags = {
         Tag.TRACE: str(TRACE_VERSION),
         Tag.CPU: provenance.processor(),
@@ -76,19 +79,22 @@ def origin_tags() -> dict[str, str]:
 
 
 def done_tags(done: int | None) -> list[RunTag]:
-    """The tag with the number of finished trials; no tag if it is unknown, so that an earlier value stays."""
+    """The tag with the number of complete trials.
+
+    The list is empty if the number is unknown. The tag that is already recorded then stays.
+    """
     return [] if done is None else [RunTag(Tag.DONE, str(done))]
 
 
 def log_details(artifact_uri: str, result: TrainingResult) -> None:
-    """Upload the results that are not single numbers as artifacts.
+    """Upload the detailed results of a training as artifacts.
 
-    These are the wrong images with their predicted digits, all softmax checks, the training history, and the weights if
-    there are any. The training history is recorded as metrics too, but reading it from metrics takes two slow calls a
-    run.
+    The details are the wrong images with their predicted digits, all softmax checks, the training history, and the
+    weights if they are available. The metrics of the run also contain the training history. Reading the history from
+    the metrics takes two slow calls per run.
 
-    This function takes the artifact URI and does not use MLflow's client. The client would first fetch the run to find
-    its artifact URI, which takes longer than everything else here.
+    The artifact URI is an argument, because MLflow's client would have to fetch the run to find the URI. This call
+    would take longer than the rest of this function.
     """
     details = {
         "epoch": result.variant.epochs,
@@ -107,7 +113,7 @@ def log_details(artifact_uri: str, result: TrainingResult) -> None:
 
 
 def log_images(artifact_uri: str, digits: Digits) -> None:
-    """Upload the images in 256 grey levels, so that a report can draw them on any machine."""
+    """Upload the images in 256 grey levels. Reports that are written on other machines can then show the images."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / IMAGES
         greys = np.rint(digits.x.clip(0, 1) * 255).astype(np.uint8)
@@ -116,7 +122,7 @@ def log_images(artifact_uri: str, digits: Digits) -> None:
 
 
 def final_metrics(result: TrainingResult) -> dict[str, float]:
-    """The metrics of a run that have a single value."""
+    """The metrics that have one value per run, such as the error count after the last epoch."""
     metrics: dict[str, float] = {
         "final_errors": result.final_errors,
         "final_loss": result.final_loss,
@@ -132,7 +138,7 @@ def final_metrics(result: TrainingResult) -> dict[str, float]:
 
 
 def params_of(variant: Variant, study: StudyHandle) -> list[Param]:
-    """The parameters to record for a run: every setting of the variant, the engine and the dataset."""
+    """The parameters of a run: all settings of the variant, the engine and the dataset."""
     params = {**variant.settings(), "engine": study.config.engine, "dataset": study.digits.name}
     return [Param(name, str(value)) for name, value in params.items()]
 
@@ -140,7 +146,7 @@ def params_of(variant: Variant, study: StudyHandle) -> list[Param]:
 def dataset_input(digits: Digits) -> DatasetInput:
     """The dataset of a run, in the form that MLflow's UI displays."""
     hashes = {"sha256_x": digits.sha256_x, "sha256_y": digits.sha256_y}
-    # The arrays are described as columns of a table: for arrays, MLflow's UI shows only that they are arrays.
+    # Describe the arrays as table columns, because MLflow's UI shows no details of arrays.
     shapes = {"X": f"float64 {digits.x.shape}", "y": f"uint8 ({len(digits.x)}, 1)"}
     columns = [{"name": name, "type": shape, "required": True} for name, shape in shapes.items()]
     dataset = Dataset(

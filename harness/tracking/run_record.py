@@ -1,4 +1,4 @@
-"""The runs of a study as recorded in MLflow, and the check that nobody damaged them."""
+"""Data classes for studies and runs that are recorded in MLflow, and a check that finds damaged runs."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ from harness.tracking.tags import Role, Tag
 
 
 class DamagedRecordError(DataError):
-    """A run in MLflow was edited or damaged, so that it cannot be used."""
+    """A run in MLflow cannot be used because it was edited or damaged."""
 
     def __init__(self, damage: str) -> None:
-        super().__init__(damage, "Correct it in MLflow, or delete that run.")
+        super().__init__(damage, "Correct the run in MLflow, or delete it.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +46,8 @@ class RunRecord:
         errors: Error count after each epoch, from epoch 1; empty if the training history was not read.
         wrong_images: Indices (from 0) of the images that count as errors after the last epoch.
         wrong_answers: Predicted digit of each image in `wrong_images`, or -1 for no digit; empty if not recorded.
-        softmax: Check of each implementation of ``my_softmax``.
-        softmax_by_size: The same checks by the size of the logits; empty if not recorded.
+        softmax: Check of each implementation of ``my_softmax``, by the name of the implementation.
+        softmax_by_size: Checks of ``my_softmax``, grouped by the size of the logits; empty if not recorded.
     """
 
     run_id: str
@@ -69,23 +69,32 @@ class RunRecord:
     def settings(self) -> dict[str, str]:
         """All settings of the variant, as text.
 
-        A setting that has no recorded parameter has the baseline's value.
+        If a setting is not recorded as a parameter, its value is that of the baseline.
         """
         return {name: self.params.get(name, str(value)) for name, value in BASELINE.settings().items()}
 
     @property
     def training(self) -> frozenset[tuple[str, str]]:
-        """The identity of the training that the run was read from. Runs that differ only in epochs share one."""
+        """The key of the training that produced the run.
+
+        Runs that differ only in the number of epochs have the same key, because they may come from one training.
+        """
         return training_key(self.settings)
 
     @property
     def claimed_by(self) -> Owner | None:
-        """The process that holds the claim of the study. None for a released study, and for other runs."""
+        """The recorded owner of the study, alive or dead.
+
+        The result is None if the study is released, or if this run is not a parent run.
+        """
         return Owner.parse(self.tags.get(Tag.OWNER, ""))
 
     @property
     def owner(self) -> Owner | None:
-        """The owner of the study, if this is its parent run and the owner is alive. The machines' clocks must agree."""
+        """The owner of the study, if the owner is alive. None if this run is not a parent run.
+
+        An owner on another machine is alive if its last heartbeat is recent. So the clocks of the machines must agree.
+        """
         owner = self.claimed_by
         heartbeat_s = float(self.tags.get(Tag.HEARTBEAT, "0"))
         return owner if owner is not None and owner.is_alive(heartbeat_s) else None
@@ -93,7 +102,7 @@ class RunRecord:
 
 @dataclass(frozen=True)
 class StoredImages:
-    """The images of a study, recorded in 256 greys so that reports can draw them.
+    """The images of a study in 256 grey levels. They are recorded so that reports can draw them.
 
     Attributes:
         x: Grey values, ``(5000, 400)``, ``uint8``, 0 to 255, unrolled as in the lab.
@@ -113,8 +122,8 @@ class StudyRecord:
         trainings: Runs of the trainings, in the order of their trials.
         images: Images of the study; None if they were not recorded.
         experiment_id: Id of the MLflow experiment.
-        damaged: Sentences about the runs and files that were left out because they are damaged.
-        tracking_uri: URI of the tracking store that the study was read from, without passwords.
+        damaged: One sentence for each damaged run or file that was left out.
+        tracking_uri: URI of the study's tracking store, without passwords.
     """
 
     parent: RunRecord
@@ -126,7 +135,7 @@ class StudyRecord:
 
 
 def damage(run: RunRecord) -> str:
-    """What is wrong with the tags, parameters and metrics of a run, as a sentence; empty if nothing is."""
+    """Describe the first tag, parameter or metric of a run that is missing or invalid. Empty if all are valid."""
     checks = _CHECKS.get(run.tags.get(Tag.ROLE, ""), {})
     is_training = run.tags.get(Tag.ROLE) == Role.TRAINING
     is_finished = is_training and run.status == "FINISHED"

@@ -1,4 +1,4 @@
-"""Writes the runs of a study's trials and trainings in MLflow."""
+"""Writes the runs of a study's trials and trainings to MLflow."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ from harness.tracking.tags import Role, Tag
 
 
 class RunWriter:
-    """Writes the runs of one study. Every call to MLflow identifies its run by id.
+    """Writes the runs of one study to MLflow.
 
     Args:
         store: Tracking store.
         study: Study that this process has claimed.
 
     Raises:
-        StoppedError: The store fails. Every method may raise this error.
+        StoppedError: The store cannot be reached, read or written. Every method may raise this error.
     """
 
     def __init__(self, store: Store, study: StudyHandle) -> None:
@@ -43,12 +43,12 @@ class RunWriter:
     def begin_trial(self, number: int, point: Point, variants: Sequence[Variant], *, same_as: int | None = None) -> str:
         """Create the run of a trial of a sampled design, and return its id.
 
-        The run is the parent of the runs of the trainings. It is RUNNING until the trial ends. One call creates it
-        with its number, point and seeds, so that an interrupted trial can resume.
+        The run is the parent of the trial's training runs. Its status is RUNNING until the trial ends. A single call
+        creates the run with the number, point and seeds of the trial, so that an interrupted trial can resume.
 
         Args:
             number: Number of the trial.
-            point: Values of the parameters that vary.
+            point: Values of the varied parameters.
             variants: Variants of the trainings.
             same_as: Number of the trial with the same point, if this trial repeats it.
         """
@@ -68,7 +68,7 @@ class RunWriter:
             return run_id
 
     def reopen_trial(self, run_id: str, variants: Sequence[Variant]) -> None:
-        """Reopen the run of an interrupted trial, and write what the interruption may have left out."""
+        """Reopen the run of an interrupted trial, and record its parameters and dataset in case they are missing."""
         with failures():
             self._store.client.update_run(run_id, status="RUNNING")
             self._describe_trial(run_id, variants)
@@ -79,7 +79,7 @@ class RunWriter:
         self._store.client.log_inputs(run_id, [dataset_input(self._study.digits)])
 
     def end_trial(self, run_id: str, values: Mapping[str, float], status: str = "FINISHED") -> None:
-        """Record the means over a trial's trainings, and close the trial's run."""
+        """Record the mean results of a trial over its trainings, and close the run of the trial."""
         with failures():
             run = self._store.client.get_run(run_id)
             ended_ms = int(time.time() * 1000)
@@ -89,7 +89,7 @@ class RunWriter:
             self._store.client.set_terminated(run_id, status, ended_ms)
 
     def log_training(self, parent_id: str, number: int, result: TrainingResult) -> str:
-        """Record all results of a trained variant in a few calls, and return the run id."""
+        """Record the results of a training in a new run, and return the id of the run."""
         with failures():
             started_ms = int(result.started_s * 1000)
             ended_ms = int((result.started_s + result.duration_s) * 1000)
@@ -101,7 +101,7 @@ class RunWriter:
                 for step, value in enumerate(values.tolist(), start=1)
             ]
             finals = final_metrics(result)
-            # Step 0: MLflow's UI then draws a metric with one value as a bar, not as a point on a line.
+            # With step 0, MLflow's UI draws a metric with one value as a bar and not as a point on a line.
             metrics += [Metric(name, value, ended_ms, 0) for name, value in finals.items()]
             tags = [] if np.isfinite(result.losses).all() else [RunTag(Tag.DIVERGED, "true")]
             self._store.client.log_batch(run_id, metrics, params_of(result.variant, self._study), tags)
@@ -111,7 +111,7 @@ class RunWriter:
             return run_id
 
     def log_failure(self, parent_id: str, number: int, variant: Variant, reason: str) -> str:
-        """Record a variant whose training failed, with the reason but without a score, and return the run id."""
+        """Record a failed training and its reason in a new run without metrics, and return the id of the run."""
         with failures():
             now_ms = int(time.time() * 1000)
             run_id = str(self._create_training(parent_id, number, variant, now_ms).info.run_id)

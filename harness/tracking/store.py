@@ -40,16 +40,16 @@ from harness.tracking.location import (
 
 RUN_ONE = "Run a study first (harness study run). Use the same folder or MLFLOW_TRACKING_URI for both commands."
 
-# This tag tells MLflow's UI to show runs and models. Without it, the UI asks or guesses whether the experiment is about
-# language models.
+# This tag makes MLflow's UI show the pages for model training. Without the tag, the UI asks or guesses whether the
+# experiment is about language models.
 _TRAINS = {"mlflow.experimentKind": "custom_model_development"}
-_PAGE = 200  # 1000 runs would take 65 MB for a moment, and save a tenth of the time
+_PAGE = 200  # runs per page; 1000 runs per page would take 10% less time but 65 MB of memory
 _CONNECT_S = 3.0
 _PORTS = {"http": 80, "https": 443, "postgresql": 5432, "mysql": 3306, "mssql": 1433}
 _AWAY = (429, 500, 502, 503, 504)
 _log = logging.getLogger(__name__)
 
-# The SQLAlchemy engines of MLflow and Optuna, which keep their database connections open.
+# The SQLAlchemy engines of MLflow and Optuna. They keep database connections open.
 _engines: WeakSet[sqlalchemy.Engine] = WeakSet()
 
 
@@ -57,7 +57,7 @@ class StoreError(StoppedError):
     """The tracking store cannot be reached, read or written.
 
     Attributes:
-        is_unavailable: Whether the store stayed unavailable during all retries, so that another call would fail too.
+        is_unavailable: Whether the store is still unavailable after all retries. If so, another call would fail too.
     """
 
     def __init__(self, cause: str, remedy: str, *, is_unavailable: bool = False) -> None:
@@ -76,7 +76,7 @@ def failures() -> Iterator[None]:
     ) as error:
         cause = masked(f"the tracking store {tracking_uri()} failed: {first_line(error)}")
         remedy = (
-            "Recorded results are kept. Repair the store or set MLFLOW_TRACKING_URI to another one, then run again."
+            "Recorded results are kept. Repair the store or set MLFLOW_TRACKING_URI to another store, then run again."
         )
         raise StoreError(cause, remedy, is_unavailable=_may_pass(error)) from error
 
@@ -90,7 +90,7 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
 def _may_pass(error: BaseException) -> bool:
     """Whether an error may be temporary: the server is unavailable or busy, or another process locks the database."""
     if not isinstance(error, Exception):
-        return False  # Ctrl-C while an error is handled
+        return False  # Ctrl-C during the handling of an error
     for cause in _causes(error):
         if isinstance(cause, OperationalError):
             return database_may_come_back(cause)
@@ -104,18 +104,19 @@ def _may_pass(error: BaseException) -> bool:
 
 
 class Store:
-    """MLflow's open tracking store: its client, and the experiment that holds all runs.
+    """An open tracking store of MLflow, with its client and the experiment of this project.
 
     Args:
-        create: Whether to create the database and the experiment if they do not exist. Readers pass false.
+        create: Whether to create the database and the experiment if they do not exist. Pass false to read only.
 
     Attributes:
         client: MLflow's client. Each of its methods retries while the store is unavailable.
         experiment_id: Id of the project's experiment.
         uri: Tracking URI of the store.
-        path: File of an SQLite store; None for other stores.
-        is_copy: Whether the client reads a migrated copy of a database of an older MLflow.
-        moved_from: Recorded folder of the artifacts if it is outside the folder of an SQLite database; else None.
+        path: Database file of an SQLite store; None for other stores.
+        is_copy: Whether the client reads a temporary copy, because an older MLflow made the database.
+        moved_from: Recorded artifact folder of an SQLite database that was moved or copied. The folder is then outside
+            the folder of the database. None for other stores.
 
     Raises:
         StoppedError: The store cannot be reached, read or written.
@@ -123,7 +124,7 @@ class Store:
     """
 
     def __init__(self, *, create: bool) -> None:
-        logging.getLogger("mlflow").setLevel(logging.CRITICAL)  # MLflow also raises what it logs
+        logging.getLogger("mlflow").setLevel(logging.CRITICAL)  # MLflow also raises the errors that it logs.
         logging.getLogger("alembic").setLevel(logging.WARNING)
         logging.getLogger("urllib3").setLevel(logging.ERROR)
         sqlalchemy.event.listen(sqlalchemy.Engine, "engine_connect", _note)
@@ -155,12 +156,12 @@ class Store:
         return masked(f"the tracking store {self.uri}")
 
     def with_retries(self, function: Any) -> Any:  # noqa: ANN401 - takes any function and returns one of the same type
-        """The function, with retries while the store is unavailable."""
+        """Wrap a function so that it retries while the store is unavailable."""
         return with_retries(function, self._named(), _may_pass)
 
     @contextmanager
     def alone(self) -> Iterator[None]:
-        """Lock an SQLite store, so that one process at a time enters this context. Other stores have no lock."""
+        """Lock an SQLite store during the context, so that other processes wait. Other stores have no lock."""
         if self.path is None:
             yield
             return
@@ -192,26 +193,26 @@ class Store:
                 self.moved_from = folder
 
     def _relocate(self, path: Path) -> None:
-        """Make a database that was moved or copied use the artifacts beside it.
+        """Make a moved or copied database use the artifact folder that is beside it.
 
         Raises:
-            StoppedError: There are no artifacts beside the database.
+            StoppedError: There is no artifact folder beside the database.
         """
         beside = artifacts_beside(path)
         if not beside.is_dir():
             raise StoppedError(
-                f"{path} names artifacts in {self.moved_from}, which is outside its folder",
+                f"{path} refers to artifacts in {self.moved_from}, which is outside the folder of the database",
                 f"If the database was moved or copied, put its artifacts into {beside}, then run again.",
             )
         kept = database.relocate(path, self._location, beside.as_uri())
         _log.warning(
-            "%s was moved or copied: it named artifacts in %s. Now it uses those in %s; %s is a copy of it as it was",
+            "%s was moved or copied. Its artifact folder was %s and is now %s. The original database is kept as %s",
             *(path, self.moved_from, beside, kept.name),
         )
         self._use(self._experiment())
 
     def artifacts(self, uri: str) -> str:
-        """The artifact URI of a run. After the database was moved, it is that of the folder beside the database."""
+        """The artifact URI of a run. If the database was moved, the URI points to the artifact folder beside it."""
         if self.moved_from is None or self.path is None or not uri.startswith(self._location):
             return uri
         return artifacts_beside(self.path).as_uri() + uri.removeprefix(self._location)
@@ -229,7 +230,7 @@ class Store:
             try:
                 created = self.client.create_experiment(EXPERIMENT, artifact_location=location, tags=_TRAINS)
                 return cast(Experiment, self.client.get_experiment(created))
-            except MlflowException:  # another process created it at the same time, or it cannot be created
+            except MlflowException:  # Another process may have created the experiment at the same time.
                 found = self.client.get_experiment_by_name(EXPERIMENT)
                 if found is None:
                     raise
@@ -268,20 +269,20 @@ def _port(parts: SplitResult) -> int | None:
 
 
 def _not_deleted(experiment: Experiment) -> Experiment:
-    """The experiment.
+    """Return the experiment if it was not deleted.
 
     Raises:
-        StoppedError: It was deleted.
+        StoppedError: The experiment was deleted.
     """
     if experiment.lifecycle_stage == "deleted":
         cause = f"the MLflow experiment {EXPERIMENT!r} was deleted"
-        remedy = f"Restore it (mlflow experiments restore --experiment-id {experiment.experiment_id}), or use another"
-        raise StoppedError(cause, f"{remedy} database.")
+        restore = f"mlflow experiments restore --experiment-id {experiment.experiment_id}"
+        raise StoppedError(cause, f"Restore the experiment ({restore}), or use another database.")
     return experiment
 
 
 def _prepare(path: Path) -> None:
-    """Make a database ready for writing: create it, or migrate an older one."""
+    """Prepare a database for writing. Create the database if it does not exist, and migrate an older database."""
     state = database.schema(path) if _exists(path) else database.Schema.EMPTY
     if state is database.Schema.EMPTY:
         database.create(path)
@@ -290,10 +291,12 @@ def _prepare(path: Path) -> None:
 
 
 def readable_uri(path: Path, uri: str) -> str:
-    """The URI to read a database by: its own, or that of a migrated copy of an older database.
+    """The URI to read a database from.
+
+    The result is `uri`, or the URI of a migrated copy if an older MLflow made the database.
 
     Raises:
-        StoppedError: A newer MLflow created the database, or it belongs to another program.
+        StoppedError: A newer MLflow created the database, or the database belongs to another program.
         UsageError: The database does not exist or is empty.
     """
     if not _exists(path) or (state := database.schema(path)) is database.Schema.EMPTY:
@@ -306,10 +309,10 @@ def _exists(path: Path) -> bool:
 
 
 def _tune_sqlite(connection: object, _record: object) -> None:
-    """Configure SQLite so that readers do not block, writers wait for each other, and commits do not wait for the disk.
+    """Configure a connection to SQLite for several processes that read and write at the same time.
 
-    With the write-ahead log, a commit survives the death of the process without a sync. Only a power failure can lose
-    the last commits, and it never corrupts the database.
+    Readers do not wait for writers. Writers wait for each other. Commits do not wait for the disk, and survive if the
+    process is killed. A power failure can lose the last commits, but cannot corrupt the database.
     """
     if isinstance(connection, sqlite3.Connection):
         connection.execute(f"PRAGMA busy_timeout={database.BUSY_S * 1000:.0f}")

@@ -7,17 +7,17 @@ class Role:
     """The role of a run, which is the value of :attr:`Tag.ROLE`."""
 
     STUDY = "study"
-    TRIAL = "trial"  # a trial with several trainings: the parent of their runs
+    TRIAL = "trial"  # a trial of a sampled design; the parent of its training runs
     TRAINING = "training"
     GATE = "gate"
 
 
 class Tag:
-    """The names of tags."""
+    """The names of the MLflow tags that this project uses."""
 
     # Tags of every run.
     STUDY = "harness.study"
-    STUDY_KEY = "harness.study_key"  # differs between studies with the same name
+    STUDY_KEY = "harness.study_key"  # distinguishes studies with the same name
     ROLE = "harness.role"
     DATASET = "harness.dataset"
     ENGINE = "harness.engine"
@@ -30,9 +30,9 @@ class Tag:
     # Tags of trials and trainings.
     TRIAL = "harness.trial"
     VARIANT = "harness.variant"
-    POINT = "harness.point"  # JSON: the values of the parameters that vary, of a trial of a sampled design
-    SEEDS = "harness.seeds"  # JSON: the seeds of such a trial
-    SAME_AS = "harness.same_as"  # the number of the trial with the same point, which such a trial repeats
+    POINT = "harness.point"  # values of the varied parameters as JSON, in a sampled design
+    SEEDS = "harness.seeds"  # seeds of the trial as JSON, in a sampled design
+    SAME_AS = "harness.same_as"  # number of the earlier trial with the same values, in a sampled design
     FAILURE = "harness.failure"
     DIVERGED = "harness.diverged"
 
@@ -46,7 +46,7 @@ class Tag:
     COMMAND = "harness.command"  # the command that resumes the study
     OWNER = "harness.runner"
     HEARTBEAT = "harness.heartbeat_s"
-    REQUEST = "harness.asking."  # a prefix; the rest is the id of a request for the ownership of the study
+    REQUEST = "harness.asking."  # prefix of the tag by which a process requests the ownership of the study
     ARCHIVED = "harness.archived"
 
     # Tags of gate runs.

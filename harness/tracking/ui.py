@@ -1,4 +1,4 @@
-"""Starts MLflow's UI for the tracking database. Only this machine can reach it."""
+"""Starts MLflow's UI for the tracking database. Only this machine can reach the UI."""
 
 from __future__ import annotations
 
@@ -34,17 +34,18 @@ def free_port(first: int = FIRST_PORT) -> int:
         if _is_free(port):
             return port
     cause = f"no port from {first} to {first + _PORTS - 1} is free"
-    raise StoppedError(cause, "Stop a server, or give another --port.")
+    raise StoppedError(cause, "Stop a program that uses one of these ports, or choose another port with --port.")
 
 
 def check_port(port: int) -> int:
-    """The port that the user requested, if it is free.
+    """Return the port that the user requested, if it is free.
 
     Raises:
         StoppedError: The port is in use.
     """
     if not _is_free(port):
-        raise StoppedError(f"port {port} of {HOST} is in use", "Give another --port, or omit it to use a free port.")
+        remedy = "Choose another port with --port, or omit --port to use a free port."
+        raise StoppedError(f"port {port} of {HOST} is in use", remedy)
     return port
 
 
@@ -59,15 +60,16 @@ def _is_free(port: int) -> bool:
 
 
 def landing(tracking_uri: str) -> str:
-    """The page to open, relative to the address of the server: the runs of the project's experiment.
+    """The address of the page to open, relative to the address of the server.
 
-    The address selects the pages for model training. By default, MLflow's UI opens the pages for language models.
+    The page shows the runs of the project's experiment. The address selects the pages for model training, because
+    MLflow's UI opens the pages for language models by default.
 
     Raises:
-        UsageError: There are no runs to show, or the tracking URI is a server that shows them already.
+        UsageError: There are no runs to show, or the tracking URI is a server with its own UI.
     """
     if tracking_uri.startswith("http"):
-        raise UsageError(f"the runs are on a tracking server, {tracking_uri}", "Open that address in a browser.")
+        raise UsageError(f"the runs are on the tracking server {tracking_uri}", "Open that address in a browser.")
     path = database_path(tracking_uri)
     if path is None:
         return "#/experiments"
@@ -80,9 +82,9 @@ def landing(tracking_uri: str) -> str:
 
 
 def _experiment(path: Path) -> int | None:
-    """The id of the project's experiment, or None if it has no runs.
+    """The id of the project's experiment. None if the experiment has no runs.
 
-    The query does not use MLflow, which takes seconds to load.
+    This function does not use MLflow, because MLflow takes seconds to load.
 
     Raises:
         StoppedError: The file is not an MLflow database.
@@ -92,7 +94,7 @@ def _experiment(path: Path) -> int | None:
         with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as connection:
             found = connection.execute(query, (EXPERIMENT,)).fetchone()
     except sqlite3.Error as error:
-        remedy = "Repair the file, or set MLFLOW_TRACKING_URI to another one."
+        remedy = "Repair the file, or set MLFLOW_TRACKING_URI to another database."
         raise StoppedError(f"{path} cannot be read as MLflow's database: {error}", remedy) from error
     return None if found is None else int(found[0])
 
@@ -101,24 +103,24 @@ def _experiment(path: Path) -> int | None:
 def served(tracking_uri: str, port: int) -> Iterator[subprocess.Popen[bytes]]:
     """Serve MLflow's UI during the context.
 
-    The server answers when the context begins, and has stopped when the context has ended.
+    The context begins as soon as the server answers requests. The server stops when the context ends.
 
     Raises:
-        StoppedError: The server ended before it answered.
+        StoppedError: The server ended before it answered a request.
     """
-    # Only the pages are needed: disable telemetry and the processes that run MLflow's own jobs.
+    # The UI does not need telemetry or MLflow's job processes, so disable them.
     environment = {
         **os.environ,
         "MLFLOW_DISABLE_TELEMETRY": "true",
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
     }
     command = [sys.executable, "-P", "-m", "harness.tracking.pages", tracking_uri, str(port)]
-    # The server runs in its own session, so that Ctrl-C reaches only this process and the server is stopped only once.
+    # Start the server in its own session. Then Ctrl-C reaches only this process, and this process stops the server.
     server = subprocess.Popen(command, env=environment, start_new_session=True)
     try:
         while not _answers(port):
             if server.poll() is not None:
-                cause = f"MLflow's server ended with status {server.returncode} before it answered"
+                cause = f"MLflow's server ended with status {server.returncode} before it answered a request"
                 raise StoppedError(cause, "The reason is printed above.")
             time.sleep(_POLL_S)
         yield server

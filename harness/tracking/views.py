@@ -1,8 +1,10 @@
-"""Saved views of MLflow's run table and charts, stored with the experiment.
+"""Creates saved views of MLflow's run table and charts.
 
-MLflow's UI alone decides, in the browser, what the table shows at first. Only saved views can be stored with the runs.
-The UI's button "Views" stores them as tags of the experiment. This module writes such tags, in the format that the
-button of MLflow 3.17 writes. An MLflow version that does not know the format would show its default view.
+A saved view is a tag of an experiment. It defines the filter, order and columns of the table, and the charts. The
+button "Views" in MLflow's UI creates such tags.
+
+This module creates tags in the format of MLflow 3.17. An MLflow version that does not know the format would show its
+default view.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ from harness.study.config import StudyConfig
 from harness.tracking.tags import Tag
 
 _TAG = "mlflow.sharedViewState."
-# The metrics of a training that the charts show as lines or bars, and those that are hidden.
+# The metrics that the view shows as line charts, the metrics that it shows as bar charts, and the hidden metrics.
 _LINES, _BARS = ("loss", "errors"), ("first_zero_epoch", "held_out_errors")
 _HIDDEN = (
     *("final_errors", "final_loss", "duration_s", "shared_by"),
@@ -28,13 +30,16 @@ _SECTION = "model"
 
 
 def address(experiment_id: str, key: str) -> str:
-    """The address of a study's view, relative to the root of MLflow's UI."""
+    """The address of a study's saved view, relative to the root of MLflow's UI."""
     query = f"viewStateShareKey={key}&compareRunsMode=CHART&workflowType=machine_learning"
     return f"#/experiments/{experiment_id}/runs?{query}"
 
 
 def of_study(config: StudyConfig, key: str) -> tuple[str, str]:
-    """The view of a study's trainings, fewest errors first, as the name and value of an experiment tag."""
+    """The saved view of a study's trainings, as the name and value of an experiment tag.
+
+    The runs with the fewest errors come first.
+    """
     varied = [name for name in BASELINE.settings() if name in config.varied]
     columns = [*(f"params.`{name}`" for name in varied), *(f"metrics.`{name}`" for name in _COLUMNS)]
     state = {

@@ -33,7 +33,7 @@ _WORKERS_S = 30.0
 # The time limit for sending the images to all workers, 16 MB to each.
 _SCATTER_S = 60.0
 _POLL_S = 0.1
-_AGAIN = "Recorded results are kept. Start the missing scheduler or workers (docs/cluster.md), then run again."
+_AGAIN = "Recorded results are kept. Start the missing scheduler or workers (docs/cluster.md), then try again."
 
 
 @dataclass(eq=False)
@@ -48,22 +48,22 @@ class _Sent:
 
 
 class Cluster:
-    """Trains batches on the workers of a Dask cluster, with the interface of local workers.
+    """A pool of workers on a Dask cluster. It has the same interface as a pool of local workers.
 
-    If a worker dies, another worker retries its batch, at most twice. If all workers that hold the images are lost, or
-    if the scheduler is unreachable for a moment, the images and the batches are sent again. The future of a batch is
+    If a worker dies, another worker retries its batch, at most twice. The pool sends the images and batches again after
+    the scheduler was unreachable for a short time, or if all workers that hold the images die. The future of a batch is
     completed once, even if the batch is trained several times.
 
     Args:
         address: Address of the scheduler, ``tcp://HOST:PORT`` or ``tls://HOST:PORT``.
         engine: Name of the engine that trains.
         shape: Shape of the first variants, if known. The engine prepares for this shape while it loads.
-        tls: Files of an encrypted connection. None for an unencrypted connection.
+        tls: Certificate files for an encrypted connection; None for an unencrypted connection.
 
     Raises:
-        UsageError: The address is malformed, it requires TLS files, or the TLS files cannot be used.
-        StoppedError: There is no scheduler, it does not answer, it has no workers, or their versions differ from
-            those of this process.
+        UsageError: The address is malformed, it requires TLS files that are missing, or the TLS files cannot be used.
+        StoppedError: No scheduler answers, the scheduler has no workers, or the versions of a worker differ from the
+            versions of this process.
     """
 
     def __init__(self, address: str, engine: str, shape: Shape | None = None, tls: Tls | None = None) -> None:
@@ -74,7 +74,7 @@ class Cluster:
         self._outstanding: set[_Sent] = set()
         self._leaving = False
         self._client = connect(self._address, security_of(tls))
-        # One thread sends everything, one item at a time. So only one caller sends lost images again.
+        # A single thread sends all images and batches, one at a time, so that lost images are sent again only once.
         self._sender = ThreadPoolExecutor(1, thread_name_prefix="harness-cluster")
         try:
             self._count = 1
@@ -84,7 +84,7 @@ class Cluster:
             raise
 
     def _begin(self) -> None:
-        """Wait for workers, check their versions, and let them start to load the engine."""
+        """Wait for workers, check their versions, and make them load the engine in the background."""
         self._wait_for_workers()
         self._check_versions()
         self._client.run(warm_up, self._engine, self._shape)
@@ -93,7 +93,7 @@ class Cluster:
     def count(self) -> int:
         """The number of workers, at least 1.
 
-        The last known number while the scheduler is unreachable.
+        While the scheduler is unreachable, this is the last known number.
         """
         if self._client.status == "running":
             with suppress(OSError, RuntimeError, CancelledError):
@@ -103,10 +103,10 @@ class Cluster:
     def load(self, digits: Digits) -> None:
         """Send the images to every worker.
 
-        Workers that join later copy them from the other workers.
+        Workers that join later copy the images from other workers.
 
         Raises:
-            StoppedError: The cluster cannot be reached, or its workers do not take the images.
+            StoppedError: The cluster cannot be reached, or its workers do not receive the images.
         """
         self._digits = digits
         self._sender.submit(self._patiently, self._be_ready).result()
@@ -116,19 +116,19 @@ class Cluster:
 
         The results keep the order of the variants.
 
-        The exception of the future is a StoppedError if the cluster can no longer be reached, a WorkerError if the
-        worker cannot train, and a WorkerLostError if several workers died while they trained this batch.
+        The future raises StoppedError if the cluster can no longer be reached, WorkerError if the worker cannot train,
+        and WorkerLostError if several workers died while they trained this batch.
         """
         sent = _Sent(list(variants))
-        sent.future.set_running_or_notify_cancel()  # from now on, cancel() returns False
+        sent.future.set_running_or_notify_cancel()  # from now on, cancel() has no effect
         self._outstanding.add(sent)
         self._sender.submit(self._send, sent)
         return sent.future
 
-    def withdraw(self, future: Future[Batch[TrainingResult]]) -> bool:  # noqa: ARG002 - the protocol's signature
-        """Withdraw a batch that no worker has started.
+    def withdraw(self, future: Future[Batch[TrainingResult]]) -> bool:  # noqa: ARG002 - `Pool` requires it
+        """Return False: this pool cannot withdraw a batch.
 
-        Always False: a cluster does not report what has started.
+        A Dask cluster does not report whether a worker has started a batch.
         """
         return False
 
@@ -141,11 +141,11 @@ class Cluster:
         self._close()
 
     def _close(self) -> None:
-        """Disconnect from the cluster: cancel the outstanding batches and leave the workers running."""
+        """Cancel the outstanding batches, and disconnect from the cluster. The workers keep running."""
         self._leaving = True
         self._sender.shutdown(wait=False, cancel_futures=True)
         tasks = [sent.task for sent in self._outstanding if sent.task is not None]
-        with suppress(Exception):  # a scheduler that has ended has nothing to cancel
+        with suppress(Exception):  # ignore errors: the scheduler may have ended
             if tasks and self._client.status == "running":
                 self._client.cancel(tasks, force=True)
         with suppress(Exception):
@@ -153,7 +153,7 @@ class Cluster:
         for sent in list(self._outstanding):
             self._fail(sent, CancelledError())
 
-    # In the thread of the sender
+    # The following methods run in the sender thread.
 
     def _send(self, sent: _Sent) -> None:
         def submit() -> None:
@@ -169,11 +169,11 @@ class Cluster:
 
         try:
             self._patiently(submit)
-        except Exception as error:  # noqa: BLE001 - on any error, the future must be completed
+        except Exception as error:  # noqa: BLE001 - every error must complete the future
             self._fail(sent, error)
 
     def _patiently(self, act: Callable[[], None]) -> None:
-        """Call a function, and retry it while workers or the scheduler are temporarily unreachable.
+        """Call a function. Retry the call while workers or the scheduler are temporarily unreachable.
 
         Raises:
             StoppedError: The call still fails at the time limit, or after the cluster is closed.
@@ -190,14 +190,13 @@ class Cluster:
                 return
 
     def _idlest(self) -> str:
-        """The worker with the fewest batches.
+        """Return the worker with the fewest batches, which gets the next batch.
 
-        It gets the next batch, but Dask may move that batch to another worker.
-
-        By default, Dask gives all batches to the few workers on which it keeps the images.
+        Without this choice, Dask would give all batches to the few workers on which it keeps the images. Dask may still
+        move the batch to another worker.
 
         Raises:
-            RuntimeError: The last worker left just after the wait for a worker.
+            RuntimeError: The last worker has just left the cluster.
         """
         self._wait_for_workers()
         given = Counter(sent.worker for sent in list(self._outstanding))
@@ -209,7 +208,7 @@ class Cluster:
     def _be_ready(self) -> None:
         """Wait for the scheduler, and send the images if the cluster does not have them."""
         while self._client.status == "connecting" and not self._leaving:
-            time.sleep(_POLL_S)  # Dask's client tries to connect until its time limit, then it closes itself
+            time.sleep(_POLL_S)  # Dask's client retries until its time limit, and then closes itself
         if self._client.status != "running":
             raise self._stopped(f"did not respond for {SCHEDULER_S:.0f} s")
         if self._images is None or self._images.status != "finished":
@@ -232,7 +231,7 @@ class Cluster:
                     self._client.scatter, [self._digits], broadcast=True, hash=False, callback_timeout=_SCATTER_S
                 )
                 return images
-        raise self._stopped(f"has workers that did not receive the images within {_SCATTER_S:.0f} s")
+        raise self._stopped(f"did not send the images to all workers within {_SCATTER_S:.0f} s")
 
     def _wait_for_workers(self) -> None:
         try:
@@ -244,7 +243,7 @@ class Cluster:
         return StoppedError(f"the scheduler at {self._address} {what}", _AGAIN)
 
     def _check_versions(self) -> None:
-        """Check that all workers have the versions of this process, before anything is recorded.
+        """Check, before anything is recorded, that every worker has the same versions as this process.
 
         Raises:
             StoppedError: The versions of a worker differ, or a worker cannot import this package.
@@ -260,7 +259,7 @@ class Cluster:
             cause = f"workers of {self._address} differ from this machine: {'; '.join(sorted(problems))}"
             raise StoppedError(cause, "Install the same versions everywhere (docs/cluster.md), then start them again.")
 
-    # In Dask's callback thread
+    # The following methods run in Dask's callback thread.
 
     def _ended(self, sent: _Sent, task: distributed.Future[Batch[TrainingResult]]) -> None:
         """Complete the future of a finished task, or send its batch again if Dask lost the task."""
@@ -273,22 +272,22 @@ class Cluster:
             batch = task.result()
         except (CancelledError, OSError) as error:
             self._send_again(sent, error)
-        except Exception as error:  # noqa: BLE001 - on any error, the future must be completed
+        except Exception as error:  # noqa: BLE001 - every error must complete the future
             self._fail(sent, error)
         else:
             self._outstanding.discard(sent)
-            with suppress(InvalidStateError):  # the cluster is being closed
+            with suppress(InvalidStateError):  # closing the cluster has completed the future
                 sent.future.set_result(batch)
 
     def _send_again(self, sent: _Sent, error: Exception) -> None:
-        """Send a batch again, or let it fail if it lost too many workers."""
-        # A broken connection does not count: the workers may be alive, and the batch is not the cause.
+        """Send a batch again, or fail it if too many workers died while they trained it."""
+        # Count only lost workers. After a lost connection to the scheduler, the workers may still be alive.
         lost = getattr(error, "reason", None) != "scheduler-connection-lost"
         sent.losses += lost
         if sent.losses > RETRIES:
             self._fail(sent, _lost(f"all workers of {self._address}"))
             return
-        with suppress(RuntimeError):  # the cluster is being closed
+        with suppress(RuntimeError):  # the sender has ended, because the cluster is being closed
             self._sender.submit(self._send, sent)
 
     def _fail(self, sent: _Sent, error: BaseException) -> None:
@@ -298,7 +297,7 @@ class Cluster:
 
 
 def _reason(error: BaseException) -> BaseException:
-    """The error of a failed task, without Dask's own error types."""
+    """Return the error of a failed task. Dask's error for lost workers becomes a WorkerLostError."""
     return _lost(f"{RETRIES + 1} workers") if isinstance(error, KilledWorker) else error
 
 

@@ -13,11 +13,11 @@ from distributed import Client, Security
 
 from harness.errors import StoppedError, UsageError, first_line
 
-# The time limit for connecting to the address of a scheduler and for its first byte.
+# The time limit for connecting to a scheduler, and for receiving its first byte.
 _ANSWER_S = 10.0
-# The time limit for an unreachable scheduler, at the start and later. After it, the study stops.
+# The time limit for an unreachable scheduler, at the start and later. After this time, the study stops.
 SCHEDULER_S = 30.0
-_ADDRESS_REMEDY = "An address is tcp://HOST:PORT, as the scheduler prints it; with TLS, tls://HOST:PORT."
+_ADDRESS_REMEDY = "Give the address that the scheduler prints: tcp://HOST:PORT, or tls://HOST:PORT with TLS."
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Tls:
     """The PEM files of an encrypted connection.
 
     Attributes:
-        ca: Certificate of the authority.
+        ca: Certificate of the certificate authority.
         cert: Certificate of this machine.
         key: Private key of this machine.
     """
@@ -36,16 +36,16 @@ class Tls:
 
 
 def silence() -> None:
-    """Keep Dask's log off the terminal.
+    """Disable Dask's log messages.
 
-    The harness reports what matters itself.
+    The harness prints its own messages about the cluster.
     """
     for name in ("distributed", "distributed.client", "distributed.gc", "tornado", "tornado.application"):
         logging.getLogger(name).setLevel(logging.CRITICAL + 1)
 
 
 def checked_address(address: str, tls: Tls | None) -> str:
-    """The address in Dask's form: ``tls://`` with certificates, else ``tcp://``.
+    """Return the address in Dask's form: ``tls://`` with certificates, else ``tcp://``.
 
     Raises:
         UsageError: The address is malformed, or it is a ``tls://`` address and there are no certificates.
@@ -63,10 +63,10 @@ def checked_address(address: str, tls: Tls | None) -> str:
 
 
 def security_of(tls: Tls | None) -> Security | None:
-    """Dask's security settings for these certificates; None without certificates.
+    """Return Dask's security settings for these certificates, or None without certificates.
 
     Raises:
-        UsageError: The files cannot be used.
+        UsageError: The certificate files cannot be used.
     """
     if tls is None:
         return None
@@ -88,28 +88,28 @@ def connect(address: str, security: Security | None) -> Client:
     """Connect to the scheduler at this address.
 
     Raises:
-        StoppedError: Nothing listens at this address, or the listener does not answer like a scheduler.
+        StoppedError: No server listens at this address, or the server is not a Dask scheduler.
     """
     parts = urlsplit(address)
     try:
         connection = socket.create_connection((str(parts.hostname), parts.port or 0), timeout=_ANSWER_S)
     except OSError as error:
         cause = f"no scheduler listens at {address} ({error.strerror or error})"
-        raise StoppedError(cause, "Start it (docs/cluster.md, or harness cluster on this machine).") from error
+        raise StoppedError(cause, "Start a scheduler (docs/cluster.md, or harness cluster on this machine).") from error
     try:
         with connection:
             _check_greeting(connection, security)
         return Client(address, timeout=SCHEDULER_S, security=security, set_as_default=False)
     except (OSError, RuntimeError) as error:
         cause = f"the server at {address} is not a Dask scheduler ({innermost(error)})"
-        remedy = "Look at its log. Both sides must use TLS with certificates of one authority, or neither."
+        remedy = "Read the server's log. Either both sides or neither must use TLS, with certificates of one authority."
         raise StoppedError(cause, remedy) from error
 
 
 def _check_greeting(connection: socket.socket, security: Security | None) -> None:
-    """Read the first byte that a scheduler sends.
+    """Check that the server sends a first byte, as a scheduler does.
 
-    Dask's client waits forever for a server that sends nothing.
+    Without this check, Dask's client would wait forever for a server that sends nothing.
 
     Raises:
         OSError: The server sends nothing, or the certificates are refused.
@@ -125,7 +125,7 @@ def _check_greeting(connection: socket.socket, security: Security | None) -> Non
 
 
 def innermost(error: BaseException) -> str:
-    """The first line of the error at the end of a chain of causes."""
+    """Return the first line of an error's root cause."""
     while error.__cause__ is not None:
         error = error.__cause__
     return first_line(error)

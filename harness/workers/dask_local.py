@@ -1,4 +1,4 @@
-"""A Dask scheduler and its workers on this machine."""
+"""Runs a Dask scheduler and its workers on this machine."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from harness.workers.local import (
 )
 from harness.workers.server import without_interrupts
 
-# The setting of the scheduler that limits how many workers a batch may lose.
+# The Dask setting for the number of retries of a batch whose worker died.
 ALLOWED_FAILURES = "distributed.scheduler.allowed-failures"
-# The time limit for a local cluster to close by itself.
+# The time limit for closing a local cluster. After this time, its processes are killed.
 _CLOSING_S = 10.0
 
 
@@ -45,7 +45,7 @@ def local(workers: int, host: str, port: int) -> Iterator[str]:
 def _end(cluster: LocalCluster) -> None:
     """Close a cluster, then kill the processes that are left.
 
-    Dask waits long for a worker that was killed during its start.
+    Closing has a time limit, because Dask waits long for a worker that was killed during its start.
     """
     with suppress(Exception):
         cluster.close(timeout=_CLOSING_S)
@@ -55,7 +55,7 @@ def _end(cluster: LocalCluster) -> None:
 
 def _started(workers: int, host: str, port: int, folder: str) -> LocalCluster:
     try:
-        # Block SIGINT in the workers: otherwise Ctrl-C in the terminal ends each of them. This process handles Ctrl-C.
+        # Block SIGINT in the workers. Otherwise Ctrl-C in the terminal ends each worker. This process handles Ctrl-C.
         with without_interrupts(), dask.config.set({ALLOWED_FAILURES: RETRIES}):
             return LocalCluster(
                 n_workers=workers,
@@ -63,7 +63,7 @@ def _started(workers: int, host: str, port: int, folder: str) -> LocalCluster:
                 processes=True,
                 host=host,
                 scheduler_port=port,
-                dashboard_address=f"{host}:0",  # unused, on a free port: Dask warns if its default is taken
+                dashboard_address=f"{host}:0",  # a free port: Dask warns if its default port is in use
                 memory_limit=0,
                 silence_logs=logging.CRITICAL,
                 local_directory=folder,

@@ -24,33 +24,33 @@ from harness.workers.local import (
 )
 from harness.workers.processes import lower_priority
 
-# The packages whose versions must be the same on a worker and on the machine of the study.
+# The packages whose versions must be the same on a worker and on the machine that runs the study.
 _COMPARED = ("zero-errors", "tensorflow", "keras", "numpy")
 
 
 def facts() -> dict[str, str]:
-    """The versions with which this process trains: Python, packages, and the trace version."""
+    """Return the versions that may change training results: Python, packages, and this project's training code."""
     versions = provenance.versions()
     python = ".".join(versions["python"].split(".")[:2])
     return {"python": python, **{name: versions[name] for name in _COMPARED}, "trace": str(TRACE_VERSION)}
 
 
 def differences(theirs: dict[str, str], ours: dict[str, str]) -> str:
-    """The versions in which another process differs from this one, as text.
+    """Return the versions of another process that differ from this process, as text.
 
-    Empty if all versions are the same.
+    The text is empty if all versions are equal.
     """
     pairs = [(name, theirs.get(name, "unknown"), own) for name, own in ours.items()]
     return ", ".join(f"{name} {their} (here {own})" for name, their, own in pairs if their != own)
 
 
-# The cached engine, by its name and the hashes of its images. Making it takes seconds, and a study uses only one.
+# A cache of one engine, by its name and the hashes of its images. Creating an engine takes seconds.
 _made: dict[tuple[str, str, str], Engine] = {}
-# An engine trains one batch at a time, even if the worker has several threads.
+# A lock for training. An engine trains one batch at a time, even if the worker has several threads.
 _training = threading.Lock()
 
 
-# Records for each thread whether it has lowered its priority.
+# Marks each thread that has lowered its priority.
 _thread = threading.local()
 
 
@@ -67,8 +67,8 @@ def _lower_priority() -> None:
 def warm_up(engine: str, shape: Shape | None) -> None:
     """Start to load TensorFlow and the engine in the background.
 
-    This function is not run as a Dask task. Dask would learn the duration of this slow task, and would then move the
-    next batches away from the second worker that becomes ready.
+    Call this function with ``Client.run``, not as a Dask task. Dask measures the durations of tasks. After such a slow
+    task, Dask would move the next batches away from the second worker that becomes ready.
     """
 
     def load() -> None:
@@ -97,13 +97,13 @@ def train_batch(
     """Train a batch on this worker.
 
     Raises:
-        StoppedError: The versions of this worker differ from those of the machine of the study.
-        WorkerError: The engine cannot be made, or training fails.
+        StoppedError: The versions of this worker differ from the versions on the machine that runs the study.
+        WorkerError: The engine cannot be created, or training fails.
     """
-    # Check each batch, and not only when the study connects: workers may join later.
+    # Check the versions for each batch, because workers may join after the start of the study.
     if differing := differences(wanted, facts()):
-        cause = f"a worker of {socket.gethostname()} differs from the study's machine: {differing}"
-        raise StoppedError(cause, "Stop it, or install the same versions there (docs/cluster.md); then run again.")
+        cause = f"a worker on {socket.gethostname()} differs from the machine that runs the study: {differing}"
+        raise StoppedError(cause, "Stop this worker or install the same versions (docs/cluster.md), then try again.")
     _lower_priority()
     with _training:
         return train(_engine(engine, digits), digits, variants, training.run)

@@ -1,4 +1,4 @@
-"""Trains batches of variants in worker processes on this machine, each with its own TensorFlow."""
+"""Trains batches of variants in worker processes on this machine. Each process runs TensorFlow."""
 
 from __future__ import annotations
 
@@ -35,11 +35,11 @@ _log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-# What a worker trains with: an engine, or a training function of the user.
+# The object that trains in a worker: an engine, or a training function of the user.
 Trainer = Engine | FunctionEngine
 
-# The function that a worker calls for each batch, with the trainer, the images and the variants. It is a module-level
-# function, so that the worker can import it.
+# The function that a worker calls for each batch. Its arguments are the trainer, the images and the variants. It is a
+# module-level function, so that the worker can import it.
 Task = Callable[[Any, Digits, Sequence[Variant]], list[T]]
 
 
@@ -71,7 +71,7 @@ class Batch(Generic[T]):
 
 
 class Pool(Protocol):
-    """The interface of worker pools, on this machine or on a cluster."""
+    """The interface of a pool of workers, on this machine or on a cluster."""
 
     @property
     def count(self) -> int:
@@ -92,25 +92,25 @@ class Pool(Protocol):
     def withdraw(self, future: Future[Batch[TrainingResult]]) -> bool:
         """Withdraw a batch that no worker has started.
 
-        False if a worker has started it, or if that is unknown.
+        Return True if the batch was withdrawn. Return False if a worker has started the batch, or if this is unknown.
         """
 
 
 def default_count() -> int:
-    """The number of cores that this process may use."""
+    """Return the default number of workers, which is the number of cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 
 
-# In a worker
+# The following functions run in a worker.
 
 
 def train(engine: Trainer | Exception, digits: Digits, variants: Sequence[Variant], task: Task[T]) -> Batch[T]:
     """Train a batch in this process.
 
     Raises:
-        EngineStartError: The engine could not be made.
+        EngineStartError: The engine could not be created.
         WorkerError: Training fails.
     """
     began_s = time.time()
@@ -125,7 +125,7 @@ def train(engine: Trainer | Exception, digits: Digits, variants: Sequence[Varian
 
 
 def make_engine(engine: str, digits: Digits) -> Trainer | Exception:
-    """The engine or training function for these images, or the error if it cannot start."""
+    """Return the engine or training function for these images, or the exception if it cannot be created."""
     try:
         return FunctionEngine(engine, digits) if function.is_function(engine) else registry.make(engine, digits)
     except SystemExit as error:
@@ -135,10 +135,10 @@ def make_engine(engine: str, digits: Digits) -> Trainer | Exception:
 
 
 def warm(engine: str, shape: Shape | None) -> None:
-    """Load what takes seconds, such as TensorFlow.
+    """Load the slow parts of an engine in advance, such as TensorFlow.
 
-    A failure is ignored here. It occurs again with the first batch, which reports it. A training function of the user
-    is loaded with its first batch.
+    Errors are ignored here, because they occur again with the first batch, which reports them. A training function of
+    the user is not loaded in advance.
     """
     if function.is_function(engine):
         return
@@ -164,10 +164,10 @@ def _answer(
     try:
         return train(engine, digits, variants, task)
     except WorkerError as error:
-        return type(error)(str(error))  # drop the cause, which may not be sendable
+        return type(error)(str(error))  # drop the cause, because pickling it may fail
 
 
-# In the coordinating process
+# The following code runs in the main process.
 
 
 @dataclass(frozen=True)
@@ -177,9 +177,9 @@ class _Request:
 
 
 class _Worker:
-    """One worker process, and the thread that starts it, sends it batches, and restarts it when it dies.
+    """A worker process and its thread. The thread starts the process, sends it batches, and restarts it if it dies.
 
-    Each process has its own pipe. A process that is killed while it sends cannot corrupt the data of another one.
+    Each process has its own pipe. So a process that is killed while sending cannot corrupt the data of other processes.
     """
 
     def __init__(
@@ -196,19 +196,19 @@ class _Worker:
         self._thread.start()
 
     def end(self) -> None:
-        """Kill the process, without a restart."""
+        """Kill the process, and do not restart it."""
         self._ending = True
         if self._child is not None:
             self._child.process.kill()
 
     def join(self) -> None:
-        """Wait until the process and the thread have ended. A process that is still being started is not waited for."""
+        """Wait until the process and the thread have ended. Do not wait if the process is still being started."""
         if self._child is not None:
             self._thread.join()
             self._child.end()
 
     def _serve(self) -> None:
-        with suppress(OSError):  # the first batch tries again, and reports the error
+        with suppress(OSError):  # ignore the error: the first batch tries again and reports it
             self._restart()
         while (request := self._requests.get()) is not None:
             if not request.future.set_running_or_notify_cancel():
@@ -218,9 +218,9 @@ class _Worker:
             except OSError as error:
                 answer = StoppedError(
                     f"no worker can be started: {error}",
-                    "Run again, or with fewer --workers. Recorded results are kept.",
+                    "Try again, perhaps with fewer --workers. Recorded results are kept.",
                 )
-            except Exception as error:  # noqa: BLE001 - on any error, the future must be completed
+            except Exception as error:  # noqa: BLE001 - every error must complete the future
                 answer = WorkerError(f"{type(error).__name__}: {error}")
             if isinstance(answer, BaseException):
                 request.future.set_exception(answer)
@@ -233,7 +233,7 @@ class _Worker:
         If the process dies, restart it and train the batch again.
         """
         child = self._child
-        if child is None or not child.process.is_alive():  # it died while idle, which is no failed attempt
+        if child is None or not child.process.is_alive():  # it died while idle: not a failed attempt
             child = self._restart()
         code: int | None = None
         for attempt in range(1 + self._retries):
@@ -257,19 +257,19 @@ class _Worker:
         return WorkerLostError(f"{_death(code)}{times} while it trained these trials")
 
     def _restart(self) -> Child:
-        """Start the process. If there was one before, end it first."""
+        """Start the process. End the previous process first, if there is one."""
         if self._child is not None:
             self._child.end()
         self._has_images = False
         self._child = self._launch()
-        if self._ending:  # end() may have been called meanwhile
+        if self._ending:  # end() was called while the process started
             self._child.process.kill()
         return self._child
 
 
 def _death(code: int | None) -> str:
-    """How a worker ended, according to its exit code."""
-    if code is None:  # another thread collected the exit code first
+    """Describe how a worker ended, according to its exit code."""
+    if code is None:  # unknown: another thread collected the exit code first
         return "a worker died"
     if code >= 0:
         return f"a worker exited (exit code {code})"
@@ -278,16 +278,16 @@ def _death(code: int | None) -> str:
 
 
 class Workers(Generic[T]):
-    """Worker processes that train batches of variants.
+    """A pool of worker processes on this machine that train batches of variants.
 
     If a worker dies, only its batch is trained again.
 
-    The processes start at once and load TensorFlow while this process does other work. :meth:`load` supplies the
-    images later.
+    The constructor starts the processes. They load TensorFlow while this process does other work. :meth:`load` supplies
+    the images later.
 
     Args:
-        count: Number of processes. Each trains with one thread.
-        engine: Name of the engine that trains, or a training function of the user as it is given.
+        count: Number of processes. Each process trains with one thread.
+        engine: Name of the engine that trains, or ``FILE:NAME`` or ``MODULE:NAME`` of a training function.
         task: Function that a worker calls for each batch, such as :func:`harness.engines.training.run`.
         shape: Shape of the first variants, if known. The engine prepares for this shape while it loads.
         retries: Number of retries of a batch whose worker died.
@@ -305,7 +305,7 @@ class Workers(Generic[T]):
     def load(self, digits: Digits) -> None:
         """Set the images.
 
-        Each worker receives them with its first batch.
+        Each worker receives the images with its first batch.
         """
         self._digits = digits
 
@@ -319,8 +319,8 @@ class Workers(Generic[T]):
 
         The results keep the order of the variants.
 
-        The exception of the future is a :class:`WorkerError` if training failed, a :class:`WorkerLostError` if workers
-        died repeatedly while they trained the batch, and a :class:`StoppedError` if no worker can be started.
+        The future raises :class:`WorkerError` if training failed, :class:`WorkerLostError` if workers died repeatedly
+        while they trained the batch, and :class:`StoppedError` if no worker can be started.
         """
         future: Future[Batch[T]] = Future()
         self._requests.put(_Request(list(variants), future))
@@ -329,7 +329,7 @@ class Workers(Generic[T]):
     def withdraw(self, future: Future[Batch[T]]) -> bool:
         """Withdraw a batch that no worker has started.
 
-        False if a worker has started it.
+        Return True if the batch was withdrawn, and False if a worker has started it.
         """
         return future.cancel()
 
@@ -346,4 +346,4 @@ class Workers(Generic[T]):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._end()  # the caller has all results, or needs no more
+        self._end()  # the caller has all results, or does not need the rest

@@ -1,4 +1,4 @@
-"""Starts worker processes. They ignore Ctrl-C, and they end when the coordinating process ends."""
+"""Starts worker processes. They ignore Ctrl-C, and they end when the main process ends."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from typing import Any
 from harness.engines import registry
 from harness.workers import server
 
-# The niceness of workers. The coordinating process, which submits batches and records results, has priority.
+# The niceness of workers. It gives priority to the main process, which submits batches and records results.
 _NICE = 5
 
 
 @dataclass(frozen=True)
 class Child:
-    """A process that was started, and this end of the connection to it."""
+    """A child process that was started, and the parent's end of the pipe to it."""
 
     process: BaseProcess
     connection: Connection
@@ -33,11 +33,11 @@ class Child:
         self.connection.close()
 
 
-def start(engine: str, run: Callable[..., None], *arguments: Any) -> Child:  # noqa: ANN401 - the function's own
+def start(engine: str, run: Callable[..., None], *arguments: Any) -> Child:  # noqa: ANN401 - the arguments of `run`
     """Start a process that calls ``run(connection, *arguments)``.
 
-    The processes of the project's engines are forked from a server that has imported TensorFlow. The first call starts
-    the server, and waits until TensorFlow is imported.
+    For an engine of this project, the process is forked from a fork server that has imported TensorFlow, if the system
+    supports this. The first such call starts the server, and waits until TensorFlow is imported.
 
     Raises:
         OSError: The process cannot be started.
@@ -47,25 +47,25 @@ def start(engine: str, run: Callable[..., None], *arguments: Any) -> Child:  # n
             try:
                 return _start(multiprocessing.get_context("forkserver"), run, arguments)
             except (EOFError, ConnectionError):
-                pass  # TensorFlow ended the server: a process without a server reports how it ends
+                pass  # TensorFlow ended the server: a spawned process meets and reports the same error
         return _start(multiprocessing.get_context("spawn"), run, arguments)
 
 
 def begin() -> None:
-    """Prepare this process: ignore signals, run with low priority, and end when the coordinating process dies."""
+    """Prepare this process: ignore signals, run with low priority, and end when the main process dies."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # it may reach the whole group, but the coordinator decides
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # only the main process handles SIGTERM
     lower_priority()
     threading.Thread(target=_end_with_the_parent, daemon=True).start()
 
 
 def lower_priority() -> None:
-    """Lower the priority of this process, so that the coordinating process comes first."""
+    """Lower the priority of this process, so that the main process comes first."""
     if hasattr(os, "nice"):
         os.nice(_NICE)
 
 
-def _start(context: Any, run: Callable[..., None], arguments: tuple[Any, ...]) -> Child:  # noqa: ANN401 - the stubs of contexts differ
+def _start(context: Any, run: Callable[..., None], arguments: tuple[Any, ...]) -> Child:  # noqa: ANN401 - each context has its own type
     ours, its = context.Pipe()
     process = context.Process(target=run, args=(its, *arguments), daemon=True)
     process.start()
@@ -74,7 +74,7 @@ def _start(context: Any, run: Callable[..., None], arguments: tuple[Any, ...]) -
 
 
 def _end_with_the_parent() -> None:
-    """End this process when the coordinating process dies."""
+    """End this process when the main process dies."""
     parent = multiprocessing.parent_process()
     if parent is not None:
         parent.join()

@@ -1,6 +1,6 @@
-"""The fork server: a process that imports TensorFlow once, and from which workers are forked.
+"""The fork server: a process that imports TensorFlow once, and then forks the workers.
 
-The module imports little, so that the command can start the server before it loads its own packages.
+This module imports little, so that the command can start the server before it loads its own packages.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from harness import provenance, startup
 
 # The module that the server imports before it forks the first worker.
 _PRELOAD = "harness.workers.preload"
-# The variable that NumPy's matrix products read when NumPy is imported.
+# The environment variable for the number of threads of NumPy's matrix products. It is read when NumPy is imported.
 _NUMPY_THREADS = "OPENBLAS_NUM_THREADS"
-# multiprocessing cannot start processes from several threads at once.
+# A lock for starting processes: multiprocessing cannot start processes from several threads at once.
 _lock = threading.Lock()
 
 
 def start() -> None:
-    """Start the server, if this system can have one. It imports TensorFlow in the background."""
+    """Start the fork server, if this system supports it. The server imports TensorFlow in the background."""
     if is_usable():
         from multiprocessing import forkserver
 
@@ -35,25 +35,27 @@ def start() -> None:
 
 
 def is_usable() -> bool:
-    """Whether this system can have a server, and the server has the present environment's settings of TensorFlow.
+    """Return whether workers can be forked from the fork server.
 
-    Forking after TensorFlow was imported is safe on Linux, where the import starts no threads of TensorFlow.
+    The system must be Linux, where importing TensorFlow starts no TensorFlow threads, so that forking is safe. The
+    environment variables of TensorFlow must also be unchanged, because the workers inherit them from the server.
     """
     return sys.platform == "linux" and _settings() == provenance.computing_settings()
 
 
 @cache
 def _settings() -> dict[str, str]:
-    """The settings of TensorFlow in the environment when the server starts. Its processes inherit them."""
+    """Return the environment variables of TensorFlow at the first call, which is before the server starts."""
     multiprocessing.set_forkserver_preload([_PRELOAD])
     return provenance.computing_settings()
 
 
 @contextmanager
 def starting() -> Iterator[None]:
-    """Start one process at a time. It ignores Ctrl-C, and does not import modules of the current folder.
+    """Prepare the environment for starting a process in a ``with`` block. Only one block runs at a time.
 
-    NumPy uses one thread in the process, because one process trains per core. A value of the user is kept.
+    The process ignores Ctrl-C, and does not import modules from the current folder. NumPy uses one thread, because one
+    process trains per core. If the user has set the number of threads, this setting is kept.
     """
     threads = os.environ.get(_NUMPY_THREADS, "1")
     with (
@@ -69,12 +71,12 @@ def starting() -> Iterator[None]:
 def without_interrupts() -> Iterator[None]:
     """Block SIGINT in processes that start within this ``with`` block.
 
-    The coordinating process handles Ctrl-C.
+    Only the main process handles Ctrl-C.
     """
     if not hasattr(signal, "pthread_sigmask"):
         yield
         return
-    resource_tracker.ensure_running()  # start it first: its start unblocks SIGINT
+    resource_tracker.ensure_running()  # start the tracker first, because its start unblocks SIGINT
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield

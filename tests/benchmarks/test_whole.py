@@ -90,5 +90,5 @@ def test_everything_that_was_measured_is_shown(capsys: pytest.CaptureFixture[str
         "97%",
     ):
         assert text in shown
-    assert "100 times as fast: 2.5 by reading short trials from long trainings, 40 by speed" in shown
+    assert "100 times as fast: a factor of 2.5 because trials share trainings" in shown
     assert "781" in shown  # ms a trial in all

@@ -81,9 +81,9 @@ def test_a_comparison_is_written_for_people_and_for_programs(
 @pytest.mark.parametrize(
     ("other", "message"),
     [
-        ("nothing", r"no study of the name or with the run id 'nothing' was recorded"),
-        ("0" * 32, r"no study of the name or with the run id '0{32}' was recorded"),
-        ("it's", r"no study of the name or with the run id"),
+        ("nothing", r"no study with the name or run id 'nothing' was recorded"),
+        ("0" * 32, r"no study with the name or run id '0{32}' was recorded"),
+        ("it's", r"no study with the name or run id"),
         ("nothing.csv", r"nothing.csv: cannot be read \(No such file or directory\)"),
         (FILE, rf"{FILE}: "),
     ],
@@ -96,7 +96,7 @@ def test_what_is_no_study_is_refused(other: str, message: str) -> None:
 def test_a_mistake_is_one_clear_error(recorded: Path, harness: Harness) -> None:
     done = harness("compare", NAME, "nothing", cwd=recorded)
     assert done.returncode == 2
-    assert done.stderr.startswith("error: no study of the name or with the run id 'nothing' was recorded in")
+    assert done.stderr.startswith("error: no study with the name or run id 'nothing' was recorded in")
     assert done.stdout == ""
 
 

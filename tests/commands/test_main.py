@@ -129,7 +129,7 @@ def test_a_training_that_diverges_is_a_result(harness: Harness) -> None:
         (("train", "--learning-rate", "nan"), "learning_rate"),
         (("train", "--learning-rate", "-1"), "learning_rate"),
         (("train", "--seed", "-1"), "seed"),
-        (("train", "--layers", "25,15,9"), "one a digit"),
+        (("train", "--layers", "25,15,9"), "one per digit"),
         (("train", "--layers", "many"), "not a list of whole numbers"),
         (("train", "--engine", "abacus"), "abacus"),
         (("train", "--softmax", "middle"), "middle"),
@@ -231,7 +231,7 @@ def test_a_bug_is_one_line_with_a_file_and_a_status_of_its_own(
     assert ended.value.code == ExitStatus.BUG
     said = capsys.readouterr().err
     assert said.startswith("error: this is a bug in the harness: KeyError: ")
-    path = Path(said.rpartition("Please report it with ")[2].strip())
+    path = Path(said.rpartition("Please report it, and attach ")[2].strip())
     assert "Traceback" in path.read_text()
     assert "secret" not in said + path.read_text()
     path.unlink()

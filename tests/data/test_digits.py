@@ -239,7 +239,7 @@ def test_an_array_that_calls_itself_an_archive_is_refused(tmp_path: Path) -> Non
 
 def test_a_foreign_or_truncated_matlab_file_is_refused(tmp_path: Path, optdigits: Digits) -> None:
     scipy.io.savemat(tmp_path / "other.mat", {"theta": np.zeros(3)})
-    with pytest.raises(DataError, match="no X and y"):
+    with pytest.raises(DataError, match="the array X or y is missing"):
         digits_module.load(str(tmp_path / "other.mat"))
     scipy.io.savemat(tmp_path / "short.mat", {"X": optdigits.x, "y": optdigits.y})
     content = (tmp_path / "short.mat").read_bytes()
@@ -331,4 +331,4 @@ def test_other_kinds_of_files_are_refused_with_what_to_convert_them_to(tmp_path:
     (tmp_path / "images.csv").write_text("1,2,3")
     with pytest.raises(DataError, match=r"neither a folder nor a \.npz or \.mat file") as refused:
         readers.read(tmp_path / "images.csv")
-    assert "Convert it." in refused.value.remedy
+    assert "Convert the file." in refused.value.remedy

@@ -100,7 +100,7 @@ def test_idx_files_have_them_if_the_test_files_are_there(mnist: Path, tmp_path: 
 
 def test_the_embedded_images_and_files_of_ones_own_have_none(optdigits: digits_module.Digits, tmp_path: Path) -> None:
     assert optdigits.held_out is None
-    assert "repeats all 1797 originals" in held_out.why_none(optdigits.name)
+    assert "all 1797 original images are training images" in held_out.why_none(optdigits.name)
     np.save(tmp_path / "X.npy", optdigits.x + 0.25)
     np.save(tmp_path / "y.npy", optdigits.y)
     own = digits_module.load(str(tmp_path))

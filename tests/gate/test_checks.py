@@ -114,7 +114,7 @@ def test_a_training_function_must_use_the_data_of_the_reference(recorded: Refere
     assert checks.own_data(trained, own).verdict is Verdict.PASS
     found = checks.own_data([trained[0], replace(trained[0], data="b" * 64)], own)
     assert found.verdict is Verdict.FAIL
-    assert "other data than in the reference" in found.said
+    assert "data of the training function changed" in found.said
     assert checks.own_data(trained, recorded).verdict is Verdict.FAIL
     assert checks.own_data([replace(trained[0], data="")], recorded).verdict is Verdict.PASS
 
@@ -156,4 +156,4 @@ def test_elsewhere_seeds_vote_and_it_is_said_what_differs(recorded: Reference) -
     wrong = checks.trace("xla", own, early(recorded, dict.fromkeys(range(16), 0.01)), elsewhere(recorded))
     assert wrong.verdict is Verdict.FAIL
     assert "the earliest divergence is at epoch 5" in wrong.seen
-    assert "16 of 16 seeds have other losses, from epoch 5 on" in wrong.said
+    assert "16 of 16 seeds diverge from their recorded losses, the first at epoch 5" in wrong.said

@@ -32,8 +32,8 @@ from scipy.special import softmax as my_softmax
 WRONG = {
     "no return": ("    a = np.exp(z) / np.exp(z).sum()", "returns nothing"),
     "no sum": ("    return np.exp(z)", "not divided by their sum"),
-    "no exponential": ("    return np.array(z) / sum(z)", "The entries themselves are divided"),
-    "largest": ("    return np.exp(z) / np.exp(z).max()", "divided by the largest one"),
+    "no exponential": ("    return np.array(z) / sum(z)", "The entries are divided by their sum"),
+    "largest": ("    return np.exp(z) / np.exp(z).max()", "divided by the largest exponential"),
     "sum of entries": ("    return np.exp(z) / np.sum(z)", "divided by the sum of the entries"),
     "base 2": ("    return 2.0 ** np.array(z) / (2.0 ** np.array(z)).sum()", "The base of the power is 2"),
     "early division": (
@@ -79,8 +79,8 @@ WRONG = {
         "    e = np.exp(z)\n    a = e / e.sum()\n    a[2] = np.nan\n    return a",
         "entry 2 is nan",
     ),
-    "no numbers": ("    return [2 ** 20000] * len(z)", "and not four numbers"),
-    "sigmoid": ("    return 1 / (1 + np.exp(-np.array(z)))", "This is the sigmoid"),
+    "no numbers": ("    return [2 ** 20000] * len(z)", "It must return four numbers"),
+    "sigmoid": ("    return 1 / (1 + np.exp(-np.array(z)))", "The result is the sigmoid"),
     "one number": ("    return np.exp(z[0]) / np.exp(z).sum()", "of shape () for four entries"),
     "changed": (
         "    z -= np.max(z)\n    return np.exp(z) / np.exp(z).sum()",
@@ -143,13 +143,13 @@ def test_the_command_says_what_is_wrong_by_its_exit_status(harness: Harness, tmp
     right = harness("lab", "--softmax", written(RIGHT["stable"], tmp_path))
     assert (right.returncode, right.stdout) == (
         0,
-        "my_softmax is right: it passes the lab's tests and all others, also at z = 1000.\n",
+        "my_softmax is correct: it passes the lab's tests and all further tests, even for z = 1000.\n",
     )
     wrong = harness(
         "lab", "--softmax", written("import numpy as np\ndef my_softmax(z):\n    return np.exp(z)\n", tmp_path)
     )
     assert wrong.returncode == 1
-    assert "Hint: The results of softmax are probabilities. What must they add up to?" in wrong.stdout
+    assert "Hint: The results of softmax are probabilities. What is the sum of all probabilities?" in wrong.stdout
     for given, said in (("none.py:f", "there is no such file"), ("mine.py", "does not name a training function")):
         refused = harness("lab", "--softmax", given)
         assert refused.returncode == 2

@@ -169,7 +169,8 @@ def test_without_held_out_images_the_confused_digits_are_those_of_the_labs_epoch
     labels = optdigits.labels[:61]
     count = int(np.bincount(labels).max())
     words = text(lab_page.write(made_up(optdigits, FALLING), tmp_path))
-    assert "On the 5000 images that it learns from, it gets 61 wrong after 40 epochs. Most often: " in words
+    assert "On the 5000 images that it learns from, it gets 61 wrong after 40 epochs." in words
+    assert "It confuses these digits most often: " in words
     assert f"({count})" in words
 
 

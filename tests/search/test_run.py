@@ -255,7 +255,7 @@ def test_the_journal_of_an_earlier_version_is_named_and_left_alone(copied: Path,
     journal.write_text("anything")
     again = harness("study", "run", "small.toml", "--workers", "1", *DATA)
     assert again.returncode == 0, again.stderr
-    assert "optuna.journal is not used any more: MLflow holds the trials" in again.stderr
+    assert "optuna.journal is no longer used: MLflow stores the trials" in again.stderr
     assert journal.read_text() == "anything"
 
 

@@ -67,8 +67,8 @@ def test_looking_makes_nothing(harness: Harness, tmp_path: Path) -> None:
     done = harness("study", "check", "variants", *DATA)
     assert done.returncode == 0
     assert "variants: 0 of 160 trials are done" in done.stdout
-    assert "to train: 32 trainings, 3200 epochs in all" in done.stdout
-    assert "of training, estimated from the README's machine" in done.stdout
+    assert "to train: 32 trainings, 3200 epochs in total" in done.stdout
+    assert "estimated from the README's machine" in done.stdout
     assert list(tmp_path.iterdir()) == []
 
 
@@ -117,7 +117,7 @@ def test_a_check_says_what_would_be_trained_and_run_trains_that(harness: Harness
     file.write_text(file.read_text().replace("[1, 2, 3, 4, 5]", "[1, 2, 3, 4, 5, 6]"))
     checked = harness("study", "check", FILE, *DATA).stdout
     assert "20 of 24 trials are done" in checked
-    assert "to train: 2 trainings, 12 epochs in all" in checked
+    assert "to train: 2 trainings, 12 epochs in total" in checked
     assert "estimated from 10 trainings of doomed" in checked
     ran = harness("study", "run", FILE, *DATA)
     assert "4 trials done, 0 failed" in ran.stderr

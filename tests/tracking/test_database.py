@@ -118,7 +118,7 @@ def test_commands_that_read_leave_an_older_database_as_it_is(older: Path, harnes
     for arguments in (("study", "list"), ("study", "check", f"{NAME}.toml", *DATA), ("compare", NAME, NAME)):
         done = harness(*arguments)
         assert done.returncode == 0, done.stderr
-        assert "was made by an older MLflow. It stays as it is; a migrated copy is read" in done.stderr
+        assert "was made by an older MLflow. A migrated copy is read. The file is not changed" in done.stderr
     assert (digest(older), revision(older)) == (before, OLDER)
     assert not list(tmp_path.glob("mlflow.db.before*"))
 
@@ -128,7 +128,9 @@ def test_a_command_that_writes_migrates_an_older_database_and_keeps_a_copy(older
     done = harness(*RUN)
     assert done.returncode == 0, done.stderr
     assert "nothing to train: all 20 trials are done" in done.stderr
-    assert "It is migrated to the installed one; mlflow.db.before-migration is a copy" in done.stderr
+    assert (
+        "It is now migrated to the installed version. The original is kept as mlflow.db.before-migration" in done.stderr
+    )
     assert revision(older) == utils._get_latest_schema_revision()
     kept = older.with_name("mlflow.db.before-migration")
     assert revision(kept) == OLDER
@@ -145,7 +147,7 @@ def test_a_newer_database_is_named_as_such(finished: Doomed, harness: Harness) -
     for arguments in (("study", "list"), RUN, ("report",)):
         done = harness(*arguments)
         assert done.returncode == 5
-        assert "was made by a newer MLflow, which has the schema ffffffffffff" in done.stderr
+        assert "was made by a newer MLflow with the schema ffffffffffff" in done.stderr
     assert digest(path) == before
 
 
@@ -233,7 +235,7 @@ def test_a_study_in_a_moved_folder_writes_its_artifacts_there(moved: tuple[Doome
     file.write_text(file.read_text().replace("[1, 2, 3, 4, 5]", "[1, 2, 3, 4, 5, 6]"))
     done = harness(*RUN, cwd=doomed.folder)
     assert done.returncode == 0, done.stderr
-    assert f"it named artifacts in {old / 'mlartifacts'}" in done.stderr
+    assert f"Its artifact folder was {old / 'mlartifacts'} and is now " in done.stderr
     assert "4 trials done" in done.stderr
     assert not old.exists()
     here = (doomed.folder / "mlartifacts").as_uri()

@@ -83,8 +83,9 @@ def test_a_note_begins_with_what_was_found() -> None:
     runs = [own, run(1, errors=4), run(2, learning_rate=0.0001, errors=40), run(3, status="FAILED")]
     note = descriptions.ended(study("factorial", *runs))
     assert note.startswith(
-        "**Results.** 1 of 3 runs have zero errors after their last epoch. The baseline has 0 after 60 epochs and "
-        "first reached zero at epoch 56. The cheapest variant that reliably reaches zero: the baseline's."
+        "**Results.** 1 of 3 runs have zero errors after their last epoch. After 60 epochs, the error count of the "
+        "baseline is 0. The baseline first reached zero at epoch 56. The cheapest variant that reliably reaches zero: "
+        "the baseline's."
     )
     assert table(note) == [["0.0001", "1", "0", "40.0", "-", "0.1000"], ["0.001", "2", "1", "2.0", "-", "0.1000"]]
     assert "1 run failed. The reason is in the tag `harness.failure`" in note
@@ -106,7 +107,7 @@ def test_of_a_search_the_best_ten_are_shown_best_first() -> None:
     runs = [run(number, learning_rate=0.001 * (number + 1), errors=20 - number) for number in range(12)]
     note = descriptions.ended(study("sampled", *runs))
     assert [row[3] for row in table(note)] == [f"{errors:.1f}" for errors in range(9, 19)]
-    assert "and 2 more in the report" in note
+    assert "The report shows 2 more" in note
 
 
 def test_a_study_whose_runs_all_failed_still_has_a_note() -> None:

@@ -51,7 +51,7 @@ def test_a_process_that_is_killed_is_the_reason(process: ModelProcess, digits: D
     process.send(digits, [one])
     [child] = [child for child in psutil.Process().children(recursive=True) if str(process.folder) in open_files(child)]
     child.kill()
-    assert process.wait([one]) == {"one": "the process that writes it ended"}
+    assert process.wait([one]) == {"one": "the process that writes the models ended"}
 
 
 def open_files(process: psutil.Process) -> str:
@@ -63,4 +63,4 @@ def test_a_folder_that_cannot_be_made_is_the_reason(tmp_path: Path, digits: Digi
     process = ModelProcess(tmp_path / "file")
     one = spec(process, "one")
     process.send(digits, [one])
-    assert "the process that writes it cannot be started: " in str(process.wait([one])["one"])
+    assert "the process that writes the models cannot be started: " in str(process.wait([one])["one"])

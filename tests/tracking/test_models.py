@@ -22,7 +22,7 @@ def test_best_is_the_reports_cheapest_variant_and_stays_where_nothing_is_at_zero
     client = MlflowClient(f"sqlite:///{tmp_path}/mlflow.db")
     write_study(tmp_path, SMALL_STUDY)
     first = harness("study", "run", "small.toml", *DATA)
-    assert "no model best: no run ended with zero errors" in first.stderr
+    assert "no model registered as best: no run ended with zero errors" in first.stderr
     with pytest.raises(MlflowException, match="alias best not found"):
         client.get_model_version_by_alias("zero-errors", "best")
     write_study(tmp_path, AT_ZERO, "zero")
@@ -34,7 +34,7 @@ def test_best_is_the_reports_cheapest_variant_and_stays_where_nothing_is_at_zero
     write_study(tmp_path, SMALL_STUDY.replace("[1234, 1]", "[1234, 1, 2]"))
     again = harness("study", "run", "small.toml", *DATA)
     assert again.returncode == 0
-    assert "no model best: no run ended with zero errors" in again.stderr
+    assert "no model registered as best: no run ended with zero errors" in again.stderr
     assert client.get_model_version_by_alias("zero-errors", "best").run_id == best.run_id
     assert not (tmp_path / "out" / "zero" / ".models").exists()
 

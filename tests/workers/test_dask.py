@@ -241,10 +241,10 @@ def test_an_encrypted_address_needs_certificates() -> None:
     ("arguments", "message"),
     [
         (("--cluster", "nonsense"), "'nonsense' is not the address of a scheduler"),
-        (("--cluster", "tcp://127.0.0.1:1", "--workers", "2"), "--workers and --cluster contradict each other"),
+        (("--cluster", "tcp://127.0.0.1:1", "--workers", "2"), "--workers and --cluster cannot be used together"),
         (("--cluster", "tcp://127.0.0.1:1", "--tls-ca", "ca.pem"), "must be given together"),
         (("--cluster", "tcp://127.0.0.1:1", "--tls-ca", "absent.pem"), "'absent.pem' does not exist"),
-        (("--tls-ca", "ca.pem"), "are for a cluster"),
+        (("--tls-ca", "ca.pem"), "need --cluster"),
         (
             ("--cluster", "tcp://127.0.0.1:1", "--tls-ca", "ca.pem", "--tls-cert", "ca.pem", "--tls-key", "ca.pem"),
             "cannot be used",
@@ -293,7 +293,7 @@ def test_the_extra_that_is_not_installed_is_named() -> None:
     code = "import sys; sys.modules['distributed'] = None; from harness.commands.main import main; main()"
     done = subprocess.run([sys.executable, "-c", code, "cluster"], capture_output=True, text=True, check=False)
     assert done.returncode == 2
-    assert "a cluster needs packages that are not installed here" in done.stderr
+    assert "the packages for a cluster are not installed" in done.stderr
     assert "pip install 'zero-errors[cluster]'" in done.stderr
 
 
@@ -327,7 +327,7 @@ def test_a_worker_that_stops_while_it_gets_the_images_does_not_stall_the_study(
         for process in processes:
             process.suspend()
         try:
-            with pytest.raises(StoppedError, match="has workers that did not receive the images within 1 s"):
+            with pytest.raises(StoppedError, match="did not send the images to all workers within 1 s"):
                 workers.load(digits)
         finally:
             for process in processes:

@@ -1,4 +1,4 @@
-"""A replacement for TensorFlow that loads at once. It has only what the start and the softmax check use."""
+"""A replacement for TensorFlow that loads at once. It has only the functions for the start and the softmax check."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ constant = np.asarray
 
 
 def _set_threads(_count: int) -> None:
-    """Do nothing: this replacement has no threads."""
+    """Do nothing, because this replacement has no threads."""
 
 
 config = SimpleNamespace(

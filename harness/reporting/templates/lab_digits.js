@@ -41,7 +41,7 @@ const showReading = (panel, text, greys, logits) => {
 // Fills a gallery with buttons, one a digit. A click shows the digit's probabilities in the panel.
 const fillGallery = (gallery, panel, digits, when) => {
   const choose = (button, { label, greys, logits }) => {
-    for (const other of gallery.children) other.setAttribute("aria-pressed", String(other === button));
+    for (const other of gallery.children) Object.assign(other, { ariaPressed: String(other === button), tabIndex: other === button ? 0 : -1 });
     showReading(panel, `A ${label}, read as ${answerOf(logits)} ${when}. Each bar is a probability; the last column is the logit.`, greys, logits);
   };
   gallery.replaceChildren(...digits.map(digit => {
@@ -53,6 +53,14 @@ const fillGallery = (gallery, panel, digits, when) => {
     button.addEventListener("click", () => choose(button, digit));
     return button;
   }));
+  // One stop of the tab key; the arrow keys move between digits.
+  gallery.onkeydown = event => {
+    const columns = getComputedStyle(gallery).gridTemplateColumns.split(" ").length;
+    const step = { ArrowLeft: -1, ArrowRight: 1, ArrowUp: -columns, ArrowDown: columns }[event.key];
+    const next = gallery.children[[...gallery.children].indexOf(document.activeElement) + step];
+    if (step) event.preventDefault();
+    if (next) { next.focus(); next.click(); }
+  };
   panel.hidden = !digits.length;
   if (digits.length) choose(gallery.firstChild, digits[0]);
 };

@@ -75,6 +75,12 @@ let last = [0, 0];
 pad.addEventListener("pointerdown", event => { down = true; pad.setPointerCapture(event.pointerId); last = pointer(event); stroke(last, last); });
 pad.addEventListener("pointermove", event => { if (down) { const next = pointer(event); stroke(last, next); last = next; } });
 for (const name of ["pointerup", "pointercancel"]) pad.addEventListener(name, () => { down = false; });
+const showPen = () => {
+  element("dot").hidden = false;
+  Object.assign(element("dot").style, { left: `${key.x / 2.8}%`, top: `${key.y / 2.8}%` });
+  element("pen").textContent = `Pen ${key.down ? "down" : "up"} at ${key.x}, ${key.y} of 280.`;
+};
+pad.addEventListener("focus", () => { if (pad.matches(":focus-visible")) showPen(); });
 pad.addEventListener("keydown", event => {
   const move = { ArrowLeft: [-10, 0], ArrowRight: [10, 0], ArrowUp: [0, -10], ArrowDown: [0, 10] }[event.key];
   if (!move && event.key !== " ") return;
@@ -83,9 +89,7 @@ pad.addEventListener("keydown", event => {
   const before = [key.x, key.y];
   if (move) [key.x, key.y] = before.map((one, axis) => Math.min(270, Math.max(10, one + move[axis])));
   if (key.down) stroke(before, [key.x, key.y]);
-  element("dot").hidden = false;
-  Object.assign(element("dot").style, { left: `${key.x / 2.8}%`, top: `${key.y / 2.8}%` });
-  element("pen").textContent = `Pen ${key.down ? "down" : "up"} at ${key.x}, ${key.y} of 280.`;
+  showPen();
 });
 element("clear").addEventListener("click", clear);
 clear();

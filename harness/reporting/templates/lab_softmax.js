@@ -10,6 +10,13 @@ const byPlace = (name, place) => document.getElementById(`${name}-${place}`);
 const withDigits = value => value > 0 && value < 1e-4 ? value.toExponential(8) : value.toFixed(12);
 const z = [...document.querySelectorAll("#entries input[type=number]")].map(input => Number(input.defaultValue));
 
+// Why my_softmax has no probabilities for z.
+const reason = sum => {
+  if (z.some(one => Math.exp(one) === Infinity)) return "Overflow: the exponential of an entry is infinite. Infinity divided by infinity is NaN.";
+  if (sum === 0 && z.some(one => Math.exp(one) > 0)) return "Overflow: the sum of the exponentials is infinite, so every probability is 0.";
+  return "Underflow: every exponential is 0. 0 divided by 0 is NaN.";
+};
+
 const showSoftmax = () => {
   const naive = document.querySelector("input[name=way]:checked").value === "mine";
   const [probabilities, right] = [(naive ? mySoftmax : stable)(z), stable(z)];
@@ -31,7 +38,9 @@ const showSoftmax = () => {
     byPlace("range", place).value = z[place];
   });
   document.getElementById("sum").value = withDigits(sum);
-  document.getElementById("overflow").hidden = !overflows;
+  const warning = document.getElementById("overflow");
+  warning.hidden = !overflows;
+  if (overflows) warning.textContent = `${reason(sum)} The green bars are the stable form.`;
 };
 
 z.forEach((_, place) => {

@@ -28,7 +28,7 @@ const showEpoch = () => {
   fillGallery(element("gallery"), element("wrong-reading"), shown, `after epoch ${epoch}`);
   const all = shown.length === errors[epoch - 1];
   element("gallery-caption").textContent = errors[epoch - 1]
-    ? `${errors[epoch - 1]} errors out of 5000 images after epoch ${epoch}${all ? "" : `; the first ${shown.length} are shown`}. Under each digit: its label, then the network's answer.`.replace(/^1 errors/, "1 error")
+    ? `${errors[epoch - 1]} errors out of 5000 images after epoch ${epoch}${all ? "" : `; ${shown.length} of them are shown`}. Under each digit: its label, then the network's answer.`.replace(/^1 errors/, "1 error")
     : `No errors after epoch ${epoch}.`;
 };
 const chooseEpoch = epoch => { slider.value = epoch; showEpoch(); };
