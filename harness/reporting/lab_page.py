@@ -305,5 +305,5 @@ def _loss_caption(lab: Lab) -> str:
     rises = int((np.diff(losses) > 0).sum())
     return (
         f"The loss falls from {losses[0]:.4f} at epoch 1 to {early.loss:.4f} at epoch {early.epochs} and "
-        f"{late.loss:.4f} at epoch {late.epochs}. It rises at {rises} of the {len(losses) - 1} steps from epoch to epoch."
+        f"{late.loss:.4f} at epoch {late.epochs}. It rises at {rises} of {len(losses) - 1} epochs."
     )
