@@ -182,7 +182,8 @@ def cheapest(frame: pd.DataFrame, most: int = 5) -> list[Cheap]:
         if at_zero:
             name, epochs = frames.label(frame, seeds), int(seeds["epochs"].iloc[0])
             cheap = Cheap(name, epochs, n, at_zero, statistics.wilson(at_zero, n))
-            found.append((recommended_order(at_zero, n, epochs, float(finite["final_loss"].mean())), cheap))
+            mean_errors, mean_loss = float(finite["final_errors"].mean()), float(finite["final_loss"].mean())
+            found.append((recommended_order(at_zero, n, mean_errors, epochs, mean_loss), cheap))
     return [cheap for _, cheap in sorted(found, key=lambda one: one[0])[:most]]
 
 

@@ -55,7 +55,8 @@ class Cell:
     @property
     def order(self) -> tuple[float, ...]:
         """The sort key that puts the best variant first. If two variants are equal, the earlier trial comes first."""
-        return *recommended_order(self.at_zero, self.n_seeds, self.epochs, self.mean_loss), _trial(self.runs[0])
+        key = recommended_order(self.at_zero, self.n_seeds, self.mean_errors, self.epochs, self.mean_loss)
+        return *key, _trial(self.runs[0])
 
 
 def errors(run: RunRecord) -> int:
