@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import multiprocessing
 import os
 import signal
@@ -17,6 +18,11 @@ from harness.workers import server
 
 # The niceness of workers. It gives priority to the main process, which submits batches and records results.
 _NICE = 5
+# Held while a process is spawned. A spawned process reads its arguments from a pipe, and prints a traceback if the main
+# process exits before it has written them. So the main process takes the lock when it exits: it waits for the process
+# that is being spawned, and no other starts.
+_spawning = threading.Lock()
+atexit.register(_spawning.acquire)
 
 
 @dataclass(frozen=True)
@@ -48,7 +54,8 @@ def start(engine: str, run: Callable[..., None], *arguments: Any) -> Child:  # n
                 return _start(multiprocessing.get_context("forkserver"), run, arguments)
             except (EOFError, ConnectionError):
                 pass  # TensorFlow ended the server: a spawned process meets and reports the same error
-        return _start(multiprocessing.get_context("spawn"), run, arguments)
+        with _spawning:
+            return _start(multiprocessing.get_context("spawn"), run, arguments)
 
 
 def begin() -> None:
