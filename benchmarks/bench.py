@@ -26,16 +26,22 @@ BENCH_PARTS = ("speed", "study", "growth")
     "parts",
     type=click.Choice(BENCH_PARTS),
     multiple=True,
-    help="The part to measure: training, the default study, or studies of increasing size. Repeatable. Default: all.",
+    help="The part to measure. speed: training on one core. study: the default study. growth: studies with an "
+    "increasing number of trials. Repeatable. Default: all parts.",
 )
 @click.option(
     "--rounds",
     type=click.IntRange(min=1),
     default=5,
     show_default=True,
-    help="The number of trainings of each contender.",
+    help="The number of rounds. Each round measures every engine and every other library once.",
 )
-@click.option("--rivals", metavar="PYTHON", default=sys.executable, help="The path of a Python with JAX and PyTorch.")
+@click.option(
+    "--rivals",
+    metavar="PYTHON",
+    default=sys.executable,
+    help="The path of a Python interpreter that has JAX and PyTorch.",
+)
 @options.data
 @options.json
 def bench(parts: tuple[str, ...], rounds: int, rivals: str, data: str, json_to: str | None) -> None:

@@ -1,9 +1,9 @@
 """Contenders that train the lab's network: the engines of this project, and other libraries.
 
-This script runs in separate processes, so that libraries do not affect each other and can use different Pythons. The
-script reads one contender name per line. For each name, it prints one line of JSON: the duration of one call in
-seconds, or the reason why the contender cannot be measured. The script imports modules of this project only for
-contenders that need them.
+This script runs in separate processes, so that libraries do not affect each other and can use different Python
+interpreters. It reads the name of a contender from each line of standard input. It then calls the contender once, and
+prints one line of JSON: the duration of the call in seconds, or the reason why the contender cannot be measured. The
+script imports modules of this project only for contenders that need them.
 """
 
 from __future__ import annotations
@@ -126,7 +126,8 @@ def torch(work: Arrays) -> Call:
 def jax(work: Arrays) -> Call:
     """Return a function that trains eight variants with JAX, and counts errors after each epoch.
 
-    An epoch is a compiled ``scan`` with ``grad`` and Adam. ``vmap`` runs the epoch for all variants.
+    One compiled function trains an epoch: ``scan`` repeats the training step for the full batches, and the smaller last
+    batch follows. ``vmap`` applies this function to all variants at once.
     """
     import jax as library
     import jax.numpy as jnp
@@ -178,7 +179,7 @@ def jax(work: Arrays) -> Call:
 def sgemm(_work: Arrays) -> Call:
     """Return a function that multiplies two 1024 x 1024 ``float32`` matrices with NumPy.
 
-    The duration shows how fast this core is at present.
+    The duration of this product shows how fast the core is at the time of the measurement.
     """
     matrix = np.random.default_rng(1).random((1024, 1024), np.float32)
     return lambda: matrix @ matrix
@@ -194,7 +195,7 @@ PREPARE: Mapping[str, Callable[[Arrays], Call]] = {
 
 
 def prepare(name: str, work: Arrays) -> Call:
-    """Prepare a contender, and call it once without timing. Return the function to time."""
+    """Prepare a contender, and call it once, because the first call is slower. Return the function to time."""
     kind, _, width = name.partition(" ")
     call = PREPARE[kind](work) if kind in PREPARE else engine(kind, int(width or 1), work)
     call()
@@ -202,7 +203,7 @@ def prepare(name: str, work: Arrays) -> Call:
 
 
 def main() -> None:
-    """Read contender names from standard input, and write the answers to standard output.
+    """Read names of contenders from standard input, and print a line of JSON for each to standard output.
 
     Everything that libraries print goes to standard error.
     """

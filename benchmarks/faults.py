@@ -30,7 +30,7 @@ class Fault:
     Attributes:
         name: Name of the fault.
         what: Description of the fault in words.
-        changes: Changed fields of the variant, by name.
+        changes: New values of the variant's fields that the fault changes, by the name of the field.
         plant: Function that changes the engine in this process, called once. None if the engine stays unchanged.
         spoil: Function that changes the images. None if the images stay unchanged.
     """
@@ -43,7 +43,10 @@ class Fault:
 
 
 def task(name: str) -> Callable[[Engine, Digits, Sequence[Variant]], list[Training]]:
-    """Return the function that a worker calls to train with a fault. The results hold the unchanged variants."""
+    """Return the function that a worker calls to train with the named fault.
+
+    The function may train a changed variant. Its results nevertheless name the variant without the change.
+    """
     return partial(_train, name)
 
 
@@ -75,7 +78,7 @@ def _without_bias_correction() -> None:
     xla = _engine()
 
     def adam_step(state: Any, gradients: Any, constants: Any) -> Any:  # noqa: ANN401 - TensorFlow has no types
-        # After 1e9 steps, Adam's bias corrections are 1.
+        # Adding 1e9 steps removes Adam's bias corrections: after so many steps, they are 1.
         late = xla._State(state.weights, state.means, state.squares, state.step + 1e9)
         done = whole(late, gradients, constants)
         return xla._State(done.weights, done.means, done.squares, state.step + 1)
@@ -115,7 +118,7 @@ def _dead_unit(layer: int) -> None:
 
 
 def _dead_units() -> None:
-    """Make the first two units of both hidden layers dead."""
+    """Make the first two units of each hidden layer dead: their output is zero for every image."""
     _weights_through(lambda weights: _with_dead(_with_dead(weights, 0, 2), 1, 2))
 
 
@@ -138,11 +141,11 @@ def _weights_through(
     xla.initial_weights = lambda variant: function(drawn(variant))
 
 
-def _batches_dropped(full: int) -> None:
-    """Drop the last, incomplete batch of every epoch, and the last `full` full batches."""
+def _batches_dropped(n_full: int) -> None:
+    """Drop batches at the end of every epoch: the incomplete last batch, and the `n_full` full batches before it."""
     # The engine calls ``divmod`` to split the images into full batches and a remainder. A module attribute of this
     # name replaces the built-in function.
-    _engine().divmod = lambda whole, part: (whole // part - full, 0)
+    _engine().divmod = lambda whole, part: (whole // part - n_full, 0)
 
 
 def _softmax_twice() -> None:
@@ -193,11 +196,11 @@ _ALL = (
     Fault("bias-correction", "Adam without bias correction", plant=_without_bias_correction),
     Fault("epsilon", "Adam's epsilon 1e-3", {"epsilon": 1e-3}),
     Fault("beta-2", "Adam's beta_2 0.9", {"beta_2": 0.9}),
-    Fault("no-shuffling", "no shuffling: the ten digits one after another", plant=_without_shuffling),
+    Fault("no-shuffling", "no shuffling: the images stay sorted by digit", plant=_without_shuffling),
     Fault("one-permutation", "the same permutation every epoch", plant=_shuffled_once),
-    Fault("dead-unit-1", "one of the 25 units dead", plant=partial(_dead_unit, 0)),
-    Fault("dead-unit-2", "one of the 15 units dead", plant=partial(_dead_unit, 1)),
-    Fault("dead-units", "two of the 25 units and two of the 15 dead", plant=_dead_units),
+    Fault("dead-unit-1", "1 of the 25 units of layer 1 always outputs 0", plant=partial(_dead_unit, 0)),
+    Fault("dead-unit-2", "1 of the 15 units of layer 2 always outputs 0", plant=partial(_dead_unit, 1)),
+    Fault("dead-units", "2 units in each of layers 1 and 2 always output 0", plant=_dead_units),
     Fault("labels", "1% of the labels wrong", spoil=_wrong_labels),
     Fault("last-batch", "the last, smaller batch dropped", plant=partial(_batches_dropped, 0)),
     Fault("batches-8", "the last 8 of 157 batches dropped", plant=partial(_batches_dropped, 7)),

@@ -41,7 +41,7 @@ from harness.workers.local import default_count
     type=click.IntRange(min=1),
     default=4000,
     show_default=True,
-    help="The number of resampled gates for each fault.",
+    help="The number of simulated gates for each fault. Each gate draws its seeds from the finished trainings.",
 )
 @click.option("--fault", "names", multiple=True, help="The name of a fault. Repeatable. Default: all faults.")
 @click.option("--page", type=click.Path(path_type=Path), help="The Markdown page to write.")
@@ -77,7 +77,8 @@ def gate_power(  # noqa: PLR0913 - one argument for each option
     early = reference.early
     if early is None:
         raise UsageError(
-            "the reference was recorded with a training function", "Give a reference that was recorded with an engine."
+            "the reference was recorded with a user's training function, not with an engine",
+            "Give a reference that was recorded with an engine: --reference FILE.",
         )
     if checks.data(digits, reference).verdict is not Verdict.PASS:
         raise UsageError(

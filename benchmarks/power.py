@@ -1,6 +1,6 @@
-"""Estimates how often the gate fails, by resampling recorded trainings.
+"""Estimates how often the gate fails: for correct training, and for each planted fault.
 
-There is one estimate for correct training, and one for each planted fault.
+The gates are simulated. Each simulated gate draws its seeds at random from finished trainings with the same fault.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ FIRST_SEED = 300_000
 ENGINE = "xla"
 CLEAN = "clean"
 
-# The intervals include the uncertainty of the recorded trainings: they come from this number of resampled sets of
-# trainings, and from this number of gates for each set.
+# A bootstrap estimates how much the result depends on which seeds were trained: it draws `_SETS` sets of trainings from
+# the finished ones, with replacement, and simulates `_GATES` gates with each set.
 _SETS, _GATES = 200, 200
 
 
@@ -43,10 +43,10 @@ class Trained:
 
     Attributes:
         fault: Name of the fault.
-        first_zero: First zero epoch of each training, ``(n,)``; None for a training that never reached zero.
-        errors: Error count of each training at the early epoch, ``(n,)``.
-        left: Number of the reference's early seeds whose first losses diverge from the recorded losses.
-        early: Number of early seeds of the reference.
+        first_zero: First zero epoch of each training, ``(n,)``; None for a training that never reached zero errors.
+        errors: Error count of each training after epoch 40, at which the gate compares error counts, ``(n,)``.
+        n_early: Number of early seeds. An early seed is a seed whose first losses the reference holds.
+        n_diverging: Number of early seeds whose first losses, trained with the fault, diverge from the reference.
         duration_s: Duration of all trainings together, in seconds.
         workers: Number of processes that trained in parallel.
         made_from: Inputs of the trainings besides the seeds: fault, images, trace version and package versions.
@@ -55,8 +55,8 @@ class Trained:
     fault: str
     first_zero: list[int | None]
     errors: list[int]
-    left: int
-    early: int
+    n_early: int
+    n_diverging: int
     duration_s: float
     workers: int
     made_from: dict[str, str]
@@ -67,31 +67,33 @@ class Trained:
         return len(self.errors)
 
     def sample(self) -> Sample:
-        """The first zero epochs and error counts, as the gate compares them."""
+        """The first zero epochs and error counts, in the form that the rule of the gate accepts."""
         return rule.sample(self.first_zero, self.errors, BASELINE.epochs)
 
 
 @dataclass(frozen=True)
 class Power:
-    """The results of resampled gates that train with one fault.
+    """How often simulated gates fail when training has one fault.
 
-    The gates run only the checks over seeds. The trace check has its own fields, ``left`` and ``is_traced``.
+    The simulated gates run only the checks over seeds. The trace check is not simulated: it has its own fields,
+    ``diverging`` and ``is_traced``.
 
     Attributes:
         fault: Name of the fault.
         what: Description of the fault in words.
-        n: Number of recorded trainings from which the seeds of the gates are drawn.
-        mean: Mean first zero epoch of these trainings. A training that never reaches zero counts as the budget.
+        n: Number of trainings with the fault, from which the gates draw their seeds.
+        mean: Mean first zero epoch of these trainings. If a training never reaches zero errors, its number of epochs
+            counts instead.
         slower: Relative difference of ``mean`` from the mean of the reference. Positive if the fault slows training.
-        share: Fraction of these trainings that reach zero.
-        errors: Mean error count at the early epoch.
-        red: Fraction of the resampled gates with the verdict FAIL, with a 95% interval. The interval includes the
-            uncertainty of the recorded trainings and of the resampling.
-        better: Fraction of the resampled gates with the verdict CHANGED: training reaches zero sooner.
-        passed: Fraction of the resampled gates with the verdict PASS or CHANGED.
-        left: Number of early seeds whose first losses diverge, and the number of early seeds.
+        share: Fraction of these trainings that reach zero errors.
+        errors: Mean error count of these trainings after epoch 40.
+        red: Fraction of the gates with the verdict FAIL, with a 95% interval. The interval includes the uncertainty
+            from the choice of the trained seeds and from the simulation.
+        better: Fraction of the gates with the verdict CHANGED: training is significantly better than the reference.
+        passed: Fraction of the gates with the verdict PASS or CHANGED.
+        diverging: Number of early seeds whose first losses diverge from the reference, and number of early seeds.
         is_traced: Whether the trace check fails on a machine other than the one where the reference was recorded.
-        must: Whether the slowdown is at least the margin of the reference.
+        must: Whether the gate must detect the fault, because it slows training by at least the margin of the reference.
     """
 
     fault: str
@@ -104,7 +106,7 @@ class Power:
     red: statistics.Estimate
     better: float
     passed: float
-    left: tuple[int, int]
+    diverging: tuple[int, int]
     is_traced: bool
     must: bool
 
@@ -128,14 +130,14 @@ def train(digits: Digits, name: str, n: int, workers: int, folder: Path, early: 
         futures = [pool.submit(batch) for part in (first, variants) for batch in registry.batches(ENGINE, part)]
         wait(futures, on_done, n + len(first))
     everything = results_of(futures)
-    votes = trace.votes(everything[: len(first)], early.losses["tensorflow"], trace.leaves(early))
+    votes = trace.votes(everything[: len(first)], early.losses["tensorflow"], trace.may_diverge(early))
     trained = everything[len(first) :]
     found = Trained(
         name,
         [training.first_zero_epoch for training in trained],
         [training.errors_at(ERRORS_EPOCH) for training in trained],
-        len(votes.left),
         votes.n,
+        len(votes.diverged),
         time.monotonic() - began_s,
         workers,
         made_from,
@@ -165,7 +167,13 @@ def _read(path: Path) -> Trained | None:
 
 
 def measure(trained: Trained, reference: Reference, gates: int) -> Power:
-    """Resample `gates` gates from recorded trainings, and summarize their verdicts."""
+    """Simulate gates, and summarize their verdicts.
+
+    Args:
+        trained: Trainings from which each gate draws its seeds.
+        reference: Reference with which the gates compare the drawn trainings.
+        gates: Number of gates.
+    """
     theirs, pool = reference.repeats.sample(), trained.sample()
     random, n = np.random.Generator(np.random.PCG64(2)), reference.n_gate_seeds
     looked = rule.look(rule.resample(pool, gates, n, random), theirs, reference.margin)
@@ -175,7 +183,9 @@ def measure(trained: Trained, reference: Reference, gates: int) -> Power:
     ]
     mean, expected = float(pool.epochs.mean()), float(theirs.epochs.mean())
     chance = (
-        0.0 if reference.early is None else trace.chance(trained.left, trained.early, trace.leaves(reference.early))
+        0.0
+        if reference.early is None
+        else trace.chance(trained.n_diverging, trained.n_early, trace.may_diverge(reference.early))
     )
     return Power(
         fault=trained.fault,
@@ -188,16 +198,16 @@ def measure(trained: Trained, reference: Reference, gates: int) -> Power:
         red=_red(pool, theirs, n, int(looked.is_red.sum()), gates),
         better=float(np.mean(is_better)),
         passed=float(looked.is_green.mean()),
-        left=(trained.left, trained.early),
+        diverging=(trained.n_diverging, trained.n_early),
         is_traced=chance <= trace.ALPHA,
         must=mean >= expected * (1 + reference.margin),
     )
 
 
 def _red(pool: Sample, reference: Sample, n: int, red: int, gates: int) -> statistics.Estimate:
-    """The fraction of red gates, with an interval.
+    """The fraction of gates with the verdict FAIL, with a 95% interval.
 
-    The interval includes the uncertainty of the recorded trainings and of the resampling.
+    The interval includes the uncertainty from the choice of the trained seeds and from the simulation.
     """
     random = np.random.Generator(np.random.PCG64(5))
     found = []
@@ -222,13 +232,15 @@ _HEAD = (
 
 
 def markdown(found: list[Power], reference: Reference) -> str:
-    """A Markdown table of the results, with an explanation of its columns."""
+    """A Markdown table with one row per fault, and an explanation of its columns."""
     about = f"""- Faults in bold: training needs at least {reference.margin:.0%} more epochs than in the reference.
 - First zero epoch: the mean over the seeds. A seed that never reaches zero errors counts as {BASELINE.epochs}.
-- Red: the fraction of gates with the verdict FAIL. A gate has {reference.n_gate_seeds} seeds, and runs only the three
-  checks over seeds. The 95% interval includes the uncertainty of the recorded trainings and of the resampling.
+- Red: the fraction of simulated gates with the verdict FAIL. A gate has {reference.n_gate_seeds} seeds, and runs only
+  the three checks over seeds. The 95% interval includes the uncertainty from the choice of the trained seeds and from
+  the simulation.
 - CHANGED: the fraction of gates in which training is significantly better than the reference. PASS includes CHANGED.
-- Early seeds that diverge: the number of seeds whose first losses diverge from the recorded losses.
+- Early seeds that diverge: the reference holds the first losses of a few seeds, the early seeds. This is the number of
+  them whose losses with the fault diverge from the recorded losses.
 - Trace elsewhere: the verdict of the trace check on a machine other than the one where the reference was recorded. On
   the recording machine, the trace check detects every fault at the first epoch."""
     return "\n".join([markdown_table(_HEAD, map(_row, found), n_left=len(_HEAD)), "", about])
@@ -239,8 +251,8 @@ def page(table: str, dataset: str) -> str:
     versions = ", ".join(f"{name} {version}" for name, version in provenance.versions().items())
     return f"""# How often the gate is red
 
-The command `nox -s gate-power` writes this page. It trains with each planted fault, and resamples gates from the
-recorded trainings. Images: `{dataset}`. Machine: {provenance.processor()}; {versions}.
+The command `nox -s gate-power` writes this page. It trains with each planted fault, and simulates gates that draw their
+seeds from these trainings. Images: `{dataset}`. Machine: {provenance.processor()}; {versions}.
 
 {table}
 """
@@ -256,6 +268,6 @@ def _row(power: Power) -> tuple[str, ...]:
         f"{power.red.value:.1%} ({power.red.low:.1%} to {power.red.high:.1%})",
         f"{power.better:.0%}",
         f"{power.passed:.0%}",
-        f"{power.left[0]} of {power.left[1]}",
+        f"{power.diverging[0]} of {power.diverging[1]}",
         "FAIL" if power.is_traced else "PASS",
     )

@@ -7,14 +7,14 @@ from pathlib import Path
 
 
 def environment() -> dict[str, str]:
-    """The environment variables for a measured process. They do not name the user's MLflow store."""
+    """The environment variables for a measured process, without the address of the user's MLflow store."""
     return {name: value for name, value in os.environ.items() if name != "MLFLOW_TRACKING_URI"}
 
 
 def memory_mb(pid: int, name: str) -> float:
-    """A memory value of a process, in MB, as reported by Linux.
+    """The present or peak memory of a process, in MB, as reported by Linux.
 
-    The value is 0 on other systems, and if the process has ended.
+    The result is 0 on other systems, and if the process has ended.
 
     Args:
         pid: Id of the process.

@@ -101,7 +101,7 @@ class Mark:
     Attributes:
         trials: Number of recorded trials.
         elapsed_s: Time since the first mark, in seconds.
-        coordinator_mb: Resident memory of the coordinator process, in MB.
+        coordinator_mb: Resident memory of the coordinator, the process that runs the study, in MB.
     """
 
     trials: int
@@ -118,16 +118,16 @@ class Scale:
     Attributes:
         marks: Progress of the study over time.
         duration_s: Time from the start of the process to its end, including the report.
-        peak_mb: Peak resident memory of the coordinator process, including the report.
+        peak_mb: Peak resident memory of the coordinator, the process that runs the study and writes the report.
         report_s: Duration of ``harness report`` for the complete study.
         report_peak_mb: Peak resident memory of ``harness report``.
-        again_s: Duration of a second run, which trains nothing, including its report.
+        again_s: Duration of a second run of the complete study, which trains nothing, including the report.
         database_mb: Size of MLflow's database.
         artifacts_mb: Disk space of MLflow's artifacts.
         report_mb: Size of the report with its table and figures.
         sqlite_ms: Time to record a trial of a small study in SQLite, in milliseconds.
-        server_ms: Time to record such a trial through MLflow's server on PostgreSQL, in milliseconds; None if
-            PostgreSQL is not installed.
+        server_ms: Time to record a trial of the same small study through MLflow's server on PostgreSQL, in
+            milliseconds; None if PostgreSQL is not installed.
     """
 
     marks: list[Mark]
@@ -144,7 +144,7 @@ class Scale:
 
     @property
     def trial_ms(self) -> float:
-        """The mean time per trial, in milliseconds, between the first and the last mark."""
+        """The mean time per trial, in milliseconds, from the first to the last of ``marks``."""
         first, last = self.marks[0], self.marks[-1]
         return (last.elapsed_s - first.elapsed_s) * 1000 / (last.trials - first.trials)
 
@@ -157,13 +157,13 @@ def measure(data: str, tell: Callable[[str], None], n_trials: int = TRIALS) -> S
     """
     with tempfile.TemporaryDirectory(prefix="bench-") as place:
         folder = Path(place)
-        tell(f"a study of {SMALL} trials on SQLite and through a server")
+        tell(f"two studies of {SMALL} trials: one on SQLite, one through MLflow's server")
         sqlite_ms = _recording_ms(folder / "sqlite", data, None)
         server_ms = _behind_a_server_ms(folder / "server", data)
         _write_study(folder, n_trials)
         tell(f"a study of {n_trials} trials without training")
         marks, duration_s, peak_mb = _watched(folder, data, n_trials)
-        tell("a second run, with nothing to train")
+        tell("a second run of the complete study, with nothing to train")
         started_s = time.perf_counter()
         _wait(_start(folder, *_run(data)), folder)
         again_s = time.perf_counter() - started_s

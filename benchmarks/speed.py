@@ -1,4 +1,4 @@
-"""Measures the training speed of every contender on one core. The contenders take turns."""
+"""Measures the training speed of this project's engines and of other libraries on one core. They take turns."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _RIVALS = {"jax": 8, "torch": 1}
 
 @dataclass(frozen=True)
 class Speed:
-    """The speed of a contender.
+    """The speed of a contender: an engine of this project, or another library.
 
     The values are medians over the rounds, except ``least_us``.
 
@@ -41,9 +41,11 @@ class Speed:
         name: Name of the contender.
         variants: Number of variants trained in one call.
         variant_s: Seconds for 40 epochs of one variant.
-        step_us: Microseconds for one step of one variant, including its share of the time to count errors.
-        least_us: Microseconds for one step in the fastest round.
-        times_fit: Speed of one variant relative to Keras' ``fit``. The ratio is computed within each round.
+        step_us: Microseconds for one training step of one variant. This includes the time to count errors after each
+            epoch, divided by the number of steps.
+        least_us: The same in the fastest round.
+        times_fit: How many times as fast as Keras' ``fit`` one variant is trained. The ratio is computed within each
+            round.
     """
 
     name: str
@@ -74,7 +76,7 @@ class Speeds:
 
 
 def save_work(digits: Digits, path: Path) -> None:
-    """Write an NPZ file with the images, and with initial weights and batch orders for the largest call."""
+    """Write an NPZ file with the images, and with the initial weights and batch orders of 32 variants."""
     from harness.engines import tensorflow_setup
 
     tensorflow_setup.start()
@@ -89,7 +91,7 @@ def save_work(digits: Digits, path: Path) -> None:
 
 
 class _Child:
-    """A process that runs contenders."""
+    """A process that measures contenders: engines of this project, or other libraries."""
 
     def __init__(self, python: str, process: subprocess.Popen[str]) -> None:
         self._python, self._process = python, process
@@ -112,7 +114,7 @@ class _Child:
                 stdin.flush()
                 answer = stdout.readline()
             if not answer:
-                with suppress(BrokenPipeError):  # close here, because unsent text would raise an error later
+                with suppress(BrokenPipeError):  # close here: closing later would raise an error for the unsent name
                     stdin.close()
         if not answer:
             raise UsageError(
@@ -134,16 +136,16 @@ def _child(python: str, work: Path) -> Iterator[_Child]:
 
 
 def measure(work: Path, rounds: int, rivals_python: str, tell: Callable[[str], None]) -> Speeds:
-    """Measure the contenders in turns, so that other load on the machine affects all of them equally.
+    """Measure engines and other libraries in turn, so that other load on the machine affects all of them equally.
 
     Args:
         work: File that :func:`save_work` has written.
-        rounds: Number of trainings of each contender.
-        rivals_python: Path of the Python that runs JAX and PyTorch.
+        rounds: Number of rounds. Each round measures every contender once.
+        rivals_python: Path of the Python interpreter that runs JAX and PyTorch.
         tell: Callback that receives a description of each measurement before it starts.
 
     Raises:
-        UsageError: A Python cannot run the contenders.
+        UsageError: A Python interpreter cannot run its contenders.
     """
     taken_s: dict[str, list[float]] = {}
     with ExitStack() as stack:

@@ -26,14 +26,15 @@ def measure(
     Args:
         digits: Images.
         data: Value of ``--data`` that selects these images.
-        parts: Parts to measure: ``speed``, ``study``, ``growth``.
-        rounds: Number of trainings of each contender. The default study also runs this number of times, at most
-            three.
-        rivals_python: Path of the Python that runs JAX and PyTorch.
+        parts: Parts to measure: ``speed`` (engines and other libraries), ``study`` (the default study), ``growth``
+            (studies with an increasing number of trials).
+        rounds: Number of times that each engine and library is measured. The default study also runs this number of
+            times, but at most three times.
+        rivals_python: Path of the Python interpreter that runs JAX and PyTorch.
         tell: Callback that receives a description of each measurement before it starts.
 
     Raises:
-        UsageError: A Python cannot run the contenders.
+        UsageError: A Python interpreter cannot run the libraries that are measured in it.
         StoppedError: A study fails.
     """
     results: dict[str, Any] = {

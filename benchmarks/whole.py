@@ -22,8 +22,8 @@ from harness.errors import StoppedError
 # The epochs of the short trials. They differ enough to fit a line through the durations.
 NAIVE_EPOCHS = (2, 4, 16, 4, 16)
 SIZES = (16, 160, 1600)
-# The default study: the number of its trials, and two totals of epochs. The first total is for one training per trial.
-# The second total is for one training per group of trials that differ only in their epochs.
+# The number of trials of the default study, and the number of epochs that it trains in all: first with one training per
+# trial, then with one training for all trials that differ only in their number of epochs.
 TRIALS = 160
 EPOCHS = (9600, 3200)
 _EVERY_S = 0.1
@@ -97,9 +97,9 @@ def run_study(name: str, data: str) -> StudyRun:
 
 
 def _note_peaks(pid: int, peaks: dict[int, float]) -> None:
-    """Record the peak memory, in MB, of a process and of its descendants.
+    """Store in ``peaks`` the peak memory, in MB, of a process and of each of its descendants, by process id.
 
-    Nothing is recorded if the system does not report the memory (only Linux does).
+    Nothing is stored if the system does not report the memory (only Linux does).
     """
     with suppress(OSError):  # one of the processes has ended
         for one in _with_descendants(pid):
@@ -140,10 +140,10 @@ class Naive:
     """The duration of a naive default study, extrapolated from a few short trials by a straight line.
 
     Attributes:
-        trial_s: Fixed seconds for each trial, independent of its epochs.
+        trial_s: Part of a trial's duration that does not depend on its number of epochs, in seconds.
         epoch_s: Seconds for each epoch.
-        default_study_s: Seconds for all trials, with one training per trial.
-        as_shared_s: Seconds for all trials, if trials that differ only in their epochs share one training.
+        default_study_s: Seconds for all trials of the default study, with one training per trial.
+        as_shared_s: Seconds for all trials, if trials that differ only in their number of epochs share one training.
     """
 
     trial_s: float
@@ -179,5 +179,5 @@ def naive(work: Path) -> Naive:
 
 
 def middle(runs: list[StudyRun]) -> float:
-    """The median duration in seconds."""
+    """The median duration of the runs, in seconds."""
     return median(run.duration_s for run in runs)

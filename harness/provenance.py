@@ -33,7 +33,7 @@ def packages() -> dict[str, str]:
     from importlib import metadata
 
     named = ((one.metadata["Name"], one.version) for one in metadata.distributions())
-    found = {name: version for name, version in named if name and version}  # a partly installed package has none
+    found = {name: version for name, version in named if name and version}  # a partly installed package lacks one
     return dict(sorted(found.items(), key=lambda item: item[0].lower()))
 
 

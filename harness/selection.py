@@ -1,4 +1,4 @@
-"""The rule that recommends a variant: for the report, for the note in MLflow and for the registered model."""
+"""The rule that recommends a variant. The report, the descriptions in MLflow and the registered models use it."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ from harness.statistics import wilson
 
 # The rule in words, for readers of a report.
 RULE = (
-    "Recommended is the variant with the best lower bound of the share of seeds at zero errors; among equal ones, the "
-    "variant with the fewest mean errors, then the fewest epochs, then the lowest mean loss."
+    "The recommended variant has the highest lower 95% confidence bound of the share of seeds with zero errors. If "
+    "several variants have the same bound, the lowest mean error count decides, then the fewest epochs, then the "
+    "lowest mean loss."
 )
 
 
@@ -16,20 +17,21 @@ def recommended_order(
 ) -> tuple[float, ...]:
     """Return the sort key of a variant. The recommended variant has the smallest key.
 
-    At least one run of the variant must have zero errors after its last epoch. The key compares, in this order:
+    Callers leave out variants without any run that has zero errors after its last epoch. The key compares, in this
+    order:
 
     1. the lower 95% confidence bound of the share of seeds with zero errors (larger is better),
     2. the mean error count after the last epoch (lower is better),
     3. the number of epochs (fewer is better),
     4. the mean loss (lower is better).
 
-    With this bound, 31 of 32 seeds are better than 1 of 1.
+    By the lower bound, 31 of 32 seeds with zero errors are better than 1 of 1.
 
     Args:
-        at_zero: Number of seeds with zero errors and a finite loss.
+        at_zero: Number of seeds with zero errors and a finite loss after the last epoch.
         n_seeds: Number of seeds, including those whose training failed or diverged.
-        mean_errors: Mean error count after the last epoch over the finite runs.
+        mean_errors: Mean error count after the last epoch over the runs with a finite loss.
         epochs: Number of epochs.
-        mean_loss: Mean loss of the last epoch over the finite runs.
+        mean_loss: Mean loss of the last epoch over the runs with a finite loss.
     """
     return -wilson(at_zero, n_seeds).low, mean_errors, epochs, mean_loss

@@ -16,12 +16,12 @@ from numpy.typing import ArrayLike, NDArray
 
 LEVEL = 0.95
 
-# A permutation test enumerates all rearrangements, up to this number. If there are more, it draws this number minus one
-# at random. A fixed seed makes p-values reproducible. The standard error of a drawn p-value of 0.02 is 0.001.
+# A permutation test enumerates all rearrangements if there are at most this many. Otherwise, it draws this number minus
+# one at random. A fixed seed makes p-values reproducible. The standard error of a drawn p-value of 0.02 is 0.001.
 _REARRANGEMENTS = 2**14
 _SEED = 20120731
 
-# The relative tolerance for ties. Sums of the same numbers in another order differ by less than this.
+# Sums with a smaller relative difference are ties, because rounding alone can cause such a difference.
 _ROUNDING = 1e-9
 
 
@@ -116,7 +116,7 @@ def survival(epochs: ArrayLike, reached: ArrayLike, *, level: float = LEVEL) -> 
 
 
 def restricted_mean(epochs: ArrayLike, reached: ArrayLike, budget: float, *, level: float = LEVEL) -> Estimate:
-    """Estimate the restricted mean of the first zero epoch. A training that never reached zero counts as the budget.
+    """Estimate the restricted mean of the first zero epoch: the mean of ``min(first zero epoch, budget)``.
 
     The restricted mean is the area under the survival curve up to the budget. If every training was observed for the
     whole budget, the estimate is the plain mean with Student's t interval. Trainings that stopped earlier are censored
@@ -146,19 +146,19 @@ def restricted_mean(epochs: ArrayLike, reached: ArrayLike, budget: float, *, lev
     at, events, at_risk = _table(np.where(is_late, budget, times), is_reached & ~is_late)
     share = np.cumprod(1 - events / at_risk)
     areas = np.diff([0.0, *at, budget]) * np.concatenate([[1.0], share])
-    left = np.cumsum(areas[::-1])[::-1][1:]  # the area after each event
+    left = np.cumsum(areas[::-1])[::-1][1:]  # the area under the curve after each of these epochs
     open_ = at_risk > events
     variance = float(np.sum(left[open_] ** 2 * events[open_] / (at_risk[open_] * (at_risk[open_] - events[open_]))))
-    # If no training is censored, the factor n / (n - 1) gives the variance of a plain mean.
+    # The factor n / (n - 1) turns the variance into that of a plain mean if no training is censored.
     return _with_t(float(areas.sum()), math.sqrt(variance * n / (n - 1)) if n > 1 else math.nan, n, n - 1, level)
 
 
 def median_epoch(epochs: ArrayLike, reached: ArrayLike, *, level: float = LEVEL) -> Estimate:
     """Estimate the median first zero epoch. It is infinite if fewer than half of the trainings reached zero errors.
 
-    The interval is exact (from order statistics) if no training is censored before the last first zero epoch. Otherwise
-    it contains the epochs at which the bounds of the survival curve enclose one half. With too few trainings (fewer
-    than 6 at 95%), the interval is from epoch 1 to infinity.
+    The interval is exact (from order statistics) if every training that never reached zero errors lasted at least until
+    the latest first zero epoch. Otherwise it contains the epochs at which the bounds of the survival curve enclose one
+    half. With too few trainings (fewer than 6 at 95%), the interval is from epoch 1 to infinity.
 
     Args:
         epochs: First zero epoch of each training, or the last epoch if it never reached zero errors, ``(n,)``.
@@ -220,9 +220,9 @@ def paired_test(a: ArrayLike, b: ArrayLike) -> float:
     """Return the two-sided p-value of a sign-flip test of the mean of ``b - a`` over pairs.
 
     The test assumes no distribution, so it suits counts with ties and many zeros. Pairs without a difference have no
-    effect. The test enumerates all signs of up to 14 pairs with a difference. If there are more, it draws signs with a
-    fixed seed. The smallest p-value of eight pairs is 2 / 256. SciPy's ``permutation_test`` gives the same p-value and
-    takes 50 to 100 times as long.
+    effect. For up to 14 pairs with a difference, the test enumerates every choice of signs. For more pairs, it draws
+    signs with a fixed seed. The smallest possible p-value of eight pairs is 2 / 256. SciPy's ``permutation_test`` gives
+    the same p-value and takes 50 to 100 times as long.
 
     Raises:
         ValueError: The two arrays differ in length.
@@ -235,7 +235,7 @@ def paired_test(a: ArrayLike, b: ArrayLike) -> float:
     if not len(differences):
         return 1.0
     signs, is_every = _signs(len(differences))
-    # The sizes are sorted, so the draws do not depend on the order of the pairs or on exchanging a and b.
+    # The absolute differences are sorted, so the p-value does not depend on the order of the pairs or of a and b.
     sizes = np.sort(np.abs(differences))
     return _share_as_far(_sums(signs, sizes), float(differences.sum()), sizes.sum(), is_every=is_every)
 
@@ -244,9 +244,9 @@ def unpaired_test(a: ArrayLike, b: ArrayLike) -> float:
     """Return the two-sided p-value of a permutation test of the mean of ``b`` minus the mean of ``a``.
 
     The test keeps its significance level for any group sizes and any ties. The approximate Mann-Whitney and
-    Brunner-Munzel tests do not keep it for groups of eight. The test enumerates up to 16,384 divisions into two groups.
-    If there are more, it draws divisions with a fixed seed. SciPy defines another two-sided p-value: twice the smaller
-    tail. The two definitions differ for groups of different sizes.
+    Brunner-Munzel tests do not keep theirs for groups of eight. The test enumerates all divisions of the values into
+    two groups of these sizes, if there are at most 16,384. Otherwise, it draws divisions with a fixed seed. SciPy
+    defines another two-sided p-value: twice the smaller tail. The two definitions differ for groups of different sizes.
 
     Raises:
         ValueError: One of the two arrays is empty.
@@ -256,7 +256,7 @@ def unpaired_test(a: ArrayLike, b: ArrayLike) -> float:
     first, second = _groups(a, b)
     pool = np.concatenate([first, second])
     seen = float((second - pool.mean()).sum())
-    # The values are sorted, so the draws do not depend on their order. ``is_chosen`` marks the smaller group.
+    # The values are sorted, so the p-value does not depend on their order. ``is_chosen`` marks the smaller group.
     sizes = np.sort(pool - pool.mean())
     is_chosen, is_every = _divisions(max(len(first), len(second)), min(len(first), len(second)))
     return _share_as_far(_sums(is_chosen, sizes), seen, np.abs(sizes).sum(), is_every=is_every)
@@ -266,7 +266,7 @@ def rank_test(a: ArrayLike, b: ArrayLike) -> float:
     """Return the p-value of a one-sided Mann-Whitney test for values of ``a`` that are higher than values of ``b``.
 
     The p-value comes from permutations, so it suits any ties and groups too small for the normal approximation. The
-    test enumerates up to 16,384 divisions into two groups. If there are more, it draws divisions with a fixed seed.
+    test enumerates all divisions into two groups of these sizes, if there are at most 16,384. Otherwise, it draws some.
 
     Raises:
         ValueError: One of the two arrays is empty.
@@ -311,7 +311,7 @@ def _with_interval(value: float, n: int, test: Callable[[], Any], level: float) 
     if n < 2:
         return Estimate(value, math.nan, math.nan, n)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)  # SciPy warns of equal observations.
+        warnings.simplefilter("ignore", RuntimeWarning)  # SciPy warns if all values are equal.
         found = test().confidence_interval(level)
     return Estimate(value, float(found.low), float(found.high), n)
 
@@ -352,7 +352,7 @@ def _observed(epochs: ArrayLike, reached: ArrayLike) -> tuple[NDArray[np.float64
 def _table(
     times: NDArray[np.float64], is_reached: NDArray[np.bool_]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    """Return the first zero epochs, the number of trainings that reach zero at each, and the number still at risk."""
+    """Return the distinct first zero epochs. For each: its number of trainings, and the number of trainings at risk."""
     at, events = np.unique(times[is_reached], return_counts=True)
     at_risk = len(times) - np.searchsorted(np.sort(times), at)
     return at, events.astype(np.float64), at_risk.astype(np.float64)
@@ -369,14 +369,14 @@ def _sums(rows: NDArray[np.int8], values: NDArray[np.float64]) -> NDArray[np.flo
 
 
 def _share_as_far(sums: NDArray[np.float64], seen: float, scale: float, *, is_every: bool) -> float:
-    """Return the p-value: the share of rearranged sums that are at least as far from zero as the observed sum."""
+    """Return the p-value: the share of rearrangements whose sum is at least as far from zero as the observed sum."""
     as_far = int(np.count_nonzero(np.abs(sums) >= abs(seen) - _ROUNDING * scale))
     return as_far / len(sums) if is_every else (as_far + 1) / (len(sums) + 1)
 
 
 @lru_cache(maxsize=16)
 def _signs(n: int) -> tuple[NDArray[np.int8], bool]:
-    """Return rows of ``n`` signs, ``(rows, n)``, and whether these are all possible rows."""
+    """Return choices of ``n`` signs (1 or -1), ``(choices, n)``, and whether these are all possible choices."""
     is_every = 2**n <= _REARRANGEMENTS
     if is_every:
         is_turned = (np.arange(2**n)[:, None] >> np.arange(n)) & 1
@@ -387,7 +387,7 @@ def _signs(n: int) -> tuple[NDArray[np.int8], bool]:
 
 @lru_cache(maxsize=16)
 def _divisions(n_first: int, n_second: int) -> tuple[NDArray[np.int8], bool]:
-    """Return rows that mark the second group with 1, ``(rows, n)``, and whether these are all possible rows."""
+    """Return divisions into two groups (0: first, 1: second), ``(divisions, n)``, and whether these are all of them."""
     n = n_first + n_second
     is_every = math.comb(n, n_second) <= _REARRANGEMENTS
     if is_every:

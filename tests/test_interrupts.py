@@ -61,7 +61,7 @@ def test_the_first_signal_records_what_is_being_trained_and_stops(
     process = at_it(doomed, doomed.start())
     process.send_signal(number)
     assert process.wait(60) == status, told(doomed)
-    assert "1 batch in training will be recorded" in told(doomed)
+    assert "1 batch of trainings will be finished and recorded" in told(doomed)
     # Four trainings a batch, each for two trials; the batch that waited was not begun.
     assert "8 of 20 trials are done" in told(doomed)
     last = told(doomed).splitlines()[-1]
@@ -69,7 +69,9 @@ def test_the_first_signal_records_what_is_being_trained_and_stops(
     assert last.endswith(f"{NAME}.toml --data optdigits --workers 1")
     assert statuses(tmp_path) == {"FINISHED": 8}
     doomed = Doomed(tmp_path, "grid", "standin")
+    assert not doomed._rows("select 1 from metrics where key in ('share_at_zero', 'failed_runs')")
     doomed.run()
+    assert doomed._rows("select step from metrics where key in ('share_at_zero', 'failed_runs')") == [(2,), (2,)]
     assert "8 of 20 trials are done; training 12" in told(doomed)
     assert doomed.wrong(whole_grid) == []
     assert statuses(tmp_path) == {"FINISHED": 20}
@@ -80,7 +82,7 @@ def test_the_second_signal_stops_at_once(tmp_path: Path) -> None:
     process = at_it(doomed, doomed.start())
     children = psutil.Process(process.pid).children(recursive=True)
     process.send_signal(signal.SIGINT)
-    wait_until(lambda: "1 batch in training will be recorded" in told(doomed))
+    wait_until(lambda: "1 batch of trainings will be finished and recorded" in told(doomed))
     time.sleep(2 * _SAME_S)  # signals that come closer together are one
     assert process.poll() is None
     process.send_signal(signal.SIGINT)

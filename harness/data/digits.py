@@ -51,7 +51,7 @@ class Digits(Images):
             ``x[i].reshape(20, 20).T`` is the upright image.
         y: Labels, ``(5000, 1)``, ``uint8``, 0 to 9.
         name: ``lab-5000`` or ``optdigits-5000`` if the hashes of both arrays match that dataset. For other images,
-            ``file-`` and 12 hex digits of a hash.
+            ``file-`` and 12 hex digits that depend on both hashes.
         source: Description of where the images come from.
         sha256_x: SHA-256 of the bytes that ``np.save`` writes for ``x``.
         sha256_y: SHA-256 of the bytes that ``np.save`` writes for ``y``.
@@ -188,8 +188,8 @@ def canonical(x: NDArray[np.generic], y: NDArray[np.generic], *, source: str, wh
     Args:
         x: Images, ``(5000, 400)``, any real dtype.
         y: Digits, ``(5000, 1)`` or ``(5000,)``, any real dtype.
-        source: Origin of the images, as it is printed and recorded.
-        where: Origin of the images, as error messages name it.
+        source: Origin of the images, for the attribute of this name.
+        where: Origin of the images, for error messages, such as a path.
 
     Raises:
         DataError: A shape, a dtype or a value is wrong.
@@ -228,12 +228,12 @@ def _sha256(array: NDArray[np.generic]) -> str:
 
 
 def cache_folder() -> Path:
-    """Return the folder of the cache, which has one subfolder for each dataset."""
+    """Return the cache folder of the harness. Each dataset has a subfolder, and so have other cached files."""
     return platformdirs.user_cache_path("zero-errors", appauthor=False)
 
 
 def _read_cache(name: str) -> Digits | None:
-    """Return the dataset of this name from the cache. Return None if it is missing or damaged."""
+    """Return the dataset of this name from the cache. Return None if the dataset is missing or damaged."""
     folder = cache_folder() / name
     if not folder.is_dir():
         return None

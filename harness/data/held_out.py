@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 N_HELD_OUT = 10_000
 
-# SHA-256 of the bytes that ``np.save`` writes for each of two arrays: the images, ``(10000, 400) float64`` in Fortran
-# order, and the labels, ``(10000, 1) uint8``.
+# SHA-256 of the held-out images, ``(10000, 400) float64`` in Fortran order, and of their labels, ``(10000, 1) uint8``.
+# The hashed bytes are those that ``np.save`` writes.
 SHA256_X = "88ef36287c1375af2bc78b5c3cacab839677102903fd00e91358b8514d13c952"
 SHA256_Y = "f9a6e9df5bfb8a3ba2eb6fabb1bd651c05f5a18ed906cdd04eb229152d6ad795"
 
@@ -45,7 +45,7 @@ class HeldOut(Images):
 
 
 def why_none(dataset: str) -> str:
-    """Return the reason why a dataset has no held-out errors, as a sentence without a period."""
+    """Return the reason why a dataset has no held-out images, as a sentence without a period."""
     if dataset == "optdigits-5000":
         return "optdigits-5000 has no held-out images, because all 1797 original images are training images"
     if dataset == "lab-5000":

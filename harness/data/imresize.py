@@ -17,13 +17,14 @@ from numpy.typing import NDArray
 # (4 * 28/20). MATLAB rounds this width up and adds 2.
 _TAPS = 8
 _LAB_SIZES = (28, 20)
-# For one weight, MATLAB's pow() returned a cube that is one unit in the last place too large. This is the output pixel
-# of the weight, and the position of the weight in the sum (both from 0).
+# MATLAB's pow() returned one cube that is one unit in the last place too large. The first number is the index of the
+# output pixel. The second number is the index, among the 8 weights of this pixel, of the weight that is computed from
+# the cube. Both count from 0.
 _LAB_ENTRY = (3, 1)
 
 
 def _cube(x: float) -> float:
-    """Return the correctly rounded cube. It is the same on every machine, unlike the result of C's ``pow``."""
+    """Return the correctly rounded cube of ``x``. Unlike the result of C's ``pow``, it is the same on every machine."""
     return float(Fraction(x) ** 3)
 
 
@@ -68,7 +69,10 @@ def weights(size_in: int, size_out: int) -> tuple[NDArray[np.float64], NDArray[n
 def _shrink_first_axis(
     images: NDArray[np.float64], weights: NDArray[np.float64], positions: NDArray[np.intp]
 ) -> NDArray[np.float64]:
-    """Resize the first axis of ``(size_in, ...)``. Each product is rounded before it is added to the sum."""
+    """Resize the first axis of ``images``, from ``(size_in, ...)`` to ``(size_out, ...)``.
+
+    Each product of a pixel and its weight is rounded before it is added to the sum.
+    """
     trailing = (1,) * (images.ndim - 1)
     out = np.zeros((len(weights), *images.shape[1:]))
     for tap in range(_TAPS):

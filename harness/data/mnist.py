@@ -14,7 +14,7 @@ from harness.errors import DataError, ExitStatus, first_line
 # The URL and the SHA-256 of the file that keras.datasets.mnist downloads. Source: keras/src/datasets/mnist.py.
 _ORIGIN = "https://storage.googleapis.com/tensorflow/tf-keras-datasets/mnist.npz"
 _SHA256 = "731c5ac602752760c8e48fbffcf8c3b850d9dc2a2aedcf2cc48468fc17b673d1"
-# Timeout in seconds of the check whether the server responds.
+# Timeout, in seconds, of the request that checks whether the server responds.
 _PROBE_S = 5.0
 _READ_S = 60.0
 _REMEDY = "Give a copy of MNIST (--data mnist.npz), or run once with network access."

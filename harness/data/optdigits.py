@@ -22,9 +22,9 @@ IMAGES_A_DIGIT = 500
 
 _SOURCE_SIDE = 8
 _SEED = 400_25_15_10
-# The side of the digit in the 20x20 image, the largest change of an entry of the affine matrix, and the largest shift
-# in pixels of the original image. With these values, the images are as hard for the baseline as the lab's. Do not
-# change them.
+# Three constants of the embedded images: the side, in pixels, to which an 8x8 image is enlarged inside the 20x20 image;
+# the largest change of an entry of the affine matrix; and the largest shift, in pixels of the 8x8 image. With these
+# values, the images are as hard for the baseline as the lab's. Do not change them.
 _GLYPH_SIDE = 18.0
 _MAX_SKEW = 0.09
 _MAX_SHIFT = 0.45

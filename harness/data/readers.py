@@ -45,8 +45,8 @@ def read(path: Path) -> Found:
             or ``X.npy`` and ``y.npy``.
 
     Returns:
-        The arrays. MNIST is converted to the lab's images, ``(5000, 400)``, and labels, ``(5000,)``. In a MATLAB file,
-        the label 10 becomes the digit 0. All other arrays are returned unchanged.
+        The arrays. MNIST is converted to the lab's images, ``(5000, 400)``, and labels, ``(5000,)``. The label 10 in a
+        MATLAB file is converted to the digit 0. The arrays in ``.npy`` files are returned unchanged.
 
     Raises:
         DataError: The path does not exist, cannot be read, or has another format.

@@ -24,7 +24,7 @@ from harness.errors import StoppedError
 from harness.files import write_bytes
 
 _FLAG = "--tf_xla_persistent_cache_directory"
-# The largest number of files in the cache. The newest files are kept. A file has about half a megabyte.
+# The largest number of compiled files in the cache, of about half a megabyte each. The newest files are kept.
 _MOST_FILES = 16
 _LEAST_FREE_BYTES = 64 * 2**20
 _OWN = "running-"
@@ -91,7 +91,7 @@ def keep() -> None:
 def _kept_folder() -> Path:
     """Return the cache folder for this processor, these library versions and settings, and this TensorFlow build.
 
-    Processors do not share a folder, because code that was compiled for another processor may crash.
+    Each kind of processor has its own folder, because code that was compiled for another processor may crash.
     """
     found = find_spec("tensorflow")
     root = Path(found.origin or "").parent if found else Path()

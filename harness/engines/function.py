@@ -3,8 +3,8 @@
 The harness calls ``train(x, y, seed, epochs)``, where ``x`` is ``(5000, 400) float32`` and ``y`` is ``(5000,) int64``.
 The function yields or returns the error count after each epoch.
 
-A function that trains on its own data also returns a hash of the data. A generator returns the hash with ``return``.
-Any other function returns a pair: the error counts and the hash.
+A function that trains on its own data also returns a hash of the data. If the function is a generator, it returns the
+hash with ``return``. If not, it returns a pair: the error counts and the hash.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ from harness.errors import UsageError
 
 _HOW = "Give FILE.py:function or module:function."
 # Environment variables that set the number of threads of a library. Each core runs one training process, so each
-# process uses one thread. Libraries read these variables when they are imported. NumPy is imported earlier, so
-# :mod:`harness.workers.server` sets NumPy's variable.
+# process uses one thread. Libraries read these variables when they are imported. NumPy is imported before a training
+# function is loaded, so :mod:`harness.workers.server` sets NumPy's variable.
 _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
 
 
 def is_function(name: str) -> bool:
-    """Return whether this is the name of a training function. All other names are names of engines."""
+    """Return whether this is the name of a training function. A name without a colon is the name of an engine."""
     return ":" in name
 
 
@@ -53,7 +53,8 @@ def check(name: str) -> None:
 def load(name: str) -> Callable[..., Any]:
     """Import the module of a training function into this worker, and return the function.
 
-    The folder of a file is appended to ``sys.path``, so the packages of the harness take precedence.
+    If the name contains a file, the file's folder is appended to the end of ``sys.path``. So modules in this folder
+    cannot replace the packages of the harness.
 
     Raises:
         ImportError: The module cannot be imported.
@@ -98,7 +99,8 @@ class FunctionEngine:
         """Run the training function with a seed.
 
         Returns:
-            The error count after each epoch, ``(epochs,)``, and the hash of the function's own data, or ``""``.
+            The error count after each epoch, ``(epochs,)``, and the hash of the function's own data. The hash is
+            ``""`` if the function returns none.
 
         Raises:
             InvalidResultError: The function did not yield one valid error count for each epoch.

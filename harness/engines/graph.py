@@ -1,4 +1,4 @@
-"""The reference engine: plain TensorFlow operations that reproduce every digit of the lab's log."""
+"""The engine `graph`: plain TensorFlow operations that reproduce every digit of the lab's log."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ class _Network:
         return tf.reduce_sum(losses)
 
     def _apply_tensorflow(self, state: _Moments, gradient: tf.Tensor, powers: tuple[tf.Tensor, tf.Tensor]) -> None:
-        """Update one weight with TensorFlow's own Adam operation."""
+        """Update one weight array with TensorFlow's own Adam operation."""
         weight, mean, square = state
         tf.raw_ops.ResourceApplyAdam(
             var=weight.handle,
@@ -113,7 +113,7 @@ class _Network:
         )
 
     def _apply_keras(self, state: _Moments, gradient: tf.Tensor, powers: tuple[tf.Tensor, tf.Tensor]) -> None:
-        """Update one weight with Keras' value of 1 - beta.
+        """Update one weight array as Keras' Adam does, with Keras' value of 1 - beta.
 
         TensorFlow's own Adam operation cannot be used, because it computes 1 - beta itself.
         """

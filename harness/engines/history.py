@@ -55,10 +55,10 @@ class TrainingHistory:
         return self.snapshots[self.variant.epochs]
 
     def prefix(self, epochs: int) -> TrainingHistory:
-        """Return the history of the first epochs.
+        """Return the history of the first ``epochs`` epochs.
 
-        The result equals the history of a training with this number of epochs, bit for bit. The only exception is
-        ``duration_s``, which is the duration of the whole training.
+        The result equals the history of a training with only ``epochs`` epochs, bit for bit. The exception is
+        ``duration_s``, which is still the duration of the whole training.
 
         Args:
             epochs: Number of epochs to keep.

@@ -6,7 +6,7 @@ is installed.
 One call of ``fit`` trains all epochs. This is five times as fast as one call per epoch with Keras' defaults, for three
 reasons:
 
-- A dataset yields the batches in the seed's order.
+- A dataset yields the batches, in the order that the seed determines.
 - Each epoch is one execution (``steps_per_execution``).
 - Steps are not compiled just in time. For such a small network, the compilation takes longer than it saves.
 """
@@ -32,7 +32,7 @@ def _loss(variant: Variant, kind: ModuleType) -> Any:  # noqa: ANN401 - Keras ha
     """Return the cross-entropy loss on the output of the variant's model, which is logits or probabilities.
 
     Keras silently replaces a softmax layer plus loss by a loss on logits. The loss on probabilities would then equal
-    the loss on logits. A reshape between softmax and loss prevents this, even if the shape stays the same.
+    the loss on logits. A reshape between softmax and loss prevents this. The reshape does not change the shape.
     """
     if variant.softmax == "logits":
         return kind.losses.SparseCategoricalCrossentropy(from_logits=True)
@@ -116,7 +116,7 @@ class KerasEngine(StepwiseEngine):
             self._batches(variant),
             epochs=variant.epochs,
             steps_per_epoch=variant.steps_per_epoch,
-            shuffle=False,  # the dataset is already in the seed's order
+            shuffle=False,  # the dataset has the order that the seed determines
             verbose=0,
             callbacks=[self._kind.callbacks.LambdaCallback(on_epoch_end=record)],
         )

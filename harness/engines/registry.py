@@ -92,7 +92,7 @@ def batches(name: str, variants: Sequence[Variant]) -> list[Sequence[Variant]]:
 
 
 def baseline(name: str) -> Variant:
-    """Return the baseline with the engine's own kind of Adam: Keras' for `keras`, TensorFlow's for all others."""
+    """Return the baseline with the engine's own kind of Adam: Keras' for `keras`, else TensorFlow's."""
     return BASELINE.model_copy(update={"adam": "keras"}) if name == "keras" else BASELINE
 
 
@@ -113,8 +113,8 @@ def start(name: str, shape: Shape | None = None) -> None:
 
     Args:
         name: Name of the engine.
-        shape: Shape of the variants that will be trained, if known. The engine `xla` compiles the training of this
-            shape immediately.
+        shape: Layers, batch size and softmax of the variants that will be trained, if known. The engine `xla` compiles
+            the training of such variants immediately.
     """
     if name not in NAMES:
         _other(name)

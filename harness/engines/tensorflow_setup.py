@@ -27,7 +27,8 @@ def start(*, with_keras: bool = True) -> None:
     The function overwrites the environment variables ``KERAS_BACKEND`` and ``KERAS_NNX_ENABLED``.
 
     Args:
-        with_keras: Whether TensorFlow also imports Keras. Keras and its dependencies take nearly half of the time.
+        with_keras: Whether TensorFlow also imports Keras. Importing Keras and its dependencies takes nearly half of the
+            total time.
     """
     load(with_keras=with_keras)
     import tensorflow as tf
@@ -77,14 +78,15 @@ def check_flags() -> None:
 def _without_keras() -> AbstractContextManager[None]:
     """Prevent TensorFlow from importing Keras.
 
-    The setting requests legacy Keras. Legacy Keras is not installed, so TensorFlow imports no Keras.
+    An environment variable makes TensorFlow use legacy Keras instead. Legacy Keras is usually not installed. TensorFlow
+    then imports no Keras.
     """
     return startup.environment_variable("TF_USE_LEGACY_KERAS", "1")
 
 
 @contextmanager
 def _quiet_stderr() -> Iterator[None]:
-    """Hide what the block writes to standard error, unless the block raises an exception.
+    """Hide what a ``with`` block writes to standard error, unless the block raises an exception.
 
     TensorFlow's C++ code writes some messages before it reads its log level.
     """

@@ -1,6 +1,7 @@
 """Trains variants. Variants that differ only in their number of epochs share one training.
 
-The training runs for the largest number of epochs. The results of the other variants are read from its history.
+The training has as many epochs as the longest of these variants. The results of the shorter variants are read from its
+history.
 """
 
 from __future__ import annotations
@@ -39,7 +40,8 @@ class TrainingResult:
         held_out_errors: Number of held-out images that are wrong after the last epoch. None if the dataset has no
             held-out images, or if the weights do not have the shapes of the variant's layers.
         softmax: Comparison of each implementation of ``my_softmax`` with TensorFlow's softmax on the final logits.
-        softmax_by_size: The same comparison, grouped by the size of the logits.
+        softmax_by_size: The same comparison, separately for images with small logits and with large logits; see
+            :class:`harness.network.softmax.SizedCheck`.
         wrong: Indices (from 0) of the images that are wrong after the last epoch.
         answers: Predicted digit of each wrong image, the argmax of its logits; -1 if its logits are not finite.
         logits_1015: Final logits, ``(10,)``, of image 1015, the digit 2 for which the lab prints its prediction.
@@ -48,8 +50,8 @@ class TrainingResult:
         duration_s: Wall time, in seconds, of the training that this result was read from. If several variants are
             trained in one call, this is the training's share of the time. The time includes any compilation.
         shared_by: Number of results that were read from the same training, including this result.
-        weights: Kernel and bias of each layer after the last epoch. None if the result cannot become a model; see
-            :func:`run`.
+        weights: Kernel and bias of each layer after the last epoch. None if the network cannot be registered as a
+            model in MLflow; see :func:`run`.
     """
 
     variant: Variant
@@ -95,7 +97,7 @@ class TrainingResult:
 
 
 def by_training(variants: Sequence[Variant]) -> list[list[Variant]]:
-    """Group variants that differ only in their epochs, in order. One training serves each group."""
+    """Group the variants that differ only in their number of epochs. Each group needs only one training."""
     groups: dict[frozenset[tuple[str, str]], list[Variant]] = {}
     for variant in variants:
         groups.setdefault(training_key(variant.settings()), []).append(variant)
@@ -108,8 +110,9 @@ def run(
     """Train variants. Variants that differ only in their epochs share one training.
 
     Returns:
-        The result of each variant, in order. A result has weights only if it may become a model: if it is a result of
-        the baseline, or has zero errors after the last epoch. See :mod:`harness.tracking.model_selection`.
+        The result of each variant, in order. A result has weights only if the network may be registered as a model in
+        MLflow. Such a variant is the baseline, or it has zero errors after the last epoch. See
+        :mod:`harness.tracking.model_selection`.
     """
     groups = by_training(variants)
     longest = [max(group, key=lambda variant: variant.epochs) for group in groups]
@@ -127,7 +130,7 @@ def run(
 
 
 def _kept(engine: str, results: Sequence[TrainingResult]) -> set[Variant]:
-    """Return the variants whose weights are kept, because they may become models.
+    """Return the variants whose weights are kept, because the networks may be registered as models in MLflow.
 
     These are the baseline and the variants with zero errors, if their loss is finite. Weights from an engine of another
     package are not kept, because they may not fit the Keras model.

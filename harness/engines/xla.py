@@ -29,9 +29,10 @@ from harness.network.variant import N_CLASSES, N_FEATURES, N_IMAGES, Shape, Soft
 
 
 class _State(NamedTuple):
-    """The weights, Adam's moments and the step counts of all networks in a call.
+    """The weights, Adam's moments and the step counts of all networks that are trained in one call.
 
-    Kernels are ``(lanes, units, fan_in)``, biases are ``(lanes, units)``, and ``step`` is ``(lanes,)``.
+    Kernels are ``(lanes, units, fan_in)``, biases are ``(lanes, units)``, and ``step`` is ``(lanes,)``. A lane is an
+    index of the first axis. It belongs to one network.
     """
 
     weights: tuple[Any, ...]
@@ -44,7 +45,8 @@ class _State(NamedTuple):
 class _Lane:
     """A variant in training, with its results so far.
 
-    ``index`` is the variant's index in the list of variants. ``place`` is its index on the axis of lanes.
+    ``index`` is the variant's index in the list of variants. ``place`` is the variant's index in the arrays of a call;
+    it is -1 before the training starts.
     """
 
     index: int
@@ -75,9 +77,9 @@ class _Lane:
 class XlaEngine:
     """The engine that trains several variants in one call; see :class:`harness.engines.contract.Engine`.
 
-    Each call trains its variants for one epoch. A call has a fixed number of lanes, one for each variant. All variants
-    in a call have the same layers, batch size and place of the softmax. When the training of a variant ends, the next
-    waiting variant takes its lane. The duration of a call is divided equally among its variants.
+    Each call trains its variants for one epoch. A call has a fixed number of lanes, and a lane trains one variant. All
+    variants in a call have the same layers, batch size and place of the softmax. When the training of a variant ends,
+    the next waiting variant takes its lane. The duration of a call is divided equally among its variants.
 
     Args:
         digits: Images to train on.
@@ -106,7 +108,11 @@ class XlaEngine:
         return [lane.history() for lane in ended]
 
     def _train_alike(self, shape: Shape, lanes: list[_Lane], on_epoch: OnEpoch | None) -> None:
-        """Train variants of one shape. The longest trainings start first, so that few lanes are idle at the end."""
+        """Train variants with the same layers, batch size and softmax.
+
+        The variants with the most epochs start first. So the variants end at similar times, and few lanes of a call
+        are idle at the end.
+        """
         train_epoch = _compiled(shape)
         waiting = deque(sorted(lanes, key=lambda lane: -lane.variant.epochs))
         state, constants = _empty(shape.layers, self._width), np.ones((len(Adam._fields), self._width), np.float32)
@@ -137,21 +143,21 @@ class XlaEngine:
 
 
 class _Orders:
-    """The order of the images in each lane. Lanes that start at the same time draw their orders in one call."""
+    """The order of the images for each variant in training. Variants that start together draw their orders together."""
 
     def __init__(self, width: int) -> None:
         self._orders = np.zeros((width, N_IMAGES), np.int32)
         self._streams: list[tuple[list[_Lane], Iterator[NDArray[np.int32]]]] = []
 
     def add(self, lanes: list[_Lane]) -> None:
-        """Add lanes whose training starts with the next epoch."""
+        """Add variants whose training starts with the next call of :meth:`draw`."""
         if lanes:
             self._streams.append((lanes, batch_orders(*(lane.variant for lane in lanes))))
 
     def draw(self) -> NDArray[np.int32]:
-        """Return the order of the images in the next epoch for each lane, ``(lanes, 5000)``.
+        """Return the order of the images in the next epoch of each variant, ``(lanes, 5000)``.
 
-        The order is arbitrary in a lane without a variant.
+        A lane is the place of one variant in the arrays. The order is arbitrary in a lane without a variant.
         """
         self._streams = [(lanes, stream) for lanes, stream in self._streams if not all(lane.is_done for lane in lanes)]
         for lanes, stream in self._streams:
@@ -170,12 +176,12 @@ def _empty(layers: tuple[int, ...], width: int) -> _State:
 
 
 def _put(state: _State, place: int, weights: Sequence[NDArray[np.float32]]) -> _State:
-    """Return the state with a new, untrained network in one lane.
+    """Return the state with one network replaced by a new, untrained network.
 
     Args:
-        state: State of all lanes. Each lane has one network.
-        place: Index of the lane.
-        weights: Initial weights of the network.
+        state: State of all networks.
+        place: Index of the network that is replaced.
+        weights: Initial weights of the new network.
     """
 
     def replaced(old: Any, new: NDArray[np.float32] | float) -> NDArray[np.float32]:  # noqa: ANN401 - an array or a tensor
@@ -197,9 +203,10 @@ def _snapshot(state: _State, logits: tf.Tensor, place: int) -> Snapshot:
 
 
 def warm(shape: Shape, width: int) -> None:
-    """Compile the training of this shape in advance.
+    """Compile the training of variants with these layers, batch size and softmax in advance.
 
-    XLA compiles a function at the first call, so this function trains one epoch on blank images.
+    XLA compiles a training function when it is first called. So the training function is called for one epoch on blank
+    images.
     """
     images, labels = np.zeros((N_IMAGES, N_FEATURES), np.float32), np.zeros(N_IMAGES, np.int32)
     constants = Adam(*np.ones((len(Adam._fields), width), np.float32))
@@ -210,7 +217,7 @@ def warm(shape: Shape, width: int) -> None:
 
 @cache
 def _compiled(shape: Shape) -> tf.types.experimental.PolymorphicFunction:
-    """Return the function that trains networks of this shape for one epoch. Its first call compiles it."""
+    """Return the function that trains networks for one epoch. The function is compiled when it is first called."""
     n_full, rest = divmod(N_IMAGES, shape.batch_size)
 
     def train_epoch(
@@ -245,8 +252,8 @@ def _errors(logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
 def _logits(weights: Sequence[tf.Tensor], images: tf.Tensor) -> tf.Tensor:
     """Return the logits of every network for every image, ``(lanes, 10, 5000)``."""
     units, fan_in = weights[0].shape[1:]
-    # One matrix product computes the first layer of all lanes. Each row is one unit of one lane. The images are the
-    # last factor, so that a row does not depend on the other rows.
+    # One matrix product computes the first layer of all networks. Each row of the product belongs to one unit of one
+    # network. The images are the second factor, so that no row depends on the other rows.
     sums = tf.matmul(tf.reshape(weights[0], [-1, fan_in]), images, transpose_b=True)
     activations = tf.reshape(sums, [-1, units, N_IMAGES]) + weights[1][:, :, None]
     for kernel, bias in zip(weights[2::2], weights[3::2], strict=True):
@@ -265,7 +272,7 @@ def _gradients(
     """Return the losses of a batch, ``(lanes, b)``, and the gradients of each network's mean loss.
 
     Args:
-        shape: Shape of the networks.
+        shape: Layers, batch size and softmax of the networks.
         weights: Weights of the networks.
         images: Images of the batch, ``(lanes, b, 400)``.
         labels: Labels of the batch, ``(lanes, b)``.
@@ -301,8 +308,8 @@ def _softmax_in_loss(logits: tf.Tensor, is_label: tf.Tensor) -> tuple[tf.Tensor,
 def _softmax_in_output(logits: tf.Tensor, is_label: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     """Return the cross-entropy of clipped probabilities and its derivative with respect to the logits.
 
-    The softmax is clipped first, as in Keras. The cross-entropy then uses the logarithms of the clipped probabilities
-    as logits. The arrays have the same shapes as in :func:`_softmax_in_loss`.
+    The probabilities are clipped first, as in Keras. The cross-entropy then uses the logarithms of the clipped
+    probabilities as logits. The arrays have the same shapes as in :func:`_softmax_in_loss`.
     """
     powers = tf.exp(logits - tf.reduce_max(logits, axis=1, keepdims=True))
     probabilities = powers / tf.reduce_sum(powers, axis=1, keepdims=True)
@@ -330,7 +337,7 @@ def _adam_step(state: _State, gradients: Sequence[tf.Tensor], constants: Adam) -
     )  # fmt: skip
 
     def over(values: tf.Tensor, other: tf.Tensor) -> tf.Tensor:
-        """Reshape values, ``(lanes,)``, so that they broadcast over another array."""
+        """Reshape one value per network, ``(lanes,)``, so that the values broadcast over another array."""
         return tf.reshape(values, [-1] + [1] * (len(other.shape) - 1))
 
     weights, means, squares = [], [], []

@@ -1,4 +1,4 @@
-"""The gate's checks of the images, the engine contract, the softmax, and the losses of each epoch (the trace).
+"""The gate's checks of the data, the engine contract, the softmax, and the training epoch by epoch (the trace).
 
 Each check reports the expected result, the observed result, and where to look for the cause of a difference.
 """
@@ -17,14 +17,16 @@ from harness.gate.verdict import TRACE, Check, Verdict
 from harness.lab.published import LAB_LOG
 from harness.network.variant import N_IMAGES
 
-# The largest difference between two correct float32 softmax functions, in ULPs (units in the last place). One function
-# subtracts the largest logit first. The subtraction rounds differences of up to 87.3 by half a ULP, which changes the
-# result by up to 87.3 ULPs. (Larger differences give probabilities below float32's normal range.) The exponentials (2.5
-# and 2 ULPs), the sums of ten (5 each) and the divisions (0.5 each) raise the bound to at most 104.
+# The largest difference between the probabilities of two correct float32 softmax functions, in ULPs (units in the last
+# place). One function subtracts the largest logit from all logits first. The subtraction rounds a difference of up to
+# 87.3 by at most half a ULP. This changes the probability by up to 87.3 ULPs. (A larger difference gives a probability
+# below float32's normal range.) The exponentials add 2.5 ULPs in one function and 2 in the other. In each function, the
+# sum of ten exponentials adds 5 and the division adds 0.5. The total is at most 104.
 SOFTMAX_ULPS = 104
-ROW_SUM_ERROR = 1e-6  # Ten float32 roundings, each of at most 2**-24, stay below this.
+# The largest accepted distance of a row's sum from 1. Ten float32 roundings, each of at most 2**-24, stay below this.
+ROW_SUM_ERROR = 1e-6
 
-# The largest absolute difference between two probabilities if one is below float32's normal range (2**-126).
+# The largest accepted absolute difference between two probabilities if one is below float32's normal range (2**-126).
 SMALL_ABS_DIFF = 2.0**-125
 
 
@@ -44,9 +46,10 @@ def data(digits: Digits, reference: Reference) -> Check:
 
 
 def own_data(trainings: Sequence[Training], reference: Reference) -> Check:
-    """Check that a training function uses the same data as when the reference was recorded.
+    """Check that a training function of the user uses the same data as when the reference was recorded.
 
-    A training function may train on its own data. It then returns a hash of this data, and the check compares the hash.
+    A training function may train on its own data. It then returns a hash of this data. The check compares this hash
+    with the hash in the reference.
     """
     expected = reference.dataset.get("sha256_own", "")
     seen = sorted({training.data for training in trainings} - {expected})
@@ -75,7 +78,7 @@ def conformance(engine: str, broken: Mapping[str, str]) -> Check:
         Verdict.FAIL if found else Verdict.PASS,
         f"the engine follows all {len(broken)} rules of the contract",
         f"broken rules: {len(found)}. {'. '.join(found)}" if found else "the engine follows all rules",
-        "compared with the same training in NumPy with float64",
+        "the results of the engine are compared with those of the same training in NumPy with float64",
         "harness.engines.conformance, harness.engines.contract",
         answer=f"the engine {engine} breaks a rule of the engine contract: {found[0]}" if found else "",
         details={"rules": dict(broken)},
@@ -83,9 +86,10 @@ def conformance(engine: str, broken: Mapping[str, str]) -> Check:
 
 
 def softmax(training: Training) -> Check:
-    """Check that ``my_softmax`` agrees with TensorFlow's softmax, on trained logits and on test vectors."""
+    """Check that ``my_softmax`` agrees with TensorFlow's softmax, on the logits after training and on test vectors."""
     looks = training.softmax.values()
-    # A difference is None if the implementation overflows in every row. It then counts as infinite.
+    # If an implementation overflows in every row, its ``max_ulp`` and ``row_sum_error`` are None. They then count as
+    # infinite.
     found = [check for look in looks for check in look.checks.values() if look.may_overflow < look.rows]
     ulps = max((math.inf if check.max_ulp is None else check.max_ulp for check in found), default=math.inf)
     differ = sum(check.argmax_differs for check in found)
@@ -103,7 +107,8 @@ def softmax(training: Training) -> Check:
         Verdict.PASS if is_good else Verdict.FAIL,
         f"at most {SOFTMAX_ULPS} ULPs from TensorFlow's softmax, the same argmax, and rows that sum to 1",
         f"{ulps} ULPs, {differ} different argmaxes, row sums off by {off:.1e}, avoidable overflow in {overflow} rows",
-        f"three implementations, compared on {N_IMAGES} rows of trained logits and on test vectors",
+        f"three implementations of my_softmax, compared on the logits of {N_IMAGES} images after training and on test "
+        "vectors",
         "harness.network.softmax and tf.nn.softmax",
         answer="" if is_good else "my_softmax differs from TensorFlow's softmax",
         details={name: asdict(look) for name, look in training.softmax.items()},
@@ -113,12 +118,13 @@ def softmax(training: Training) -> Check:
 def trace(engine: str, own: Training, early: Sequence[Training], reference: Reference) -> Check:
     """Check that the baseline trains as recorded.
 
-    In the environment where the reference was recorded, the check compares the weights bit for bit after each epoch. In
-    any other environment, it compares the losses of the first epochs of several seeds, within a tolerance.
+    In the environment where the reference was recorded, the comparison is exact: the weights, the loss and the error
+    count after each epoch must be equal bit for bit. In any other environment, the check compares the losses of the
+    first epochs of several seeds, within a tolerance.
 
     Args:
         engine: Name of the engine that trained.
-        own: Training with the baseline's seed. For an exact comparison, it has all epochs.
+        own: Training with the baseline's seed. An exact comparison needs all of its epochs.
         early: Short trainings with the first seeds of ``reference.early``. Empty for an exact comparison.
         reference: Reference to compare with.
     """
@@ -146,7 +152,7 @@ def trace(engine: str, own: Training, early: Sequence[Training], reference: Refe
         )
     recorded_early = _early_of(reference)
     losses = recorded_early.losses[early[0].variant.adam]
-    votes = traces.votes(early, losses[: len(early)], traces.leaves(recorded_early))
+    votes = traces.votes(early, losses[: len(early)], traces.may_diverge(recorded_early))
     where = ", ".join(traces.elsewhere(recorded)) if recorded else "engine"
     return Check(
         f"trace {engine}",
@@ -154,17 +160,18 @@ def trace(engine: str, own: Training, early: Sequence[Training], reference: Refe
         f"the recorded losses of {len(early)} seeds, within {traces.TOLERANCE:g} in the first "
         f"{traces.EARLY_EPOCHS} epochs",
         _votes(votes),
-        f"later epochs are not compared, because the environment differs in: {where}; p = {votes.chance:.1g}",
+        f"p = {votes.chance:.1g} for this number of diverged seeds or more; later epochs are not compared, because "
+        f"this environment differs from the recorded one in: {where}",
         _WHAT_CHANGED,
         answer=_diverged(engine, votes) if votes.is_wrong else "",
         figure=TRACE,
-        details={**details, "exact": False, "left": dict(votes.left), "seeds": votes.n, "chance": votes.chance},
+        details={**details, "exact": False, "left": dict(votes.diverged), "seeds": votes.n, "chance": votes.chance},
     )
 
 
 def _early_of(reference: Reference) -> Early:
     if reference.early is None:
-        raise ValueError("a reference of a training function has no early losses")
+        raise ValueError("the reference of a training function has no recorded losses to compare with")
     return reference.early
 
 
@@ -175,27 +182,27 @@ _WHAT_CHANGED = (
 
 
 def _votes(votes: traces.Votes) -> str:
-    n_kept = votes.n - len(votes.left)
+    n_kept = votes.n - len(votes.diverged)
     how = f" within {votes.worst:.1e}" if votes.worst else " exactly" if n_kept else ""
     kept = f"{n_kept} of {votes.n} seeds match{how}"
-    first = f"; the earliest divergence is at epoch {min(votes.left.values())}" if votes.left else ""
+    first = f"; the earliest divergence is at epoch {min(votes.diverged.values())}" if votes.diverged else ""
     return kept + first
 
 
 def _diverged(engine: str, votes: traces.Votes) -> str:
     return (
-        f"training with {engine} differs from the recorded one: {len(votes.left)} of {votes.n} seeds diverge "
-        f"from their recorded losses, the first at epoch {min(votes.left.values())}"
+        f"training with {engine} differs from the recorded one: {len(votes.diverged)} of {votes.n} seeds diverge "
+        f"from their recorded losses, the first at epoch {min(votes.diverged.values())}"
     )
 
 
 def _log(own: Training, reference: Reference) -> str:
     """Describe how many losses match the lab's published log.
 
-    The text is empty if the lab's log does not apply: it needs the lab's images and TensorFlow's Adam.
+    The text is empty if the training does not use the lab's images and TensorFlow's Adam, as the lab did.
     """
     if reference.dataset["name"] != LAB_NAME or own.variant.adam != "tensorflow":
         return ""
     wrong = traces.of_the_lab(own)
-    which = f", but not at epoch {', '.join(map(str, wrong))}" if wrong else ""
+    which = f", all except at epoch {', '.join(map(str, wrong))}" if wrong else ""
     return f"; {len(LAB_LOG) - len(wrong)} of {len(LAB_LOG)} losses match the lab's log{which}"

@@ -159,7 +159,7 @@ def _sooner(slowdown: Estimate) -> str:
 
 def _at_most(bound: float) -> str:
     if not math.isfinite(bound):
-        return "no slowdown is excluded"
+        return "no slowdown is excluded, however large"
     if bound < 0:
         return f"at least {-bound:.1%} sooner with 95% confidence"
     return f"less than {bound:.1%} later with 95% confidence"
@@ -169,5 +169,5 @@ def _unclear(bound: float, margin: float, looked: rule.Looked) -> str:
     if not looked.may_fail:
         return "the seeds are too few for a test"
     if not math.isfinite(bound):
-        return f"no slowdown can be excluded, and the limit is {margin:.0%}"
+        return f"no slowdown can be excluded, however large, and the limit is {margin:.0%}"
     return f"a slowdown of up to {bound:.1%} cannot be excluded, and the limit is {margin:.0%}"

@@ -27,7 +27,9 @@ class Difference:
 
 
 def differences(reference: Reference, engine: str) -> list[Difference]:
-    """Return the differences from the environment of a reference's latest recording, the most likely causes first.
+    """Return the differences between this environment and that of the reference's latest recording.
+
+    The differences that most likely change training come first.
 
     Args:
         reference: Reference of the gate.
@@ -68,7 +70,10 @@ def _of_packages(before: Mapping[str, str]) -> list[Difference]:
 
 
 def _of_fingerprint(reference: Reference) -> list[Difference]:
-    """Return the differences in CPU instructions, CPU caches and environment variables that change rounding."""
+    """Return the differences in what changes rounding: CPU instructions, CPU caches and environment variables.
+
+    The list is empty for the reference of a training function.
+    """
     trace = reference.traces.get(reference.repeats.engine)
     if trace is None:
         return []

@@ -58,7 +58,7 @@ def about(reference: Reference) -> list[str]:
 def the_rule(reference: Reference) -> list[str]:
     """Return the rule of the gate as five sentences."""
     goal, n = reference.goal, reference.n_gate_seeds
-    others = "" if reference.is_of_function else ", my_softmax and the first losses"
+    others = "" if reference.is_of_function else ", my_softmax and the losses of the first epochs"
     later = f"{goal} come at least {rule.GAP_EPOCHS:g} epoch later (p at most {rule.ALPHA_EPOCHS:.1%})"
     more = (
         f"the errors at epoch {reference.repeats.errors_at} increase by at least {rule.GAP_ERRORS:g} (p at most "
@@ -83,36 +83,39 @@ def thresholds(reference: Reference) -> dict[str, str]:
             A seed that never reaches this goal ranks last (Gehan's test for censored data). If the gate or the
             reference has fewer than {rule.FEWEST_FOR_NORMAL} seeds, p comes from a permutation test. The bound of the
             slowdown inverts the test: the test compares the gate with a slowed reference, and the bound is the largest
-            slowdown that the test does not reject at {rule.BETA:.0%}. The result is INCONCLUSIVE if the test rejects no
-            slowdown, or if the seeds are too few for p to reach its threshold. A significant speedup is CHANGED.
-            --strict turns CHANGED into FAIL. This counts the false-alarm rates of epochs and errors twice.""",
+            slowdown that the test does not reject at {rule.BETA:.0%}. Without a FAIL, the result is INCONCLUSIVE if
+            this bound is above {reference.margin:.0%}, or if the seeds are too few for p to reach its threshold. A
+            significant speedup is CHANGED. --strict turns CHANGED into FAIL. The checks of epochs and errors then also
+            fail for an improvement, which doubles their false-alarm rates.""",
         f"errors at epoch {reference.repeats.errors_at}": "one-sided Mann-Whitney test of the error counts.",
         f"seeds that reach {reference.goal}": """Fisher's one-sided exact test. It finds rare failures: if one seed in
-            ten stops reaching zero errors, Fisher's test fails in 96% of gates with 63 seeds, and the Mann-Whitney test
-            in 12% (lab-5000).""",
+            ten stops reaching zero errors, Fisher's test detects it in 96% of gates with 63 seeds, and the Mann-Whitney
+            test in 12% (measured with the images lab-5000).""",
     }
     return found | ({} if reference.early is None else _of_engines(reference.early))
 
 
 def _of_engines(early: Early) -> dict[str, str]:
-    left = statistics.wilson(early.left, early.tried)
+    diverged = statistics.wilson(early.left, early.tried)
     return {
         "softmax": f"""at most {checks.SOFTMAX_ULPS} ULPs (units in the last place) from TensorFlow's softmax. Correct
-            float32 softmax functions differ by at most this number, if one of them subtracts the largest logit first.
-            The subtraction rounds differences of up to 87.3 by half a ULP, which changes a result by up to 87 ULPs. The
-            exponentials, the sum and the division add 16. Rows sum to 1 within {checks.ROW_SUM_ERROR:g}, the bound for
-            ten float32 roundings. No argmax differs. The implementation that subtracts the largest logit never
-            overflows. The others overflow only if float32 cannot hold the exponentials.""",
+            float32 softmax functions differ by at most this number, even if only one of them subtracts the largest
+            logit first. The subtraction rounds a difference of up to 87.3 by at most half a ULP, which changes a
+            probability by up to 87.3 ULPs. The exponentials, sums and divisions of both functions add at most 16. Rows
+            sum to 1 within {checks.ROW_SUM_ERROR:g}, the bound for ten float32 roundings. The argmax of each row is the
+            same as TensorFlow's. The implementation that subtracts the largest logit never overflows. The others
+            overflow only if float32 cannot hold the exponentials.""",
         "trace": f"""if the environment equals the recorded one (versions, processor with its instructions and caches,
             threads, settings), training repeats bit for bit. The SHA-256 of all weights after each epoch equals the
             recorded hash, and every digit of the lab's log is the same. In any other environment, the losses of the
             first {trace.EARLY_EPOCHS} epochs are within a relative {trace.TOLERANCE:g} of the recorded losses. Another
             order of summation changes a loss by about 1e-7, until a ReLU unit switches on or off. Then the training
             diverges, and its later losses cannot be compared. When the reference was recorded, {early.left} of
-            {early.tried} correct trainings (noise in the last bit, other engines) diverged within these epochs (95%
-            interval {left.low:.0%} to {left.high:.0%}). Several seeds therefore vote. The check fails if the observed
-            number of diverged seeds, or more, has a probability of at most {trace.ALPHA:.1%}, given that
-            {trace.leaves(early):.0%} of correct trainings diverge.""",
+            {early.tried} correct trainings diverged within these epochs (95% interval {diverged.low:.0%} to
+            {diverged.high:.0%}). These {early.tried} trainings used other engines, or images with noise in the last
+            bit. Because one correct training may diverge, the check trains several seeds and counts those that diverge.
+            It assumes that {trace.may_diverge(early):.0%} of correct trainings diverge. It fails if the observed number
+            of diverged seeds, or more, then has a probability of at most {trace.ALPHA:.1%}.""",
     }
 
 
@@ -133,7 +136,7 @@ def baseline(repeats: Repeats) -> list[str]:
     lines.append(f"  the first epoch with {zero}: median {_estimate(median, 0)}, mean {_estimate(mean, 1)}")
     lines.append(
         f"  5% of the seeds reach {zero} by epoch {low:.0f}, 95% by epoch {high:.0f}; a seed that never does counts "
-        f"as epoch {repeats.budget}"
+        f"with epoch {repeats.budget}"
     )
     lines.append(
         f"  after {repeats.errors_at} epochs, {now.errors.mean():.1f} errors on average, {min(repeats.errors)} to "
@@ -141,10 +144,11 @@ def baseline(repeats: Repeats) -> list[str]:
     )
     again = _share(int(np.count_nonzero(returned)), n)
     lines.append(f"  {again} of the seeds reach {zero} and have more errors in a later epoch")
-    left = repeats.budget - now.first_zero[reached]
-    if left.sum():
+    later = repeats.budget - now.first_zero[reached]
+    if later.sum():
         lines.append(
-            f"  {returned[reached].sum() / left.sum():.1%} of the epochs after the first with {zero} have more errors"
+            f"  {returned[reached].sum() / later.sum():.1%} of the epochs after a seed's first epoch with {zero} have "
+            "more errors"
         )
     last = _share(int(np.count_nonzero(repeats.final_errors)), n)
     lines.append(f"  {last} of the seeds have errors after the last epoch ({repeats.budget})")

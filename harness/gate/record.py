@@ -1,4 +1,4 @@
-"""Records a reference: one training per engine, trainings of many seeds, and trainings with rounding noise."""
+"""Records a reference: one training per engine, trainings of many seeds, and trainings on images with slight noise."""
 
 from __future__ import annotations
 
@@ -29,8 +29,13 @@ from harness.gate.training import Training, train, train_function, train_with_no
 from harness.network.variant import BASELINE, TRACE_VERSION, Variant
 from harness.workers.local import Batch, WorkerError, WorkerLostError, Workers
 
-ENGINE = "xla"  # Trains the many seeds of a reference, because it is by far the fastest engine.
-EARLY_SEEDS = 16  # The baseline's seed and the first 15 seeds of the gate.
+# The engine that trains the many seeds of a reference. It is by far the fastest.
+ENGINE = "xla"
+
+# The number of seeds whose first losses are recorded: the baseline's seed and the first 15 seeds of the gate.
+EARLY_SEEDS = 16
+
+# The number of seeds that are also trained on images with noise in the last bit.
 NOISY_SEEDS = 64
 
 # A callback that receives the number of finished trainings and the total number of trainings.
@@ -61,8 +66,8 @@ class Subject:
     Attributes:
         name: Name of the engine, or training function as ``FILE.py:function`` or ``module:function``.
         epochs: Number of epochs of each training.
-        errors_at: Early epoch at which errors are compared.
-        reached_at: Largest error count that counts as zero errors.
+        errors_at: Early epoch after which a gate compares error counts.
+        reached_at: Largest error count that is accepted as zero errors.
         margin: Slowdown that a gate must rule out to pass, as a fraction.
     """
 
@@ -83,7 +88,7 @@ def record(
         seeds: Number of seeds to train. They are consecutive, from :data:`FIRST_SEED`.
         workers: Number of worker processes that train these seeds.
         reason: Reason for recording the reference.
-        before: Records of the reference that this one replaces.
+        before: Dates, reasons and environments of the earlier recordings. The new reference keeps them.
         on_done: Callback after each batch, with the number of finished trainings and the total number of trainings.
 
     Raises:
@@ -120,11 +125,12 @@ def record_function(
         seeds: Number of seeds to train. They are consecutive, from :data:`FIRST_SEED`.
         workers: Number of worker processes.
         reason: Reason for recording the reference.
-        before: Records of the reference that this one replaces.
+        before: Dates, reasons and environments of the earlier recordings. The new reference keeps them.
         on_done: Callback after each training, with the number of finished trainings and the total number of trainings.
 
     Raises:
-        StoppedError: A training failed, no training reaches the goal, or the trainings use different data.
+        StoppedError: A training failed, or the trainings use different data, or every training has more than
+            ``subject.reached_at`` errors after every epoch.
     """
     variants = [
         BASELINE.model_copy(update={"seed": FIRST_SEED + number, "epochs": subject.epochs}) for number in range(seeds)
@@ -145,8 +151,8 @@ def record_function(
     if not any(repeats.first_zero):
         counts = [int(training.errors.min()) for training in trained]
         raise StoppedError(
-            f"no training reaches at most {subject.reached_at} errors within {subject.epochs} epochs (smallest counts: "
-            f"{min(counts)} to {max(counts)})",
+            f"no training reaches at most {subject.reached_at} errors within {subject.epochs} epochs (fewest errors: "
+            f"{min(counts)} in the best training, {max(counts)} in the worst)",
             "Increase --zero-errors or --epochs.",
         )
     return Reference(
@@ -209,12 +215,12 @@ class _Pool:
     engine: str
 
     def submit(self, variants: Sequence[Variant]) -> list[Future[Batch[Training]]]:
-        """Submit variants in batches. A batch has as many variants as the engine trains in one call."""
+        """Submit variants in batches of at most the number of variants that the engine trains in one call."""
         return [self.workers.submit(batch) for batch in registry.batches(self.engine, variants)]
 
 
 def wait(futures: Sequence[Future[Batch[Training]]], on_done: OnDone, total: int) -> None:
-    """Wait for all futures, and report the number of finished trainings after each future.
+    """Wait for all futures. Each time a future finishes, report the number of finished trainings.
 
     Raises:
         StoppedError: A training failed.
@@ -269,17 +275,17 @@ def _trace(training: Training) -> Trace:
 
 def _early(trained: _Trained) -> Early:
     clean = {adam: trained.early[ENGINE, adam] for adam in ("tensorflow", "keras")}
-    tried = left = 0
+    tried = diverged = 0
     for adam, others in (
         ("tensorflow", trained.noisy),
         ("tensorflow", trained.early["graph", "tensorflow"]),
         ("keras", trained.early["keras", "keras"]),
     ):
         found = votes(others, [training.losses for training in clean[adam][: len(others)]])
-        tried, left = tried + found.n, left + len(found.left)
+        tried, diverged = tried + found.n, diverged + len(found.diverged)
     return Early(
         seeds=[training.variant.seed for training in clean["keras"]],
         losses={adam: [one.losses.tolist() for one in found[:EARLY_SEEDS]] for adam, found in clean.items()},
         tried=tried,
-        left=left,
+        left=diverged,
     )

@@ -78,14 +78,15 @@ class Repeats(Part):
     Attributes:
         engine: Name of the engine, or the training function as the user gave it.
         budget: Number of epochs of each training.
-        reached_at: Largest error count that counts as zero errors. It is 0 by default.
+        reached_at: Largest error count that is accepted as zero errors. It is 0 by default.
         seeds: Seeds, ``(n,)``.
         first_zero: First epoch of each seed with at most ``reached_at`` errors, ``(n,)``. None for a seed without such
             an epoch.
-        errors_at: Early epoch at which errors are compared.
+        errors_at: Early epoch after which a gate compares error counts.
         errors: Error count of each seed after the epoch ``errors_at``, ``(n,)``.
         final_errors: Error count of each seed after the last epoch, ``(n,)``.
-        returned: Number of epochs after ``first_zero`` with more than ``reached_at`` errors, ``(n,)``.
+        returned: Number of epochs of each seed after ``first_zero`` with more than ``reached_at`` errors, ``(n,)``. 0
+            for a seed without a first zero epoch.
     """
 
     engine: str
@@ -102,7 +103,7 @@ class Repeats(Part):
     def _of_one_length(self) -> Self:
         lengths = {len(getattr(self, name)) for name in ("seeds", "first_zero", "errors", "final_errors", "returned")}
         if len(lengths) != 1:
-            raise ValueError("the columns of the repeats differ in length")
+            raise ValueError("the lists of the repeated trainings differ in length")
         return self
 
     def sample(self) -> Sample:
@@ -129,12 +130,13 @@ class Reference(Part):
 
     Attributes:
         schema_: Version of the file format.
-        trace: Trace version, which is raised if training computes other results than before (tag ``harness.trace``).
-            None for a training function of the user.
+        trace: Trace version: a number that increases if training computes other results than before. None for a
+            training function of the user.
         dataset: Name and hashes of the images. ``sha256_own`` is the hash of a training function's own data.
-        records: Dates and reasons of the recordings, the newest last.
+        records: Dates, reasons and environments of the recordings, the newest last.
         repeats: Trainings of many seeds.
-        traces: Trace of the baseline by each engine. Empty for a training function of the user.
+        traces: Training of the baseline, epoch by epoch, by the name of the engine. Empty for a training function of
+            the user.
         early: Losses of the first epochs of several seeds. None for a training function of the user.
         margin: Slowdown that a gate must rule out to pass, as a fraction.
         detectable: Smallest slowdown that 9 of 10 gates with the default number of seeds detect, as a fraction. None if
@@ -169,7 +171,7 @@ class Reference(Part):
 
 
 def gate_seeds(n: int) -> list[int]:
-    """Return the first published gate seeds. They are the same for every reference, so verdicts are repeatable."""
+    """Return the first ``n`` seeds of gates. They are the same for every reference, so verdicts are repeatable."""
     return [FIRST_GATE_SEED + number for number in range(n)]
 
 
@@ -182,7 +184,7 @@ def load(path: Path) -> Reference:
     """Read a reference.
 
     Raises:
-        DataError: The file is missing, edited, unreadable, or of another version.
+        DataError: The file is missing, edited or unreadable, or has another format or trace version.
     """
     try:
         content: Any = json.loads(path.read_text())
@@ -210,7 +212,10 @@ def load(path: Path) -> Reference:
 
 
 def records_of(path: Path) -> list[Record]:
-    """Return the records of a reference file of any version. Empty if the file has none or cannot be read."""
+    """Return the dates, reasons and environments of the recordings in a reference file of any version.
+
+    The list is empty if the file has none or cannot be read.
+    """
     try:
         return [Record.model_validate(record) for record in json.loads(path.read_text())["records"]]
     except (OSError, ValueError, TypeError, KeyError):

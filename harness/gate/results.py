@@ -31,7 +31,7 @@ _SIGNS = {
 
 
 def as_json(result: GateResult) -> dict[str, Any]:
-    """Return the result of a gate as plain values, with the environment of the gate."""
+    """Return the result of a gate as plain values for JSON, with the environment of the gate."""
     commit, watched = provenance.commit(), provenance.watched_commit()
     return {
         **asdict(result),
@@ -96,7 +96,8 @@ def _wrapped(text: str, indent: str) -> str:
 def junit(result: GateResult, *, strict: bool) -> bytes:
     """Return the result of a gate as JUnit XML for CI systems, with one test case for each check.
 
-    FAIL becomes a failure. INCONCLUSIVE and NOT RUN become errors, so that no CI system treats them as passed.
+    FAIL becomes a failure, and so does CHANGED if ``strict`` is true. INCONCLUSIVE and NOT RUN become errors, so that
+    no CI system treats them as passed.
     """
     suite = TestSuite("harness gate")
     for check in result.checks:

@@ -1,8 +1,9 @@
 """The statistical rule of the gate: does training reach zero errors as early as in the reference?
 
 The gate tests all its seeds once, after the last training. The functions judge many gates at once, so simulations and
-real gates run the same code. A single gate is an array with one row. "Zero errors" here means an error count that the
-reference accepts as its goal (``reached_at``). By default, only zero is accepted.
+real gates run the same code. Their arrays have one row for each gate, so the arrays of a real gate have a single row.
+Here, "zero errors" means an error count that the reference accepts as its goal (``reached_at``). By default, it accepts
+only zero.
 """
 
 from __future__ import annotations
@@ -24,17 +25,17 @@ from harness.statistics import Estimate
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 
-# The number of seeds that a gate trains by default, in addition to the baseline's seed. These 64 seeds fill four calls
-# of the engine ``xla`` on each of two cores.
+# The number of seeds that a gate trains by default, in addition to the baseline's seed. Together, these 64 seeds fill
+# four calls of the engine ``xla`` on each of two cores.
 SEEDS = 63
-# By default, a reference has at least this number of seeds for each seed of a gate.
+# The default number of seeds of a gate is at most the number of seeds of its reference divided by this.
 SEEDS_FOR_EACH = 4
 
 # The significance levels of the tests for later zero errors, for more errors at the early epoch, and for fewer seeds
 # that reach zero errors. A level is the false-alarm rate of its test.
 ALPHA_EPOCHS, ALPHA_ERRORS, ALPHA_SHARE = 0.005, 0.002, 0.001
 
-# A difference counts only if the mean or the median differs by at least this number of epochs or errors.
+# The smallest difference that counts, in epochs and in errors. The mean or the median must differ by this or more.
 GAP_EPOCHS = GAP_ERRORS = 1.0
 
 # The default margin: a gate must rule out this slowdown to pass. It is a fraction of the first zero epoch.
@@ -42,8 +43,8 @@ MARGIN = 0.10
 # The error rate of the upper confidence bound of the slowdown. The bound must be below the margin.
 BETA = 0.05
 
-# If the gate or the reference has fewer seeds than this, p-values come from a permutation test. Otherwise, they come
-# from the normal approximation.
+# If the gate or the reference has fewer seeds than this, the p-values of the Mann-Whitney tests come from permutations.
+# Otherwise, they come from the normal approximation.
 FEWEST_FOR_NORMAL = 20
 
 # The slowdowns, in thousandths, that the search for the confidence bound tries.
@@ -81,7 +82,7 @@ class Sample:
 
     @property
     def epochs(self) -> Floats:
-        """The first zero epoch of each seed. A seed that never reaches zero errors counts as the budget."""
+        """The first zero epoch of each seed. For a seed that never reaches zero errors, it is the budget."""
         return np.minimum(self.first_zero, self.budget)
 
     @property
@@ -98,10 +99,9 @@ class Looked:
         p_later, p_sooner: p-values of the Mann-Whitney test for later and for sooner first zero epochs.
         p_more, p_fewer: p-values of the same test for more and for fewer errors at the early epoch.
         p_share: p-value of Fisher's exact test for fewer seeds that reach zero errors.
-        gap_epochs: Differences of the mean and of the median first zero epoch from the reference, the smaller one
-            first. A seed that never reaches zero errors counts as the budget.
-        gap_errors: Differences of the mean and of the median error count at the early epoch from the reference, the
-            smaller one first.
+        gap_epochs: Two differences of each gate from the reference, the smaller one first: that of the mean first zero
+            epoch, and that of the median. For a seed that never reaches zero errors, the epoch is the budget.
+        gap_errors: The same two differences for the error count at the early epoch.
         is_within: Whether the upper confidence bound of the slowdown is below the margin.
         may_fail: Whether the seeds suffice for the Mann-Whitney tests to reach their significance levels.
         may_fail_share: Whether the seeds suffice for Fisher's test to reach its significance level.
@@ -130,31 +130,42 @@ class Looked:
 
     @property
     def is_more(self) -> Bools:
-        """Whether there are significantly more errors at the early epoch."""
+        """Whether there are significantly more errors at the early epoch than in the reference."""
         return (self.p_more <= ALPHA_ERRORS) & (self.gap_errors[1] >= GAP_ERRORS)
 
     @property
     def is_fewer(self) -> Bools:
-        """Whether there are significantly fewer errors at the early epoch."""
+        """Whether there are significantly fewer errors at the early epoch than in the reference."""
         return (self.p_fewer <= ALPHA_ERRORS) & (self.gap_errors[0] <= -GAP_ERRORS)
 
     @property
     def is_rarer(self) -> Bools:
-        """Whether significantly fewer seeds reach zero errors."""
+        """Whether significantly fewer seeds reach zero errors than in the reference."""
         return self.p_share <= ALPHA_SHARE
 
     @property
     def is_red(self) -> Bools:
-        """Whether the gate fails: at least one of the three tests fails."""
+        """Whether the gate fails: later zero errors, more errors at the early epoch, or fewer seeds at zero errors."""
         return self.is_later | self.is_more | self.is_rarer
 
     @property
     def is_green(self) -> Bools:
-        """Whether the gate passes: no test fails, the seeds suffice, and the slowdown's bound is below the margin."""
+        """Whether the gate passes.
+
+        No test fails, the seeds suffice for all tests, and the upper confidence bound of the slowdown is below the
+        margin.
+        """
         return ~self.is_red & self.is_within & self.may_fail & self.may_fail_share
 
     def verdicts(self, row: int = 0) -> dict[str, Verdict]:
-        """Return the verdicts of one gate on its epochs, its errors, and its share of seeds that reach zero errors."""
+        """Return the three verdicts on one gate.
+
+        ``epochs`` judges the first zero epochs, ``errors`` the error counts at the early epoch, and ``share`` the share
+        of seeds that reach zero errors.
+
+        Args:
+            row: Index of the gate in the arrays.
+        """
         unclear = Verdict.PASS if self.may_fail else Verdict.INCONCLUSIVE
         better = Verdict.CHANGED if self.may_fail else Verdict.INCONCLUSIVE
         epochs = unclear if self.is_within[row] else Verdict.INCONCLUSIVE
@@ -196,7 +207,9 @@ def look(now: Sample, reference: Sample, margin: float = MARGIN) -> Looked:
 
 
 def _gaps(now: Floats, reference: Floats) -> tuple[Floats, Floats]:
-    """Return the differences of mean and median from the reference, the smaller one first, both ``(gates,)``.
+    """Return two differences from the reference, of the mean and of the median, the smaller one first.
+
+    Both arrays have the shape ``(gates,)``.
 
     A few extreme values can hide a difference of the means. They cannot hide a difference of the medians.
     """
@@ -206,7 +219,7 @@ def _gaps(now: Floats, reference: Floats) -> tuple[Floats, Floats]:
 
 
 def _p_higher(now: Floats, reference: Floats) -> Floats:
-    """Return the p-values of one-sided Mann-Whitney tests for values above those of the reference, ``(gates,)``.
+    """Return the p-value of each gate, ``(gates,)``: one-sided Mann-Whitney test for values above the reference's.
 
     For :attr:`Sample.ranked`, this is Gehan's test for censored data: a seed that never reaches zero errors ranks last,
     and all trainings have the same budget.
@@ -226,8 +239,8 @@ def slowdown(now: Sample, reference: Sample) -> Estimate:
     """Estimate the slowdown of one gate as a fraction of the first zero epoch, with its 95% interval.
 
     The interval inverts the Mann-Whitney test. The test compares the gate with the reference slowed by ``f``. The
-    interval contains every slowdown ``f`` that the test does not reject. The upper limit is infinite if the test
-    rejects no large ``f``.
+    interval contains every slowdown ``f`` that the test does not reject. The upper limit is infinite if the test does
+    not even reject the largest ``f`` that is tried.
 
     Args:
         now: Trainings of the gate, ``(n,)``.
@@ -270,7 +283,7 @@ def sample(first_zero: Sequence[int | None], errors: ArrayLike, budget: int) -> 
 
 
 def resample(pool: Sample, gates: int, n: int, random: np.random.Generator) -> Sample:
-    """Simulate gates, ``(gates, n)``. Their seeds are drawn with replacement from recorded trainings."""
+    """Simulate gates, ``(gates, n)``. Their trainings are drawn with replacement from the trainings of ``pool``."""
     chosen = random.integers(0, pool.n, (gates, n))
     return Sample(pool.first_zero[chosen], pool.errors[chosen], pool.budget)
 
@@ -294,7 +307,10 @@ def power(reference: Sample, by: float, n: int) -> float:
 
 
 def detectable(reference: Sample, n: int, wanted: float = 0.9) -> float | None:
-    """Return the smallest slowdown that gates with ``n`` seeds detect with probability ``wanted``. None if over 50%."""
+    """Return the smallest slowdown that gates with ``n`` seeds detect with probability ``wanted``.
+
+    The slowdown is a fraction. None if it is above 50%.
+    """
     place = bisect_left(_PERCENTS, wanted, key=lambda percent: power(reference, percent / 100, n))
     return _PERCENTS[place] / 100 if place < len(_PERCENTS) else None
 

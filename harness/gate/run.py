@@ -25,7 +25,8 @@ from harness.gate.verdict import Check, Verdict, overall
 from harness.network.variant import BASELINE, Variant
 from harness.workers.local import Batch, EngineStartError, WorkerError, WorkerLostError, Workers
 
-# The number of seeds in the trace check of an engine that is not under test, if training does not repeat bit for bit.
+# The number of seeds with which an engine that is not under test is compared with the recorded losses, if its training
+# does not repeat bit for bit.
 _SEEDS_OF_OTHERS = 4
 
 # The smallest number of seeds of a gate. A spread needs at least two values.
@@ -43,7 +44,8 @@ class GateConfig:
         engine: Name of the engine under test, or the training function as the user gave it.
         seeds: Seeds to train in addition to the baseline's seed, in this order.
         workers: Number of worker processes of the engine under test.
-        others: Names of other engines whose trace the gate also checks. The name of the engine under test is ignored.
+        others: Names of other engines that the gate also trains and compares with their recorded trainings. The name of
+            the engine under test is ignored.
         strict: Whether the gate also fails if training is better than in the reference.
         conformance: Whether the gate first checks that the engine follows the engine contract.
         command: Command that repeats this gate with the same seeds.
@@ -70,9 +72,9 @@ class GateResult:
         date: Date and time of the start, in UTC.
         environment: Differences from the environment of the reference.
         command: Command that repeats this gate.
-        seeds: Trained seeds, in order.
-        first_zero: First zero epoch of each seed, ``(n,)``; None for a seed that never reached zero.
-        errors: Error count of each seed at the early epoch, ``(n,)``.
+        seeds: Trained seeds, in order, without the baseline's seed.
+        first_zero: First zero epoch of each seed, ``(n,)``; None for a seed that never reached zero errors.
+        errors: Error count of each seed, ``(n,)``, after the early epoch at which the reference compares errors.
         duration_s: Duration of the gate, in seconds.
     """
 
@@ -120,7 +122,7 @@ class _FailedError(Exception):
 
 
 def _failed(error: WorkerLostError | StoppedError | WorkerError) -> _FailedError:
-    """Convert a worker's error to a failed check: FAIL if the engine raised the error, otherwise NOT RUN."""
+    """Convert the error of a worker. The verdict is FAIL if the engine raised it after its start, otherwise NOT RUN."""
     is_of_engine = isinstance(error, WorkerError) and not isinstance(error, EngineStartError)
     return _FailedError(Verdict.FAIL if is_of_engine else Verdict.NOT_RUN, str(error))
 
@@ -128,7 +130,8 @@ def _failed(error: WorkerLostError | StoppedError | WorkerError) -> _FailedError
 class _Trainer:
     """The workers of an engine, and the trainings that were submitted to them.
 
-    Variants that differ only in their number of epochs share one training: the longest.
+    A longer training also gives the results of its first epochs. So a variant needs no training of its own if an
+    earlier submission contains the same variant with at least as many epochs.
     """
 
     def __init__(self, workers: Workers[Training], name: str, on_done: Callable[[int], None]) -> None:
@@ -137,9 +140,9 @@ class _Trainer:
         self.n = 0
 
     def submit(self, variants: Sequence[Variant]) -> None:
-        """Submit variants in batches. A batch has as many variants as the engine trains in one call.
+        """Submit variants in batches. A batch has at most as many variants as the engine trains in one call.
 
-        Variants that an earlier submission covers are left out.
+        A variant is left out if an earlier submission contains the same variant with at least as many epochs.
         """
         new = [variant for variant in variants if self._longest(variant) is None]
         for batch in registry.batches(self._name, new):
@@ -149,7 +152,10 @@ class _Trainer:
         self.n += len(new)
 
     def _longest(self, variant: Variant) -> Variant | None:
-        """Return the longest submitted variant whose training covers this variant; None if there is none."""
+        """Return the longest submitted variant that equals this one, apart from the number of epochs.
+
+        None if there is no such variant, or if it has fewer epochs than this one.
+        """
         same = (given for given in self._futures if given.with_epochs(variant.epochs) == variant)
         found = max(same, key=lambda given: given.epochs, default=variant.with_epochs(0))
         return found if found.epochs >= variant.epochs else None
@@ -253,7 +259,8 @@ class _Gate:
 
     def _start(self, stack: ExitStack) -> None:
         """Start all processes, and submit all trainings."""
-        # One process suffices for every other engine. The engine under test trains far more seeds and ends last.
+        # One process suffices for an engine that is not under test. The engine under test trains far more seeds and
+        # ends last.
         counts = {self._engine: self._config.workers} | dict.fromkeys(self._others, 1)
         is_function = self._reference.is_of_function
         for name, count in counts.items():
@@ -274,9 +281,10 @@ class _Gate:
             self._on_done(self._done, sum(trainer.n for trainer in self._trainers.values()))
 
     def _traced(self, name: str) -> tuple[Variant, list[Variant]]:
-        """Return the variants that the trace check of an engine needs: the baseline, and variants with the early seeds.
+        """Return the variants that an engine trains for the comparison with the recorded training.
 
-        An exact comparison needs only the baseline.
+        These are the baseline, and short trainings of several seeds whose first losses are recorded. If training must
+        repeat bit for bit, the baseline suffices.
         """
         own, early = registry.baseline(name), self._reference.early
         if early is None or traces.is_exact(self._reference.traces.get(name)):
@@ -306,7 +314,10 @@ class _Gate:
         return checks.trace(name, trainer.result(own), list(map(trainer.result, early)), self._reference)
 
     def _other_trace(self, name: str) -> Check:
-        """Check the trace of an engine that is not under test. If its training fails, only this check fails."""
+        """Compare the training of an engine that is not under test with the recorded training.
+
+        If its training fails, only this check fails.
+        """
         try:
             return self._trace(name)
         except _FailedError as error:

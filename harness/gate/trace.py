@@ -21,10 +21,11 @@ EARLY_EPOCHS = 10
 # engines, or with noise in the last bit, the difference was at most 7e-7 before a training diverged, and at least 2e-4
 # afterwards.
 TOLERANCE = 1e-5
-# The largest share of correct trainings that may diverge within the compared epochs; see also :func:`leaves`.
-LEAVES = 0.15
-# The significance level of the vote. The vote fails if correct trainings produce the observed number of diverged seeds,
-# or more, with at most this probability.
+# The share of correct trainings that may diverge within the compared epochs. If more trainings diverged when the
+# reference was recorded, :func:`may_diverge` returns a larger share.
+MAY_DIVERGE = 0.15
+# The significance level of the comparison of several seeds. The comparison fails if correct trainings produce the
+# observed number of diverged seeds, or more, with at most this probability.
 ALPHA = 0.001
 
 
@@ -43,16 +44,16 @@ class Difference:
 
 @dataclass(frozen=True)
 class Votes:
-    """The vote of several seeds: how many of them diverge from their expected losses.
+    """How many of several seeds diverge from their expected losses.
 
     Attributes:
-        left: First epoch that differs, from 1, of each seed that diverges. The key is the seed.
+        diverged: First epoch that differs, from 1, of each seed that diverges. The key is the seed.
         n: Number of seeds.
         worst: Largest relative difference of a loss among the seeds that do not diverge. 0 if all diverge.
-        chance: Upper bound of the probability that at least this number of correct trainings diverge.
+        chance: Upper bound of the probability that this number of seeds, or more, diverge if all trainings are correct.
     """
 
-    left: Mapping[int, int]
+    diverged: Mapping[int, int]
     n: int
     worst: float
     chance: float
@@ -90,41 +91,42 @@ def exactly(training: Training, trace: Trace) -> Difference:
     )
 
 
-def leaves(early: Early) -> float:
+def may_diverge(early: Early) -> float:
     """Return the largest share of correct trainings that may diverge because of rounding.
 
-    This is the larger of :data:`LEAVES` and the upper 95% bound of the share that diverged during recording.
+    This is the larger of :data:`MAY_DIVERGE` and the upper 95% bound of the share that diverged when the reference was
+    recorded.
     """
-    return max(LEAVES, wilson(early.left, early.tried).high)
+    return max(MAY_DIVERGE, wilson(early.left, early.tried).high)
 
 
 def votes(
     trainings: Sequence[Training],
     recorded: Sequence[Sequence[float] | NDArray[np.float64]],
-    may_leave: float = LEAVES,
+    share: float = MAY_DIVERGE,
 ) -> Votes:
     """Compare the early losses of several seeds with expected losses; see :class:`harness.gate.reference.Early`.
 
     Args:
         trainings: Trainings, one for each seed.
         recorded: Expected losses of each training, ``(n, epochs)``.
-        may_leave: Largest share of correct trainings that may diverge.
+        share: Largest share of correct trainings that may diverge.
     """
-    left, worst = {}, 0.0
+    diverged, worst = {}, 0.0
     for training, losses in zip(trainings, recorded, strict=True):
         n = min(EARLY_EPOCHS, len(training.losses), len(losses))
         off = np.abs(training.losses[:n] / np.asarray(losses[:n]) - 1)
         wrong = ~(off <= TOLERANCE)  # also true for NaN
         if wrong.any():
-            left[training.variant.seed] = int(np.argmax(wrong)) + 1
+            diverged[training.variant.seed] = int(np.argmax(wrong)) + 1
         else:
             worst = max(worst, float(off.max()))
-    return Votes(left, len(trainings), worst, chance(len(left), len(trainings), may_leave))
+    return Votes(diverged, len(trainings), worst, chance(len(diverged), len(trainings), share))
 
 
-def chance(left: int, n: int, may_leave: float) -> float:
-    """Return the probability that at least ``left`` of ``n`` trainings diverge, each with probability ``may_leave``."""
-    return float(binom.sf(left - 1, n, may_leave))
+def chance(diverged: int, n: int, share: float) -> float:
+    """Return the probability that ``diverged`` or more of ``n`` trainings diverge, each with probability ``share``."""
+    return float(binom.sf(diverged - 1, n, share))
 
 
 def of_the_lab(training: Training) -> list[int]:

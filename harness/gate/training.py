@@ -33,10 +33,11 @@ class SoftmaxLook:
 
     Attributes:
         rows: Number of rows.
-        may_overflow: Number of rows in which the largest exponential, or ten times this value, is outside the normal
-            range of ``float32``. An implementation that does not subtract the largest logit may overflow there.
-        small_abs_diff: Largest absolute difference among the probabilities below the normal range of ``float32``. A
-            distance in ULPs is not defined for them.
+        may_overflow: Number of rows in which an implementation that does not subtract the largest logit may overflow,
+            or divide by zero. In these rows, the largest exponential is below the normal range of ``float32``, or ten
+            times the largest exponential is above it.
+        small_abs_diff: Largest absolute difference from TensorFlow's probability, if one of the two probabilities is
+            below the normal range of ``float32``. Such differences are not measured in ULPs.
         checks: Comparison of each implementation, by the name of the implementation.
     """
 
@@ -71,7 +72,10 @@ class Training:
     data: str = ""
 
     def prefix(self, epochs: int) -> Training:
-        """Return the first epochs of this training. The softmax comparison still belongs to the last trained epoch."""
+        """Return this training with only its first ``epochs`` epochs.
+
+        The softmax comparison remains that of the last trained epoch.
+        """
         variant, weights = self.variant.with_epochs(epochs), self.weights[:epochs]
         return replace(self, variant=variant, losses=self.losses[:epochs], errors=self.errors[:epochs], weights=weights)
 
@@ -85,7 +89,7 @@ class Training:
         return first_zero(np.maximum(self.errors - count, 0))
 
     def returned(self, count: int) -> int:
-        """Return the number of epochs with more than ``count`` errors after the first epoch with at most ``count``."""
+        """Return how many epochs after :meth:`first_reached` have more than ``count`` errors. 0 if that is None."""
         first = self.first_reached(count)
         return 0 if first is None else int(np.count_nonzero(self.errors[first:] > count))
 
@@ -133,8 +137,8 @@ def _of_function(engine: FunctionEngine, variant: Variant) -> Training:
 def train_with_noise(engine: Engine, digits: Digits, variants: Sequence[Variant]) -> list[Training]:
     """Train each variant on images with random noise in the last bit of every pixel.
 
-    The noise shows how rounding alone changes a training, because another order of summation has a similar effect. The
-    seed of the variant is also the seed of its noise.
+    Another order of summation has a similar effect, so the noise shows how rounding alone changes a training. The seed
+    of the variant is also the seed of its noise.
     """
     found = []
     for variant in variants:
@@ -214,7 +218,7 @@ def _training(history: TrainingHistory) -> Training:
     weights: tuple[str, ...] = ()
     softmax: dict[str, SoftmaxLook] = {}
     if is_own:
-        if "tensorflow" not in sys.modules:  # an engine of another package need not import TensorFlow
+        if "tensorflow" not in sys.modules:  # an engine of another package may work without TensorFlow
             tensorflow_setup.start(with_keras=False)
         weights = tuple(digest(history.snapshots[epoch].weights) for epoch in sorted(history.snapshots))
         softmax = {"trained logits": _look(np.asarray(history.final.logits)), "vectors": _look(VECTORS)}

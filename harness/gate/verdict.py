@@ -92,7 +92,7 @@ class Check:
 
     @property
     def texts(self) -> dict[str, str]:
-        """The texts of the check that are not empty, by name."""
+        """The texts ``expected``, ``seen``, ``sure`` and ``look`` that are not empty, by these names."""
         texts = {"expected": self.expected, "seen": self.seen, "sure": self.sure, "look": self.look}
         return {name: text for name, text in texts.items() if text}
 
@@ -105,7 +105,7 @@ class Check:
 def overall(checks: Sequence[Check], *, strict: bool = False) -> Verdict:
     """Return the overall verdict of a gate: the worst verdict of its checks.
 
-    The order is FAIL, NOT RUN, INCONCLUSIVE, PASS. A gate without checks is NOT RUN.
+    From the worst to the best, the verdicts are FAIL, NOT RUN, INCONCLUSIVE, PASS. A gate without checks is NOT RUN.
 
     Args:
         checks: All checks of the gate.

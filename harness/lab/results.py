@@ -1,4 +1,4 @@
-"""Computes every number of the lab and compares it with the published number."""
+"""Runs the lab, and compares the numbers that the lab's page prints with those of this run."""
 
 from __future__ import annotations
 
@@ -107,9 +107,9 @@ class Lab:
 
     @cached_property
     def numbers(self) -> list[Number]:
-        """The numbers of this run and the published numbers, in the order of the lab's page."""
-        known = self.digits.name == LAB_NAME
-        return [place.beside(self, known=known) for place in PLACES]
+        """The entries of the lab's page, in its order. Each has this run's numbers and the published numbers."""
+        is_published = self.digits.name == LAB_NAME
+        return [place.beside(self, is_published=is_published) for place in PLACES]
 
     def nearest(self) -> tuple[int, float]:
         """Find the epoch at which the logits of ``X[1015]`` are nearest to the published logits.
@@ -152,15 +152,17 @@ class Lab:
 
 @dataclass(frozen=True)
 class Number:
-    """One number or one row of numbers of the lab's page, as computed by this run and as published.
+    """One entry of the lab's page, as computed by this run and as published.
+
+    An entry is a single number or text, such as the loss of an epoch, or several numbers, such as ten logits.
 
     Attributes:
-        part: Part of the lab.
-        name: Name of the number.
-        ours: Number of this run, formatted like the published number.
-        published: Number as the lab's page prints it; None if this run uses other images than the lab.
-        difference: Largest absolute difference between the two rows; None if ``published`` is None or if the entries
-            are text.
+        part: Part of the lab: ``images``, ``model``, ``training``, ``prediction`` or ``errors``.
+        name: Name of the entry.
+        ours: Numbers of this run, formatted like the published numbers.
+        published: Numbers as the lab's page prints them; None if this run uses other images than the lab.
+        difference: Largest absolute difference between ``ours`` and ``published``; None if ``published`` is None or if
+            the entry is text.
     """
 
     part: str
@@ -171,25 +173,27 @@ class Number:
 
     @property
     def same(self) -> bool | None:
-        """Whether all printed digits equal the published digits; None if there is no published number."""
+        """Whether all formatted numbers equal the published ones; None if there are no published numbers."""
         return None if self.published is None else self.ours == self.published
 
     def as_json(self) -> dict[str, Any]:
-        """Return the fields of the number for JSON."""
+        """Return the attributes of this entry for JSON, with ``same``."""
         fields = {name: getattr(self, name) for name in ("part", "name", "ours", "published")}
         return {**fields, "same": self.same, "difference": self.difference}
 
 
 @dataclass(frozen=True)
 class Place:
-    """The place of a number, or of a row of numbers, on the lab's page.
+    """One entry of the lab's page as published, and a function that returns the same entry of a run.
+
+    An entry is a single number or text, such as the loss of an epoch, or several numbers, such as ten logits.
 
     Attributes:
-        part: Part of the lab.
-        name: Name of the number.
-        published: Number as the lab's page prints it.
-        form: Format specification of the number; empty for text. The comparison uses the formatted text.
-        read: Function that returns the number of a run.
+        part: Part of the lab: ``images``, ``model``, ``training``, ``prediction`` or ``errors``.
+        name: Name of the entry.
+        published: Numbers as the lab's page prints them.
+        form: Format specification of each number; empty for text. The comparison uses the formatted text.
+        read: Function that returns the numbers of a run.
     """
 
     part: str
@@ -198,20 +202,21 @@ class Place:
     form: str
     read: Callable[[Lab], _Values]
 
-    def beside(self, lab: Lab, *, known: bool) -> Number:
-        """Return the number of a run together with the published number.
+    def beside(self, lab: Lab, *, is_published: bool) -> Number:
+        """Return the numbers of a run beside the published numbers.
 
         Args:
             lab: Run of the lab.
-            known: Whether the run uses the lab's images. If not, the result has no published number.
+            is_published: Whether the run uses the lab's images. If not, the result has no published numbers.
         """
         values = self.read(lab)
         ours = tuple(format(value, self.form) for value in values)
-        if not known:
+        if not is_published:
             return Number(self.part, self.name, ours, None, None)
         difference = None
         if self.form:
-            # The difference is zero if the formatted numbers are equal. Otherwise, it uses this run's unrounded number.
+            # If the formatted numbers are equal, the difference is zero. Otherwise, it is the difference between this
+            # run's unrounded number and the published number.
             pairs = zip(values, ours, self.published, strict=True)
             apart = [0.0 if mine == theirs else abs(float(value) - float(theirs)) for value, mine, theirs in pairs]
             difference = float(np.max(apart))
@@ -256,7 +261,7 @@ def softmax(name: str, z: Floats) -> Softmaxes:
 
 
 def _pixels(first: int, *values: str) -> Place:
-    """Return the place of consecutive elements of ``X[0]``, from the index `first` on."""
+    """Return the entry of the lab's page for consecutive elements of ``X[0]``; the first one is ``X[0, first]``."""
     end = first + len(values)
     name = f"X[0, {first}]" if len(values) == 1 else f"X[0, {first}:{end}]"
     return Place("images", name, values, ".2e", lambda lab: lab.digits.x[0, first:end])
@@ -287,12 +292,13 @@ PUBLISHED_PROBABILITIES = (
 
 
 def _after(number: int) -> list[Place]:
-    """Return the places of the predictions and errors of the trained network, for one of the two states.
+    """Return the entries of the lab's page for the trained network: its prediction and its errors.
 
-    The lab does not state after how many epochs it printed these numbers. Each state is therefore compared with them.
+    The lab does not state after how many epochs it printed these numbers. They are therefore compared twice: with this
+    run after 40 epochs, and with this run after 100 epochs.
 
     Args:
-        number: Index (from 0) of the state in ``Lab.states``.
+        number: 0 for the comparison after 40 epochs, 1 for the comparison after 100 epochs.
     """
     when = f"after {(EPOCHS, LONGER)[number]} epochs"
 

@@ -41,7 +41,7 @@ class Case:
     kind: str = "float64"
 
 
-# The lab's own two tests come first.
+# The calls that check the function, by name. The first two are the lab's own tests.
 CASES = {
     "the lab's vector": Case((1.0, 2.0, 3.0, 4.0)),
     "equal entries": Case((0.0, 0.0, 0.0, 0.0)),
@@ -97,11 +97,18 @@ def check(function: str) -> list[Mistake]:
     if isinstance(answers, Mistake):
         return [answers]
     first = _of_the_lab(answers)
-    return [first] if first else [mistake for mistake in _of_the_rest(answers) if mistake]
+    return [first] if first else [mistake for mistake in _of_other_cases(answers) if mistake]
 
 
 def _answers(function: str) -> dict[str, Answer] | Mistake:
-    """Call the function once for each case, in a separate process."""
+    """Call the function once for each case, in a separate process.
+
+    Returns:
+        The answers by the name of the case. If the calls exceed the time limit, a mistake that says so.
+
+    Raises:
+        StoppedError: The file or the function cannot be loaded.
+    """
     asked = {name: [list(case.z), case.kind] for name, case in CASES.items()}
     command = [sys.executable, "-P", "-m", "harness.lab.softmax_process", function, str(TIME_LIMIT_S)]
     try:
@@ -230,14 +237,18 @@ def _of_the_lab(answers: dict[str, Answer]) -> Mistake | None:
 
 
 def _wrong_formula(answer: Answer) -> Mistake | None:
-    """Return the mistake whose formula gives the returned numbers; None if no common wrong formula does."""
+    """Compare the returned numbers with those of common wrong formulas.
+
+    Returns:
+        The mistake of the formula that gives the same numbers; None if no such formula does.
+    """
     z = np.array(CASES["the lab's vector"].z)
     found = (Mistake(sentence, hint) for formula, sentence, hint in _FORMULAS if _is_close(answer, formula(z)))
     return next(found, None)
 
 
 def _wrong_numbers(values: Vector, expected: Vector) -> Mistake:
-    """Describe wrong numbers that no common wrong formula gives."""
+    """Describe numbers that are wrong, but not those of a common wrong formula."""
     if not values.any():
         return Mistake(
             "All results are zero. The array keeps its initial zeros, or it can hold only whole numbers.",
@@ -259,8 +270,11 @@ def _wrong_numbers(values: Vector, expected: Vector) -> Mistake:
     )
 
 
-def _of_the_rest(answers: dict[str, Answer]) -> Sequence[Mistake | None]:
-    """Return the mistakes in the results for all other arguments. The result for the lab's vector is correct."""
+def _of_other_cases(answers: dict[str, Answer]) -> Sequence[Mistake | None]:
+    """Return the mistakes of a function that is correct for the lab's vector, ``[1, 2, 3, 4]``.
+
+    Such a function may still be wrong for other vectors or types, or change its argument.
+    """
     if any(answer.is_changed for answer in answers.values()):
         changed: Mistake | None = Mistake(
             "my_softmax changes its argument: z has different values after the call.",

@@ -42,15 +42,15 @@ def batch_orders(*variants: Variant) -> Iterator[NDArray[np.int32]]:
     variants returns the same orders as one call for each variant, in less time.
 
     Returns:
-        An iterator with one array for each epoch of the longest variant, ``(variants, 5000)``, ``int32``. Each row is a
-        permutation of the image indices.
+        An iterator with one array for each epoch, ``(variants, 5000)``, ``int32``. The number of epochs is that of the
+        longest variant. Each row is one variant's permutation of the image indices.
     """
     drawn: Iterator[NDArray[np.int32]] = order_dataset(*variants).as_numpy_iterator()
     return drawn
 
 
 def order_dataset(*variants: Variant) -> tf.data.Dataset:
-    """Return the orders of :func:`batch_orders` as a dataset. Each iterator starts at the first epoch."""
+    """Return the orders of :func:`batch_orders` as a dataset. Each new iterator starts again at the first epoch."""
     seeds = [variant.seed for variant in variants]
 
     def shuffled(_: tf.Tensor) -> tf.Tensor:
@@ -67,9 +67,10 @@ def order_dataset(*variants: Variant) -> tf.data.Dataset:
 
 
 def _operation_seeds(seed: int) -> dict[str, int]:
-    """Return the two seeds of the first random operation in a function after ``tf.random.set_seed(seed)``.
+    """Return the two seeds that TensorFlow gives to the first random operation in a graph.
 
-    TensorFlow replaces two zeros by a random seed. So for ``seed`` 0, ``seed2`` is not 0.
+    ``seed`` is the argument of an earlier call of ``tf.random.set_seed``. TensorFlow replaces two zeros by a random
+    seed. So for ``seed`` 0, ``seed2`` is not 0.
 
     Source: ``get_seed`` in ``tensorflow/python/framework/random_seed.py``.
     """

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.floating]
 
-_SMALLEST_NORMAL = np.float32(2.0**-126)  # TensorFlow rounds smaller positive float32 numbers to zero
+_SMALLEST_NORMAL = np.float32(2.0**-126)  # TensorFlow rounds positive float32 numbers below this one to zero
 
 
 def my_softmax_loop(z: Floats) -> Floats:
@@ -48,7 +48,7 @@ def my_softmax(z: Floats) -> Floats:
 def my_softmax_stable(z: Floats) -> Floats:
     """Compute the softmax after subtracting the largest logit. ``exp`` then never overflows for finite logits.
 
-    The subtraction does not change the value of the softmax.
+    Mathematically, the subtraction does not change the softmax.
 
     Args:
         z: Logits, ``(..., n)``, floating-point.
@@ -83,18 +83,18 @@ def tensorflow_softmax(z: Floats) -> Floats:
 
 @dataclass(frozen=True, slots=True)
 class SoftmaxCheck:
-    """The comparison of one implementation with TensorFlow's softmax on a set of logits.
+    """The comparison of one implementation of the softmax with TensorFlow's softmax on the same logits.
 
-    A row overflows if it contains NaN or infinity, or if its sum is not positive. All attributes except
-    ``overflow_rows`` describe the rows in which neither softmax overflows. If there are no such rows,
-    ``argmax_differs`` is 0 and the other three are None.
+    A row holds the probabilities of one image. A row overflows if it contains NaN or infinity, or if its sum is not
+    positive. Rows that overflow in either result are not compared. If no rows are compared, ``argmax_differs``
+    is 0, and ``max_abs_diff``, ``max_ulp`` and ``row_sum_error`` are None.
 
     Attributes:
-        max_abs_diff: Largest absolute difference of an entry.
-        max_ulp: Largest difference of an entry in ULPs, the spacing of ``float32`` numbers. Only entries for which both
-            values are normal ``float32`` numbers are compared. None if there are no such entries.
+        max_abs_diff: Largest absolute difference between two probabilities.
+        max_ulp: Largest difference between two probabilities in ULPs, the spacing of ``float32`` numbers. Only pairs of
+            normal ``float32`` numbers are compared. None if there are no such pairs.
         argmax_differs: Number of rows in which the argmax differs.
-        row_sum_error: Largest deviation of a row's sum (in ``float64``) from 1.
+        row_sum_error: Largest deviation of a row's sum (in ``float64``) from 1, in the result of the implementation.
         overflow_rows: Number of rows in which the implementation overflows.
     """
 
@@ -107,13 +107,14 @@ class SoftmaxCheck:
 
 @dataclass(frozen=True, slots=True)
 class SizedCheck:
-    """The comparison of every implementation with TensorFlow's softmax, for the rows of one size.
+    """The comparison of every implementation of the softmax with TensorFlow's, for images with logits of similar size.
 
-    The size of a row is the smallest power of two above its largest absolute logit, but at least :data:`SMALLEST`.
+    The images are grouped by a limit. An image's limit is the smallest power of two above its largest absolute logit,
+    but at least :data:`SMALLEST`.
 
     Attributes:
-        below: Size of the rows.
-        rows: Number of rows of this size.
+        below: Limit of the images in this group.
+        rows: Number of images in this group.
         checks: Check of each implementation, by its name in :data:`WAYS`.
     """
 
@@ -144,9 +145,10 @@ def consistency(logits: Floats) -> dict[str, SoftmaxCheck]:
 
 
 def consistency_by_size(logits: Floats) -> list[SizedCheck]:
-    """Compare every implementation with ``tf.nn.softmax`` separately for each size of logits, smallest first.
+    """Compare every implementation with ``tf.nn.softmax`` separately for groups of images with logits of similar size.
 
-    :class:`SizedCheck` defines the size. Rows that contain NaN or infinity are left out.
+    :class:`SizedCheck` defines the groups. The group with the smallest logits comes first. Images whose logits contain
+    NaN or infinity are ignored.
     """
     sizes = _sizes(logits)
     found = np.unique(sizes[np.isfinite(sizes)]).tolist()
@@ -154,7 +156,7 @@ def consistency_by_size(logits: Floats) -> list[SizedCheck]:
 
 
 def _sizes(logits: Floats) -> NDArray[np.float64]:
-    """Return the size of each row, as :class:`SizedCheck` defines it; NaN for rows with NaN or infinity."""
+    """Return each image's limit, as :class:`SizedCheck` defines it; NaN if the logits contain NaN or infinity."""
     largest = np.abs(logits).max(axis=-1).astype(np.float64)
     _, exponents = np.frexp(largest)  # largest = m * 2**exponent with 0.5 <= m < 1
     sizes: NDArray[np.float64] = np.maximum(SMALLEST, np.ldexp(1.0, exponents))
@@ -163,7 +165,7 @@ def _sizes(logits: Floats) -> NDArray[np.float64]:
 
 
 def compare(got: Floats, expected: Floats) -> SoftmaxCheck:
-    """Compare softmax rows with the expected rows, each ``(n, 10)``. ``overflow_rows`` counts overflows in ``got``."""
+    """Compare probabilities with the expected probabilities, both ``(n, 10)``; see :class:`SoftmaxCheck`."""
     bad = _overflows(got)
     usable = ~(bad | _overflows(expected))
     mine, theirs = got[usable], expected[usable]

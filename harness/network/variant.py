@@ -24,7 +24,7 @@ AdamKind = Literal["tensorflow", "keras"]
 
 _BELOW_1 = 1 - 2.0**-24  # the largest float32 below 1
 _LARGEST = float.fromhex("0x1.fffffep+127")  # the largest float32
-_SMALLEST_NORMAL = 2.0**-126  # float32 flushes smaller numbers to zero
+_SMALLEST_NORMAL = 2.0**-126  # the smallest normal float32: TensorFlow rounds numbers below it to zero
 
 
 class Shape(NamedTuple):

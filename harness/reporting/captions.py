@@ -11,10 +11,14 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from harness.data.held_out import N_HELD_OUT, why_none
-from harness.reporting.findings import Cheap, Difference, HardImages, HeldOutErrors, Reach
+from harness.reporting.findings import Difference, HardImages, HeldOutErrors, Reach, Recommended
 from harness.statistics import Estimate
 from harness.text import plural
 from harness.tracking.run_record import StoredImages
+
+_ZOOM = "Hold Shift and turn the wheel to zoom, drag to move, double-click to reset."
+# Fewer trials than this give rough importances.
+_FEW_TRIALS = 50
 
 
 def epoch(estimate: Estimate) -> str:
@@ -164,8 +168,8 @@ def heat_map(cells: pd.DataFrame) -> str:
     return said + "Each cell shows the mean error count after the last epoch and the number of runs at zero."
 
 
-def survival(groups: Sequence[Reach]) -> str:
-    """The caption of the survival curves: the group that reaches zero first."""
+def reached(groups: Sequence[Reach]) -> str:
+    """The caption of the shares that reached zero: the group that reaches zero first."""
     n = sum(group.n for group in groups)
     said = f"{sum(group.reached for group in groups)} of {plural(n, 'training')} reached zero. "
     got = [(group, group.median) for group in groups if group.median is not None and math.isfinite(group.median.value)]
@@ -176,16 +180,19 @@ def survival(groups: Sequence[Reach]) -> str:
     never = [group.rate for group in groups if not group.reached]
     if never:
         said += f"No training at {', '.join(never)} did. "
-    return said + "A training that did not reach zero is censored at its last epoch. Bands are pointwise 95% intervals."
+    budgets = {group.epochs for group in groups}
+    if len(budgets) > 1 or any(few < many for few, many in budgets):
+        said += "The numbers of epochs differ, so the shares are Kaplan-Meier estimates. "
+    return said + "A tick marks trainings that ended before they reached zero. Bands are pointwise 95% intervals."
 
 
 def by_seed(cells: pd.DataFrame) -> str:
     """The caption of errors by seed: the spread between seeds."""
     widest = cells.iloc[int((cells["max_errors"] - cells["min_errors"]).to_numpy().argmax())]
     if cells["n"].max() == 1 or widest["min_errors"] == widest["max_errors"]:
-        return "Each point is a run; the bar is the median."
+        return "Each point is a run."
     return (
-        f"Each point is a run; the bar is the median. The widest range, {widest['min_errors']} to "
+        f"Each point is a run. The widest range, {widest['min_errors']} to "
         f"{plural(int(widest['max_errors']), 'error')}, is at learning rate {widest['rate']} and {widest['epochs']} "
         "epochs."
     )
@@ -209,14 +216,14 @@ def differences(found: Sequence[Difference]) -> str:
     )
 
 
-def cheap(found: Sequence[Cheap]) -> str:
-    """The sentence about the cheapest variant that reliably reaches zero."""
+def recommendation(found: Sequence[Recommended]) -> str:
+    """The sentence about the recommended variant."""
     if not found:
         return "No variant had a run with zero errors after its last epoch."
     first = found[0]
     return (
-        f"The cheapest variant that reliably reaches zero: learning rate {first.rate}, {first.epochs} epochs. "
-        f"{first.at_zero} of {plural(first.n, 'seed')} ended with zero errors. {supports(first.at_zero, first.share)}."
+        f"Recommended: learning rate {first.rate}, {plural(first.epochs, 'epoch')}. {first.at_zero} of "
+        f"{plural(first.n, 'seed')} ended with zero errors. {supports(first.at_zero, first.share)}."
     )
 
 
@@ -224,7 +231,7 @@ def losses(curves: pd.DataFrame) -> str:
     """The caption of losses: the learning rate with the lowest final loss, and losses that are not finite."""
     last = curves.sort_values("epoch").groupby("run_id").tail(1)
     finite = last[np.isfinite(last["loss"].astype(float))]
-    said = "Lines are medians over seeds; bands show the range. "
+    said = f"Each line is a training. {_ZOOM} "
     if len(finite):
         medians = finite.groupby("rate", observed=True)["loss"].median()
         said += (
@@ -237,7 +244,7 @@ def losses(curves: pd.DataFrame) -> str:
 def errors_by_epoch(groups: Sequence[Reach]) -> str:
     """The caption of errors by epoch: how often errors return."""
     reached, back = sum(group.reached for group in groups), sum(group.came_back for group in groups)
-    lines = "Lines are medians over seeds; bands show the range."
+    lines = f"Each line is a training; the thick line is the baseline's own. {_ZOOM}"
     if not reached:
         return f"No training reached zero errors. {lines}"
     spikes = " Such spikes are normal at a constant learning rate." if back else ""
@@ -290,6 +297,13 @@ def softmax(by_size: pd.DataFrame) -> str:
     return f"The largest distances from TensorFlow's softmax, in ULPs: {said or 'none'}. {overflow}"
 
 
+def overflow(by_size: pd.DataFrame) -> str:
+    """The caption of the rows that overflow: their number by implementation."""
+    rows = by_size.groupby("way")["overflow_rows"].sum()
+    said = ", ".join(f"{way} {rows[way]:.0f}" for way in ("loop", "vector", "stable") if way in rows)
+    return f"Rows of logits whose softmax overflows in float32, over all runs: {said}."
+
+
 def history(trials: pd.DataFrame) -> str:
     """The caption of the history: the trial with the best value."""
     best = trials.iloc[int(trials["errors"].to_numpy().argmin())]
@@ -315,12 +329,14 @@ def front(trials: pd.DataFrame, is_best: pd.Series[bool]) -> str:
     return said
 
 
-def importance(shares: Mapping[str, Mapping[str, float]]) -> str:
-    """The caption of importances: the most important parameter for each objective."""
+def importance(shares: Mapping[str, Mapping[str, float]], n_trials: int) -> str:
+    """The caption of importances: the most important parameter for each objective, and a warning if trials are few."""
     said = []
     for goal, by_name in shares.items():
         name, value = max(by_name.items(), key=lambda item: item[1])
         said.append(f"{name.replace('_', ' ').capitalize()} explains most of the variance of {goal}: {value:.0%}.")
+    if n_trials < _FEW_TRIALS:
+        said.append(f"These numbers are rough: they come from only {plural(n_trials, 'trial')}.")
     return " ".join(said)
 
 

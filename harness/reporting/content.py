@@ -8,7 +8,8 @@ from datetime import datetime
 from typing import Any
 
 from harness.reporting.figure_files import Picture
-from harness.reporting.findings import Cheap, Difference, Reach
+from harness.reporting.findings import Difference, Reach, Recommended, Spike
+from harness.reporting.summary import Card, Question
 from harness.tracking.run_record import RunRecord
 
 # The rows of a data frame, one mapping from column to value for each row.
@@ -66,14 +67,17 @@ class Findings:
         groups: How often and when each group of variants reaches zero errors.
         first_zero: One row for each training.
         cells: Errors by learning rate and number of epochs.
-        cheapest: Cheapest variants with zero errors, best first.
-        cheapest_said: Sentence about the first of them.
+        cards: Answers of the first screen.
+        recommended: Best variants with zero errors, best first.
+        recommended_said: Sentence about the first of them.
+        spikes: Trainings whose errors returned the most.
         held_out_said: Sentences about held-out errors, or the reason why there are none.
         has_held_out: Whether any run has held-out errors.
         differences: Differences from the baseline.
         never_wrong: Sentence for a study in which no image was wrong; else empty.
         trials: Trials of a search; empty for a grid.
         pictures: Figures by name.
+        shared: Data that several figures share, as JSON.
     """
 
     n_trainings: int = 0
@@ -83,14 +87,17 @@ class Findings:
     groups: Sequence[Reach] = ()
     first_zero: Rows = field(default_factory=list)
     cells: Rows = field(default_factory=list)
-    cheapest: Sequence[Cheap] = ()
-    cheapest_said: str = "No run has finished."
+    cards: Sequence[Card] = ()
+    recommended: Sequence[Recommended] = ()
+    recommended_said: str = "No run has finished."
+    spikes: Sequence[Spike] = ()
     held_out_said: str = "No run has finished."
     has_held_out: bool = False
     differences: Sequence[Difference] = ()
     never_wrong: str = ""
     trials: Rows = field(default_factory=list)
     pictures: Mapping[str, Picture] = field(default_factory=dict)
+    shared: str = "{}"
 
 
 @dataclass(frozen=True)
@@ -99,6 +106,7 @@ class ReportContent:
 
     Attributes:
         facts: What was run.
+        question: What the study asked.
         findings: Results.
         baseline_named: Sentence that names the baseline's own training.
         n_runs: Number of runs.
@@ -113,6 +121,7 @@ class ReportContent:
     """
 
     facts: Facts
+    question: Question
     findings: Findings
     baseline_named: str
     n_runs: int

@@ -18,15 +18,20 @@ from harness.network.softmax import my_softmax, my_softmax_stable
 _BLUE, _VERMILLION, _GREEN, _ORANGE = "#0072B2", "#D55E00", "#009E73", "#E69F00"
 _SIDE = 20  # pixels of an image's edge
 _ACROSS = 8  # images in a row of a grid
-_MOST = 64  # images in a grid that nobody chose
-_GAP, _HEADING = 4, 11  # pixels between images, and above each for its label
+_MOST = 64  # images in a grid: of random images by default, of wrong images at most
+_GAP, _HEADING = 4, 11  # pixels between images; pixels above an image, for its label
 _NO_DIGIT = -1
 
 Labels = Sequence[int] | NDArray[np.integer]
 
 
 def sample(images: int = _MOST, seed: int = 0) -> NDArray[np.int64]:
-    """Random indices of the 5000 images, which depend only on the seed. An index may occur twice, as in the lab."""
+    """Random indices of the 5000 images. They depend only on the seed. An index may occur twice, as in the lab.
+
+    Args:
+        images: Number of indices.
+        seed: Seed of the random numbers.
+    """
     return np.random.default_rng(seed).integers(5000, size=images)
 
 
@@ -50,7 +55,7 @@ def display_grid(
 
     Args:
         x: Images to draw, ``(n, 400)``, at least one.
-        labels: ``(n,)``, their digits.
+        labels: Labels of these images, ``(n,)``.
         predicted: Predicted digits, ``(n,)``. -1 means no digit, and is drawn as a dash.
         axes: Axes to draw into.
     """
@@ -73,13 +78,15 @@ def display_grid(
 
 
 def display_errors(x: NDArray[np.floating], labels: Labels, predicted: Labels, axes: Axes | None = None) -> Axes:
-    """Draw the wrong images, each with its label and its predicted digit.
+    """Draw the misclassified images, each with its label and its predicted digit.
+
+    If there are more than 64, only the first 64 are drawn, and the title says so.
 
     Args:
         x: All images, ``(n, 400)``.
-        labels: ``(n,)``, their digits.
-        predicted: Predicted digits, ``(n,)``; -1 means no digit.
-        axes: Axes to draw into. At most the first 64 wrong images are drawn; the title then says so.
+        labels: Labels of all images, ``(n,)``.
+        predicted: Predicted digits of all images, ``(n,)``; -1 means no digit.
+        axes: Axes to draw into.
     """
     wrong = np.flatnonzero(np.asarray(labels) != np.asarray(predicted))
     if not len(wrong):
@@ -116,7 +123,7 @@ def plot_softmax(z: ArrayLike, axes: Axes | None = None) -> Axes:
     """
     entries = np.asarray(z, np.float64)
     axes = _axes(axes, max(3.6, 0.8 * len(entries)), 3.2)
-    with np.errstate(over="ignore", invalid="ignore"):  # what overflows is drawn as such
+    with np.errstate(over="ignore", invalid="ignore"):  # an entry that overflows gets a text instead of a bar
         probabilities = my_softmax(entries)
     for place, probability in enumerate(probabilities):
         if np.isfinite(probability):
@@ -133,12 +140,12 @@ def plot_softmax(z: ArrayLike, axes: Axes | None = None) -> Axes:
 
 
 def plot_z_and_softmax(z: ArrayLike, softmax: Callable[[NDArray[np.float64]], ArrayLike], name: str) -> Axes:
-    """Plot a vector and its softmax side by side: one pair of bars for each entry. Overflow shows as a text.
+    """Plot a vector and its softmax side by side: one pair of bars for each entry. A result that overflows has a text.
 
     Args:
         z: Vector, ``(n,)``.
         softmax: Function of the vector, with a result of shape ``(n,)``.
-        name: Name of the function, for the axis.
+        name: Name of the function, for the label of the axis.
 
     Returns:
         The Axes of the softmax.

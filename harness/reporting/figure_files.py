@@ -16,11 +16,19 @@ from matplotlib.figure import Figure
 # The colours of text, frames and grid lines. In a page, they follow the light or dark colour scheme.
 INK, FAINT, PAPER = "#222222", "#dddddd", "#ffffff"
 
-# Colours that the page replaces by its own, which are legible on light and on dark paper.
-_OF_THE_PAGE = {INK: "--ink", FAINT: "--line", PAPER: "--paper", "#0072b2": "--blue", "#d55e00": "--vermillion"}
+# The colours of groups: Okabe and Ito's palette, which is distinguishable with all common kinds of colour vision
+# (https://jfly.uni-koeln.de/color/). Its most distant hues come first.
+SERIES = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
+# The variables of the page that replace these colours. Each is legible on light and on dark paper.
+OF_THE_PAGE = {
+    INK: "--ink",
+    FAINT: "--line",
+    PAPER: "--paper",
+    **{colour: f"--series-{index}" for index, colour in enumerate(SERIES)},
+}
 
 _DPI = 144
-_FONTS = "'DejaVu Sans', Verdana, system-ui, sans-serif"  # fonts of nearly equal widths, so that the layout stays
+_FONTS = "'DejaVu Sans', Verdana, system-ui, sans-serif"  # the fonts have similar widths, so that text keeps its place
 
 
 _P = ParamSpec("_P")
@@ -46,8 +54,9 @@ class Picture:
         name: Name of its files without the extension, and its anchor in the page.
         title: Title.
         caption: Caption, computed from the data.
-        svg: SVG element for the page.
+        svg: SVG element for the page. Empty if the page draws the figure from its specification.
         png: Content of the PNG file.
+        specification: Vega-Lite specification as JSON, for an interactive figure. Empty if the figure is an SVG.
     """
 
     name: str
@@ -55,6 +64,7 @@ class Picture:
     caption: str
     svg: str
     png: bytes
+    specification: str = ""
 
 
 def picture(name: str, title: str, caption: str, figure: Figure) -> Picture:
@@ -84,7 +94,7 @@ def svg(figure: Figure, name: str) -> str:
         name: A prefix that makes the ids of this figure unique within its page.
     """
     stream = StringIO()
-    # Text stays text, and the ids of elements are the same in every run.
+    # Keep text as text, not as outlines, and give elements the same ids in every run.
     with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": name}):
         nothing = {"Date": None, "Creator": None, "Format": None, "Type": None}
         figure.savefig(stream, format="svg", metadata=nothing, transparent=True)
@@ -97,13 +107,13 @@ def svg(figure: Figure, name: str) -> str:
     text = re.sub(r'(href="|url\()#', rf"\1#{name}-", text)
     text = re.sub(r"'DejaVu Sans'(, [^;\"]*?)?(?=[;\"])", _FONTS, text)
     text = re.sub(r'<svg ([^>]*?)width="[^"]*" height="[^"]*"', r"<svg \1", _with_size(text), count=1)
-    for colour, variable in _OF_THE_PAGE.items():
+    for colour, variable in OF_THE_PAGE.items():
         text = text.replace(colour, f"var({variable})")
     text = re.sub(r"(?<=[: ])(#000000|black)\b", "var(--ink)", text)
     return re.sub(r"\s*\n\s*", "\n", text).strip()
 
 
 def _with_size(text: str) -> str:
-    """The SVG with its natural width as the maximum. It shrinks on narrow pages."""
+    """The SVG with its width as the maximum width, so that it shrinks on a narrow page."""
     [(width, _)] = re.findall(r'<svg [^>]*?width="([\d.]+)pt" height="([\d.]+)pt"', text)[:1]
     return text.replace("<svg ", f'<svg role="img" style="max-width: {float(width) * 4 / 3:.0f}px" ', 1)

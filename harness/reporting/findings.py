@@ -160,18 +160,32 @@ def against_baseline(frame: pd.DataFrame) -> list[Difference]:
 
 
 @dataclass(frozen=True)
-class Cheap:
-    """A variant with runs at zero after its last epoch."""
+class Recommended:
+    """A variant with runs at zero after its last epoch.
+
+    Attributes:
+        rate: Label of its group.
+        epochs: Number of epochs.
+        n: Number of seeds, including those whose training failed or diverged.
+        at_zero: Number of seeds with zero errors.
+        share: Share of seeds with zero errors.
+        mean_errors: Mean errors after the last epoch, over the seeds with a finite loss.
+        worst_errors: Errors of the worst of these seeds.
+        held_out: Mean held-out errors; NaN if there are none.
+    """
 
     rate: str
     epochs: int
     n: int
     at_zero: int
     share: Estimate
+    mean_errors: float
+    worst_errors: int
+    held_out: float
 
 
-def cheapest(frame: pd.DataFrame, most: int = 5) -> list[Cheap]:
-    """The best variants with runs at zero, best first, at most `most`.
+def recommended(frame: pd.DataFrame, most: int = 5) -> list[Recommended]:
+    """The best variants with runs at zero, best first, at most `most`. :data:`harness.selection.RULE` is the rule.
 
     Seeds whose training failed or diverged count against their variant.
     """
@@ -181,10 +195,45 @@ def cheapest(frame: pd.DataFrame, most: int = 5) -> list[Cheap]:
         at_zero, n = int((finite["final_errors"] == 0).sum()), len(seeds)
         if at_zero:
             name, epochs = frames.label(frame, seeds), int(seeds["epochs"].iloc[0])
-            cheap = Cheap(name, epochs, n, at_zero, statistics.wilson(at_zero, n))
             mean_errors, mean_loss = float(finite["final_errors"].mean()), float(finite["final_loss"].mean())
-            found.append((recommended_order(at_zero, n, mean_errors, epochs, mean_loss), cheap))
-    return [cheap for _, cheap in sorted(found, key=lambda one: one[0])[:most]]
+            worst, held_out = int(finite["final_errors"].max()), float(finite["held_out_errors"].mean())
+            share = statistics.wilson(at_zero, n)
+            variant = Recommended(name, epochs, n, at_zero, share, mean_errors, worst, held_out)
+            found.append((recommended_order(at_zero, n, mean_errors, epochs, mean_loss), variant))
+    return [variant for _, variant in sorted(found, key=lambda one: one[0])[:most]]
+
+
+@dataclass(frozen=True)
+class Spike:
+    """The largest error count of a training after its first zero epoch.
+
+    Attributes:
+        rate: Label of its group.
+        seed: Seed.
+        epoch: Epoch of the largest count.
+        errors: Largest count.
+        first_zero: First zero epoch.
+        run_id: Run.
+    """
+
+    rate: str
+    seed: int
+    epoch: int
+    errors: int
+    first_zero: int
+    run_id: str
+
+
+def spikes(curves: pd.DataFrame, most: int = 8) -> list[Spike]:
+    """The trainings whose errors returned the most after their first zero epoch, largest count first."""
+    found = []
+    for (rate, seed, run_id), own in curves.groupby(["rate", "seed", "run_id"], observed=True, sort=False):
+        errors = own["errors"].to_numpy(int)
+        zeros = np.flatnonzero(errors == 0)
+        if len(zeros) and (largest := int(errors[zeros[0] :].max())):
+            epoch = int(zeros[0] + errors[zeros[0] :].argmax()) + 1
+            found.append(Spike(str(rate), int(str(seed)), epoch, largest, int(zeros[0]) + 1, str(run_id)))
+    return sorted(found, key=lambda spike: -spike.errors)[:most]
 
 
 @dataclass(frozen=True)

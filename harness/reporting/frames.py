@@ -158,7 +158,10 @@ def by_epochs_and_rate(frame: pd.DataFrame) -> pd.DataFrame:
                 "run_ids": list(cell["run_id"]),
             }
         )
-    return pd.DataFrame(rows)
+    cells = pd.DataFrame(rows)
+    if rows:
+        cells["rate"] = pd.Categorical(cells["rate"], frame["rate"].cat.categories, ordered=True)
+    return cells
 
 
 def curves(record: StudyRecord, frame: pd.DataFrame) -> pd.DataFrame:

@@ -22,17 +22,17 @@ PAGE = "gate.html"
 
 @dataclass(frozen=True)
 class Drawn:
-    """An effect to be drawn: positions in percent of the width, and texts.
+    """The drawing of a measured effect. Its positions are percentages of the drawing's width.
 
     Attributes:
         name: Name of the effect.
-        low, high: Ends of the interval.
-        dot: Estimate.
-        reference: Value of the reference.
-        limit: Limit; None if there is none.
-        text: Estimate and interval.
-        reference_text: Value of the reference.
-        limit_text: Limit. Empty if there is none.
+        low, high: Positions of the ends of the effect's interval.
+        dot: Position of the effect's estimate.
+        reference: Position of the reference's value.
+        limit: Position of the smallest effect for which the check cannot pass; None if there is no such effect.
+        text: Estimate and interval of the effect, as text.
+        reference_text: Value of the reference, as text.
+        limit_text: Smallest effect for which the check cannot pass, as text; empty if there is no such effect.
     """
 
     name: str
@@ -92,14 +92,14 @@ def _pictures(result: GateResult, reference: Reference) -> dict[str, Picture]:
     found, repeats = [], reference.repeats
     if result.seeds:
         figure = charts.survival(result.first_zero, repeats.first_zero, repeats.budget, reference.goal)
-        caption = f"The share of seeds that have not reached {reference.goal} so far. Bands are 95% intervals."
+        caption = f"The share of seeds that have not yet reached {reference.goal}, by epoch. Bands are 95% intervals."
         found.append(picture(SURVIVAL, "Seeds and the reference", caption, figure))
         figure = charts.errors(result.errors, repeats.errors, repeats.errors_at)
-        caption = f"The share of seeds with at most this number of errors after epoch {repeats.errors_at}."
+        caption = f"For each number: the share of seeds with at most so many errors after epoch {repeats.errors_at}."
         found.append(picture(ERRORS, "Early errors", caption, figure))
     traces = {check.name.partition(" ")[2]: check.details for check in result.checks if "losses" in check.details}
     if traces:
-        caption = "The relative difference of each epoch's loss from the recorded one."
+        caption = "The relative difference between each epoch's loss and the recorded loss of that epoch."
         found.append(picture(TRACE, "Losses and the recorded losses", caption, charts.trace(traces)))
     return {one.name: one for one in found}
 

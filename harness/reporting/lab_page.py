@@ -1,4 +1,4 @@
-"""Writes the lab's page: its numbers beside the published ones, pictures, and an interactive softmax."""
+"""Writes the lab's page: the numbers of this run beside the published ones, figures, and interactive parts."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def _by_part(lab: Lab) -> dict[str, list[Number]]:
 
 
 def _by_name(lab: Lab) -> dict[str, list[Number]]:
-    """The predictions for the lab's image of a two, after the lab's epochs and after more."""
+    """The predictions for the lab's image of a two: for each name, those after 40 epochs and after 100 epochs."""
     names: dict[str, list[Number]] = {}
     for number in _by_part(lab)["prediction"]:
         names.setdefault(number.name.partition(",")[0], []).append(number)
@@ -103,24 +103,26 @@ def _log(lab: Lab) -> list[dict[str, Any]]:
 
 
 def _slider(place: int, z: float) -> dict[str, Any]:
-    """The initial state of a slider."""
+    """The initial state of the slider for one entry of the lab's vector: its value, and its probability."""
     vector = np.array(VECTORS["the lab's"])
     probability = float(my_softmax(vector)[place])
     return {"place": place, "z": z, "probability": probability}
 
 
 def _answer(lab: Lab) -> str:
-    """The errors on the images that the network learns from, followed by those on images that it has not seen."""
+    """The number of errors on the images that the network learns from, then on images that it has not seen, as text."""
     early, late = lab.states
     on_training = f"After {late.epochs} epochs, the network has {_errors(late)} on the 5000 images that it learns from."
-    before = "" if early.held_out_errors is None else f" After {early.epochs} epochs it had {early.held_out_errors}."
+    before = ""
+    if early.held_out_errors is not None:
+        before = f" After {early.epochs} epochs, it had {plural(early.held_out_errors, 'error')} on them."
     return f"{on_training} {_unseen(late, lab.digits)}{before}"
 
 
 def _compared(published: list[Number]) -> str:
     """The comparison with the published numbers, in one line."""
     if not published:
-        return "All numbers of the lab, for these images. The lab's page has other images, so nothing is compared."
+        return "The lab's numbers, computed for these images. The lab's page uses other images, so nothing is compared."
     differ = [number for number in published if not number.same]
     line = f"{len(published) - len(differ)} of {len(published)} numbers equal those that the lab's page prints"
     if not differ:
@@ -131,7 +133,7 @@ def _compared(published: list[Number]) -> str:
 
 
 def _story(lab: Lab) -> str:
-    """The epochs with and without errors of this training, in words."""
+    """The error count after 40 epochs, the first zero epoch, and the number of later epochs with errors, as text."""
     first = lab.history.first_zero_epoch
     early, epochs = lab.states[0], lab.history.variant.epochs
     counts = f"After the lab's {early.epochs} epochs it has {_errors(early)}."
@@ -147,7 +149,7 @@ def _errors(state: NetworkState) -> str:
 
 
 def _unseen(state: NetworkState, digits: Digits) -> str:
-    """What the network gets wrong on held-out images, or why that is unknown, as a sentence."""
+    """The number of errors on held-out images, or the reason why there is none, as a sentence."""
     if state.held_out_errors is None:
         return f"No held-out errors: {why_none(digits.name)}."
     share = state.held_out_errors / N_HELD_OUT
@@ -155,31 +157,32 @@ def _unseen(state: NetworkState, digits: Digits) -> str:
 
 
 def _why(lab: Lab) -> dict[str, str]:
-    """The measured reasons for the differences from the published numbers, for each part of the lab that differs."""
+    """For each part of the lab with numbers that differ from the published ones: why they differ, as text."""
     differ = {number.part for number in lab.numbers if number.same is False}
     early, late = lab.states
     why: dict[str, str] = {}
     if "training" in differ:
         why["training"] = (
-            f"This was trained by {lab.engine} with Keras' Adam. The lab's log is printed by TensorFlow's, which "
-            "rounds 1 - 0.9 to 0.10000002; Keras multiplies by 0.1 today, and that alone moves the last digits of the "
-            "late epochs."
+            f"This run was trained by {lab.engine} with Keras' Adam. The lab's log comes from TensorFlow's Adam, which "
+            "rounds 1 - 0.9 to 0.10000002. Today's Keras multiplies by 0.1. This difference alone changes the last "
+            "digits of the losses of late epochs."
             if lab.history.variant.adam == "keras"
-            else "Why is not known: another processor or another version of TensorFlow may round differently."
+            else "The reason is not known. Another processor or another version of TensorFlow may round differently."
         )
     if "prediction" in differ:
         why["prediction"] = _why_other_logits(lab)
     if "errors" in differ:
         why["errors"] = (
-            f"The lab's page has a log of {EPOCHS} epochs and no errors. This training has {_errors(early)} after "
-            f"{early.epochs} epochs and {_errors(late)} after {late.epochs}."
+            f"The lab's page prints the log of {EPOCHS} epochs, and reports zero errors. This training has "
+            f"{_errors(early)} after {early.epochs} epochs and {_errors(late)} after {late.epochs}."
         )
         if "training" not in differ and len(early.wrong):
             why["errors"] += (
-                " It prints that log, so the page's log and its error count are of two moments of training."
+                " Its log equals the published log. So the published log and the published error count are of two "
+                "moments of training."
             )
         if not len(late.wrong):
-            why["errors"] += " The page's advice to train longer is right."
+            why["errors"] += " With more epochs, as the page advises, this training reaches zero errors."
     return why
 
 
@@ -190,11 +193,12 @@ def _why_other_logits(lab: Lab) -> str:
     apart = float(np.abs(my_softmax(printed) / claimed - 1).max())
     away = float(np.abs(lab.states[0].logits - printed).max())
     return (
-        f"The published probabilities are the softmax of the published logits to {apart:.1%}, as near as two decimals "
-        f"say, so these belong together. No epoch of this training has these logits. Those of epoch {EPOCHS}, with "
-        f"which the published log ends, are up to {away:.2f} away; the nearest, up to {distance:.2f} away, those of "
-        f"epoch {epoch}, at which {errors or 'no'} image{' is' if errors == 1 else 's are'} wrong. The page shows the "
-        "prediction of another state of the network than its log ends with; which one is not known."
+        "The published logits and probabilities belong together: the softmax of the logits differs from the "
+        f"probabilities by at most {apart:.1%}, as rounding to two decimals explains. No epoch of this training has "
+        f"these logits. After epoch {EPOCHS}, the last of the published log, a logit differs by up to {away:.2f}. The "
+        f"nearest logits are those after epoch {epoch}, which has {plural(errors, 'error')}: they differ by up to "
+        f"{distance:.2f}. So the published prediction is not from the end of the published log. It is not known from "
+        "which epoch it is."
     )
 
 
@@ -207,13 +211,13 @@ def _pictures(lab: Lab) -> dict[str, Picture]:
         picture(
             "grid",
             "64 images",
-            f"64 of the 5000 images, drawn at random, each under its label. From {digits.name}.",
+            f"64 random images of the 5000, each with its label above it. Images: {digits.name}.",
             grid(digits),
         ),
         _drawn(
             "activations",
             "Three activations",
-            "Linear leaves z as it is, ReLU makes zero of what is negative, sigmoid brings all of it between 0 and 1.",
+            "Linear returns z. ReLU returns z if z > 0, and 0 otherwise. Sigmoid returns a number between 0 and 1.",
             (5.6, 3.6),
             display.plot_activations,
         ),
@@ -235,8 +239,8 @@ def _pictures(lab: Lab) -> dict[str, Picture]:
         _drawn(
             "predictions",
             "64 predictions",
-            f"The same 64 images, each under its label and what the network takes it for after {early.epochs} epochs: "
-            f"{right} of 64 are right.",
+            "The same 64 images. Above each image are its label and the digit that the network predicts after "
+            f"{early.epochs} epochs. {right} of 64 predictions are right.",
             (5.2, 7.1),
             lambda axes: display.display_grid(digits.x[chosen], digits.labels[chosen], early.predicted[chosen], axes),
         ),
@@ -246,9 +250,10 @@ def _pictures(lab: Lab) -> dict[str, Picture]:
 
 
 def _training(lab: Lab) -> Picture:
-    """The loss and the errors of every epoch, above each other with the same epochs, and a mark at the lab's epochs.
+    """Two plots, one above the other: the loss and the number of errors of every epoch.
 
-    The page moves the marks: ``lab_training.js`` finds them, and the plots' areas, by their ids.
+    A vertical line in each plot marks epoch 40, where the lab's log ends. The page moves these lines:
+    ``lab_training.js`` finds the lines and the plots by their ids.
     """
     figure = Figure(figsize=(6.6, 5.4), layout="constrained")
     above, below = figure.subplots(2, 1, sharex=True)
@@ -259,7 +264,7 @@ def _training(lab: Lab) -> Picture:
         axes.set_xlim(0, lab.history.variant.epochs + 1)
         axes.patch.set_gid(f"panel-{name}")
         axes.axvline(EPOCHS, color=INK, linewidth=1, gid=f"cursor-{name}")
-    caption = f"{_loss_caption(lab)} Errors are images of the 5000 that the network learns from and still gets wrong."
+    caption = f"{_loss_caption(lab)} Errors are misclassified images among the 5000 that the network learns from."
     return picture("training", "Loss and errors of every epoch", caption, figure)
 
 
@@ -292,8 +297,8 @@ def _softmax_caption(z: tuple[float, ...]) -> str:
     last, before = probabilities[-1], probabilities[-2]
     listed = ", ".join(f"{one:g}" for one in z)
     return (
-        f"One more in z makes {last / before:.3f} times the probability, which is e: of {listed} the last "
-        f"takes {last:.1%}."
+        f"An entry of z that is larger by 1 has a probability that is {last / before:.3f} times as large. This factor "
+        f"is e. For z = {listed}, the last entry has the probability {last:.1%}."
     )
 
 
@@ -301,7 +306,7 @@ def _loss_caption(lab: Lab) -> str:
     losses = lab.history.losses
     early, late = lab.states
     if not np.isfinite(losses).all():
-        return "Not every epoch has a loss that is a number: the training diverged."
+        return "The loss of at least one epoch is not finite: the training diverged."
     rises = int((np.diff(losses) > 0).sum())
     return (
         f"The loss falls from {losses[0]:.4f} at epoch 1 to {early.loss:.4f} at epoch {early.epochs} and "

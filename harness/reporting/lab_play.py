@@ -19,16 +19,16 @@ from harness.reporting import display
 from harness.text import plural
 
 _MNIST_SIDE, _SIDE, _DIGITS = 28, 20, 10
-# The number of wrong images that the page shows for an epoch, and in all for the table of confused digits.
+# The largest number of wrong images that the page shows: for one epoch, and for the table of confused digits.
 _SHOWN, _CONFUSED = 64, 1000
 
 
 @dataclass(frozen=True, eq=False)
 class Confusion:
-    """The images that the network gets wrong: held-out images, or training images where none are held out.
+    """Which digits the network confuses with which. If the dataset has no held-out images, training images are used.
 
     Attributes:
-        images: Images that the network reads.
+        images: Held-out images, or training images.
         logits: Logits of these images, ``(n, 10)``, ``float32``.
         epochs: Number of epochs that the network was trained for.
         unseen: Whether the images are held out.
@@ -41,7 +41,7 @@ class Confusion:
 
     @classmethod
     def of(cls, lab: Lab) -> Confusion:
-        """Return the confused images of the last epoch on held-out images, or of the lab's last epoch."""
+        """Return the confused digits on held-out images after 100 epochs, or on training images after 40 epochs."""
         early, late = (state.epochs for state in lab.states)
         held_out = lab.digits.held_out
         if held_out is None:
@@ -57,13 +57,13 @@ class Confusion:
         return wrong[np.isfinite(self.logits[wrong]).all(axis=1)]
 
     def counts(self) -> NDArray[np.int64]:
-        """The number of wrong images, ``(10, 10)``, by label and by the network's answer."""
+        """The number of wrong images for each label and each predicted digit, ``(10, 10)``."""
         counts = np.zeros((_DIGITS, _DIGITS), np.int64)
         np.add.at(counts, (self.images.labels[self.wrong], self.logits[self.wrong].argmax(axis=1)), 1)
         return counts
 
     def content(self) -> dict[str, Any]:
-        """The table and its first sentence for the page."""
+        """The table of confused digits for the page, and the sentence above it."""
         counts = self.counts()
         images = (
             f"On {len(self.logits):,} images that the network has not seen"
@@ -101,13 +101,16 @@ def data(lab: Lab, confusion: Confusion) -> dict[str, Any]:
 
 
 def _resize() -> dict[str, Any]:
-    """The weights and input pixels that resize a drawing like MNIST's images, ``(20, taps)``."""
+    """What the page needs to resize a drawing from 28 x 28 to 20 x 20 pixels, as the lab's images were resized.
+
+    Each pixel of a resized row is a weighted sum of 8 pixels. The result has their weights and positions, ``(20, 8)``.
+    """
     weights, positions = imresize.weights(_MNIST_SIDE, _SIDE)
     return {"weights": weights.tolist(), "positions": positions.tolist()}
 
 
 def _epochs(lab: Lab) -> dict[str, Any]:
-    """Loss, error count, the prediction of the lab's image of a two, and a sample of the wrong images, by epoch."""
+    """For each epoch: loss, error count, logits of the lab's image of a two, and at most 64 of the wrong images."""
     history, digits = lab.history, lab.digits
     logits = [history.snapshots[epoch].logits for epoch in range(1, history.variant.epochs + 1)]
     wrong = [_spread(wrong_images(one, digits.labels)) for one in logits]
@@ -130,7 +133,7 @@ def _spread(indices: NDArray[np.intp]) -> NDArray[np.intp]:
 
 
 def _digits(images: Images, indices: Any, logits: NDArray[np.float32]) -> dict[str, Any]:  # noqa: ANN401 - any index
-    """Images with grey values of 0 to 255, their labels, and logits."""
+    """The grey values (0 to 255) and the labels of the indexed images, and the given logits."""
     greys = np.rint(images.x[indices].clip(0, 1) * 255).astype(np.uint8)
     packed = base64.b64encode(np.ascontiguousarray(greys).tobytes()).decode()
     return {"greys": packed, "labels": images.labels[indices].tolist(), "logits": _floats(logits)}

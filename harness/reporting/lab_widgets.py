@@ -18,7 +18,7 @@ from harness.network.softmax import my_softmax, my_softmax_stable, tensorflow_so
 from harness.reporting import display, lab_page
 
 _PAGE_HEIGHT = 700  # pixels
-# The functions of the switch, by name.
+# The softmax functions among which the user of the notebook chooses, by name.
 SOFTMAXES: dict[str, Callable[[NDArray[np.float64]], NDArray[np.floating]]] = {
     "my_softmax": my_softmax,
     "stable": my_softmax_stable,
@@ -42,10 +42,10 @@ class Frame:
 
 
 def play_softmax() -> Any:  # noqa: ANN401 - ipywidgets has no types
-    """Four numbers and a switch, which drive bar charts of z and of its softmax.
+    """Show bar charts of z and of its softmax. The user sets the four entries of z and chooses the softmax function.
 
     Returns:
-        A widget. Without ipywidgets, the figure of the lab's vector.
+        A widget. None without ipywidgets: the charts then show the lab's vector.
     """
     numbers = {f"z{place}": z for place, z in enumerate(VECTORS["the lab's"])}
 
@@ -57,10 +57,10 @@ def play_softmax() -> Any:  # noqa: ANN401 - ipywidgets has no types
 
 
 def play_epochs(lab: Lab) -> Any:  # noqa: ANN401 - ipywidgets has no types
-    """A slider over the epochs, which drives the loss, the prediction of ``X[1015]`` and the grid of errors.
+    """Show the loss, the prediction of ``X[1015]`` and the wrong images of an epoch. A slider chooses the epoch.
 
     Returns:
-        A widget. Without ipywidgets, the figures of the lab's last epoch.
+        A widget. None without ipywidgets: the figures then show epoch 40, the last one of the lab's log.
     """
 
     def draw(epoch: int) -> None:
@@ -75,10 +75,10 @@ def play_epochs(lab: Lab) -> Any:  # noqa: ANN401 - ipywidgets has no types
 
 
 def play_digit(lab: Lab) -> Any:  # noqa: ANN401 - ipywidgets has no types
-    """A slider over the 5000 images, which drives the image and its ten probabilities after the last epoch.
+    """Show an image and its ten probabilities after the last epoch. A slider chooses one of the 5000 images.
 
     Returns:
-        A widget. Without ipywidgets, the figure of ``X[1015]``.
+        A widget. None without ipywidgets: the figure then shows ``X[1015]``.
     """
 
     def draw(index: int) -> None:
@@ -88,18 +88,21 @@ def play_digit(lab: Lab) -> Any:  # noqa: ANN401 - ipywidgets has no types
 
 
 def page(lab: Lab) -> Frame:
-    """The lab's page in a frame, with the box to draw a digit in. It needs no ipywidgets."""
+    """The lab's page in a frame, including the box in which the user draws a digit. It needs no ipywidgets."""
     with TemporaryDirectory() as folder:
         return Frame(lab_page.write(lab, Path(folder)).read_text(encoding="utf-8"))
 
 
 def _interactive(draw: Callable[..., None], controls: dict[str, Any], values: dict[str, Any]) -> Any:  # noqa: ANN401
-    """A widget that calls ``draw`` with the values of its controls, or one call where ipywidgets is missing.
+    """Return a widget that calls ``draw`` whenever the user changes a control.
+
+    Without ipywidgets, call ``draw`` once with the initial values, and return None.
 
     Args:
         draw: Function that draws with pyplot.
-        controls: Ranges and choices by the name of the argument.
-        values: Initial values by the name of the argument. A number without a range has a field to type in.
+        controls: For an argument of ``draw``: a range ``(lowest, highest)``, which becomes a slider, or a list of
+            choices, which become buttons. The first choice is the initial one.
+        values: Initial value of each argument that is a number. An argument without a range becomes a number field.
     """
     try:
         import ipywidgets  # type: ignore[import-untyped] # it ships no types

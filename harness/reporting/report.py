@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import pandas as pd
 from harness.data.digits import LAB_NAME
 from harness.engines import registry
 from harness.files import write_bytes, write_text
-from harness.reporting import captions, findings, frames, search_trials
+from harness.reporting import captions, findings, frames, search_trials, summary, vega
 from harness.reporting.charts import epochs as epoch_charts
 from harness.reporting.charts import errors as error_charts
 from harness.reporting.charts import images as image_charts
@@ -26,7 +27,7 @@ _HARDEST = 24
 _MOST_COLUMNS = 12
 # The columns of the table of all runs, besides settings that vary.
 _LISTED = (
-    *("run_id", "trial", "status", "learning_rate", "epochs", "seed"),
+    *("run_id", "trial", "status", "rate", "learning_rate", "epochs", "seed"),
     *("final_errors", "held_out_errors", "first_zero_epoch", "final_loss", "softmax_max_ulp", "duration_s"),
 )
 
@@ -47,7 +48,9 @@ def write(record: StudyRecord, folder: Path) -> Path:
     write_text(folder / "runs.csv", frame.drop(columns="rate", errors="ignore").to_csv(index=False))
     write_text(folder / "report.md", render("report.md", content.variables()))
     page = folder / "report.html"
-    write_text(page, render("report.html", content.variables()))
+    is_interactive = any(found.specification for found in pictures.values())
+    library = vega.library() if is_interactive else ""
+    write_text(page, render("report.html", {**content.variables(), "library": library}))
     return page
 
 
@@ -64,6 +67,7 @@ def _content(record: StudyRecord, frame: pd.DataFrame) -> ReportContent:
     has_score = not frame.empty and not frames.finished(frame).empty
     return ReportContent(
         facts=_facts(record),
+        question=summary.question(record, frame),
         findings=_findings(record, frame) if has_score else Findings(),
         baseline_named=_baseline_named(record),
         n_runs=len(frame),
@@ -122,47 +126,43 @@ def _findings(record: StudyRecord, frame: pd.DataFrame) -> Findings:
     own = frames.baseline(frame)
     own_run = str(own["run_id"].iloc[-1]) if len(own) else None
     groups = findings.reach(trainings, curves)
-    differences, cheap = findings.against_baseline(frame), findings.cheapest(frame)
+    differences, best = findings.against_baseline(frame), findings.recommended(frame)
     like = trainings[frames.is_like_baseline(trainings)]
+    like_groups = findings.reach(like, curves) if len(like) else []
+    spikes = findings.spikes(curves)
     hard = findings.hard_images(record, frame)
     unseen = findings.held_out_errors(frame)
+    lines = error_charts.some(curves, own_run)
+    shared = {error_charts.CURVES: error_charts.curve_rows(lines)}
+    trials = search_trials.trials(record, frame) if search_trials.is_search(record) else frame.head(0)
     pictures = [
         *_baseline_pictures(curves, like, own_run),
-        picture(
-            "survival", "When trainings reach zero errors", captions.survival(groups), epoch_charts.survival(trainings)
+        vega.picture(
+            "reached", "When trainings reach zero errors", captions.reached(groups), epoch_charts.reached(trainings)
         ),
         *_error_pictures(frame, cells),
-        picture(
-            "errors_by_epoch",
-            "Errors after every epoch",
-            captions.errors_by_epoch(groups),
-            error_charts.by_epoch(curves, own_run),
-        ),
-        picture(
-            "loss_by_epoch",
-            "Loss after every epoch",
-            captions.losses(curves),
-            error_charts.loss_by_epoch(curves, own_run),
-        ),
+        *_curve_pictures(curves, own_run, groups, lines, shared),
+        *_difference_pictures(differences),
         *_image_pictures(hard, record.images),
         *_softmax_pictures(record),
+        *(_search_pictures(record, trials) if len(trials) else []),
     ]
-    if differences:
-        chart = error_charts.against_baseline(differences)
-        pictures.append(picture("against_baseline", "Against the baseline", captions.differences(differences), chart))
-    trials = search_trials.trials(record, frame) if search_trials.is_search(record) else frame.head(0)
-    if len(trials):
-        pictures += _search_pictures(record, trials)
     return Findings(
         n_trainings=len(trainings),
         training_s=float(trainings["duration_s"].sum()),
-        baseline_said=_baseline_said(curves, own_run, like),
+        cards=[
+            summary.baseline_card(like_groups, like),
+            summary.recommended_card(best),
+            summary.surprise_card(frame, groups, spikes),
+        ],
+        baseline_said=_baseline_said(curves, own_run, like_groups),
         baseline=_rows(own),
         groups=groups,
         first_zero=_rows(trainings),
         cells=_rows(cells),
-        cheapest=cheap,
-        cheapest_said=captions.cheap(cheap),
+        recommended=best,
+        recommended_said=captions.recommendation(best),
+        spikes=spikes,
         held_out_said=captions.held_out(
             unseen,
             record.parent.tags[Tag.DATASET],
@@ -173,16 +173,15 @@ def _findings(record: StudyRecord, frame: pd.DataFrame) -> Findings:
         never_wrong=captions.never_wrong(hard),
         trials=_rows(trials),
         pictures={found.name: found for found in pictures},
+        shared=json.dumps(shared, separators=(",", ":"), allow_nan=False),
     )
 
 
-def _baseline_said(curves: pd.DataFrame, own_run: str | None, like: pd.DataFrame) -> list[str]:
+def _baseline_said(curves: pd.DataFrame, own_run: str | None, groups: list[findings.Reach]) -> list[str]:
     said = []
     if own_run is not None:
         said.append(captions.own_training(curves[curves["run_id"] == own_run]["errors"].tolist()))
-    if len(like):
-        said += [captions.seeds_of_baseline(group) for group in findings.reach(like, curves)]
-    return said
+    return said + [captions.seeds_of_baseline(group) for group in groups]
 
 
 def _baseline_pictures(curves: pd.DataFrame, like: pd.DataFrame, own_run: str | None) -> list[Picture]:
@@ -190,44 +189,53 @@ def _baseline_pictures(curves: pd.DataFrame, like: pd.DataFrame, own_run: str | 
     if shown.empty:
         return []
     said = captions.baseline_strip(shown["run_id"].nunique(), error_charts.MOST_SEEDS)
-    return [picture("baseline", "Does the baseline stay at zero?", said, error_charts.zero_strip(shown, own_run))]
+    return [vega.picture("baseline", "Does the baseline stay at zero?", said, error_charts.zero_strip(shown, own_run))]
 
 
 def _error_pictures(frame: pd.DataFrame, cells: pd.DataFrame) -> list[Picture]:
     chart = error_charts.by_seed(frames.finished(frame))
-    found = [picture("errors_by_seed", "Errors by seed", captions.by_seed(cells), chart)]
+    found = [vega.picture("errors_by_seed", "Errors by seed", captions.by_seed(cells), chart)]
     # A search has nearly as many numbers of epochs as trials, so its heat map would be wide and empty.
     if cells["epochs"].nunique() <= _MOST_COLUMNS:
         chart = error_charts.heat_map(cells)
-        found.append(picture("errors_heat_map", "Errors by epochs and learning rate", captions.heat_map(cells), chart))
+        found.append(
+            vega.picture("errors_heat_map", "Errors by epochs and learning rate", captions.heat_map(cells), chart)
+        )
     return found
+
+
+def _curve_pictures(
+    curves: pd.DataFrame, own_run: str | None, groups: list[findings.Reach], lines: pd.DataFrame, shared: vega.Shared
+) -> list[Picture]:
+    if lines.empty:
+        return []
+    n_lines, n = lines["run_id"].nunique(), curves["run_id"].nunique()
+    some = "" if n_lines == n else f" The figure shows {n_lines} of {n} trainings."
+    errors, loss = error_charts.by_epoch(lines, own_run), error_charts.loss_by_epoch(lines, own_run)
+    said = captions.errors_by_epoch(groups) + some, captions.losses(curves) + some
+    return [
+        vega.picture("errors_by_epoch", "Errors after every epoch", said[0], errors, shared),
+        vega.picture("loss_by_epoch", "Loss after every epoch", said[1], loss, shared),
+    ]
+
+
+def _difference_pictures(differences: list[findings.Difference]) -> list[Picture]:
+    if not differences:
+        return []
+    chart = error_charts.against_baseline(differences)
+    return [vega.picture("against_baseline", "Against the baseline", captions.differences(differences), chart)]
 
 
 def _image_pictures(hard: findings.HardImages | None, images: StoredImages | None) -> list[Picture]:
     if hard is None or images is None or not (chosen := hard.hardest(_HARDEST)):
         return []
     counts = findings.confusion(hard, images.y)
-    confusions = (
-        [
-            picture(
-                "confusion",
-                "What the network answers for them",
-                captions.confusions(counts),
-                image_charts.confusion(counts),
-            )
-        ]
-        if counts.any()
-        else []
-    )
-    return [
-        picture(
-            "hard_images",
-            "The hardest images",
-            captions.hardest(hard, images, chosen),
-            image_charts.gallery(hard, images, chosen),
-        ),
-        *confusions,
-    ]
+    gallery = image_charts.gallery(hard, images, chosen)
+    found = [picture("hard_images", "The hardest images", captions.hardest(hard, images, chosen), gallery)]
+    if counts.any():
+        title = "What the network answers for them"
+        found.append(vega.picture("confusion", title, captions.confusions(counts), image_charts.confusion(counts)))
+    return found
 
 
 def _softmax_pictures(record: StudyRecord) -> list[Picture]:
@@ -235,31 +243,39 @@ def _softmax_pictures(record: StudyRecord) -> list[Picture]:
     if by_size.empty:
         return []
     title = "my_softmax by the size of the logits"
-    return [picture("softmax", title, captions.softmax(by_size), softmax_charts.by_size(by_size))]
+    found = [vega.picture("softmax", title, captions.softmax(by_size), softmax_charts.distance(by_size))]
+    if by_size["overflow_rows"].any():
+        chart = softmax_charts.overflow(by_size)
+        found.append(vega.picture("softmax_overflow", "Rows that overflow", captions.overflow(by_size), chart))
+    return found
 
 
 def _search_pictures(record: StudyRecord, trials: pd.DataFrame) -> list[Picture]:
     from harness.search.importance import importances
 
     goals, names = search_trials.objectives(record), search_trials.varied(trials)
-    found = [picture("history", "Best errors by trial", captions.history(trials), search_charts.history(trials, goals))]
+    found = []
+    for goal in goals:
+        called = search_charts.NAMES[goal]
+        title, chart = f"Best {called} by trial", search_charts.history(trials, goal)
+        found.append(
+            vega.picture(f"history_{goal}", title, captions.history(trials) if goal == "errors" else "", chart)
+        )
     if len(goals) > 1:
         best = search_trials.front(trials, goals)
-        found.append(
-            picture(
-                "front", "Errors against epochs", captions.front(trials, best), search_charts.front(trials, best, goals)
-            )
-        )
+        chart = search_charts.front(trials, best, goals)
+        found.append(vega.picture("front", "Errors against epochs", captions.front(trials, best), chart))
     logarithmic = {name for name in names if search_trials.scale(record, name) == "log"}
     points = [{str(key): value for key, value in row.items()} for row in trials[names].to_dict("records")]
     # The objective `epochs` depends on the parameter `epochs` alone.
     shares = {goal: importances(points, trials[goal].tolist(), logarithmic) for goal in goals if goal != "epochs"}
     if shares := {goal: by_name for goal, by_name in shares.items() if by_name}:
-        chart = search_charts.importance(shares)
-        found.append(picture("importance", "Importance of the parameters", captions.importance(shares), chart))
-    if names:
-        chart = search_charts.slices(trials, names, logarithmic)
-        found.append(picture("slices", "Errors by each parameter", captions.slices(trials), chart))
+        said, chart = captions.importance(shares, len(trials)), search_charts.importance(shares)
+        found.append(vega.picture("importance", "Importance of the parameters", said, chart))
+    for name in names:
+        chart = search_charts.by_parameter(trials, name, is_logarithmic=name in logarithmic)
+        said = captions.slices(trials) if name == names[0] else ""
+        found.append(vega.picture(f"by_{name}", f"Errors by {search_charts.NAMES[name]}", said, chart))
     return found
 
 

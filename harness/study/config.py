@@ -15,6 +15,7 @@ from harness.errors import UsageError
 from harness.network.variant import BASELINE, AdamKind, Shape, SoftmaxPlace, Variant
 
 Value = int | float | str
+# A point of the search space: a value for each parameter that varies, by the name of the parameter.
 Point = dict[str, Value]
 NAME_PATTERN = r"[a-z0-9][a-z0-9_-]{0,63}"
 Objective = Literal["errors", "epochs", "held_out_errors"]
@@ -117,7 +118,7 @@ class Grid(_Part):
         return len(self.points(space))
 
     def points(self, space: Space) -> list[Point]:
-        """Return the points of all trials. The first parameter varies slowest."""
+        """Return the parameter values of every trial, by name. In this order, the first parameter varies slowest."""
         varied = space.parameters()
         values: list[list[Value]] = [list(choices) for choices in varied.values() if isinstance(choices, list)]
         return [dict(zip(varied, point, strict=True)) for point in itertools.product(*values)]
@@ -145,7 +146,7 @@ class Sampled(_Part):
         return self.trials
 
     def points(self, space: Space) -> list[Point]:  # noqa: ARG002 - same signature as in `Grid`
-        """Return an empty list, because the points of a sampled design are not known in advance."""
+        """Return an empty list, because the sampler chooses the parameter values while the study runs."""
         return []
 
     def problems(self, space: Space, fixed: Fixed) -> list[str]:
@@ -175,7 +176,7 @@ class StudyConfig(_Part):
             trial. ``epochs`` is the number of epochs.
         space: Values of the parameters that vary.
         fixed: Settings that do not vary.
-        design: Rule that selects points of the space as trials.
+        design: Rule that chooses the parameter values of the trials: every combination, or the proposals of a sampler.
     """
 
     name: Annotated[str, Field(pattern=f"^{NAME_PATTERN}$")]
@@ -236,9 +237,9 @@ class StudyConfig(_Part):
             )
 
     def corners(self) -> list[Point]:
-        """Return two points: one with the smallest value of every parameter, and one with the largest values.
+        """Return two dictionaries by parameter name: the smallest value of each varied parameter, and the largest.
 
-        If both points are valid, all points of the space are valid.
+        If the variants with these values are valid, all variants of the study are valid.
         """
         extremes: dict[str, list[Value]] = {
             name: [min(values), max(values)] if isinstance(values, list) else [values.low, values.high]
@@ -249,19 +250,19 @@ class StudyConfig(_Part):
         return [dict(zip(extremes, values, strict=True)) for values in zip(*extremes.values(), strict=True)]
 
     def variant(self, point: Mapping[str, Value]) -> Variant:
-        """Return the variant at a point of the space."""
+        """Return the variant with the given values of the parameters that vary, and with the fixed settings."""
         fields: dict[str, Any] = {**self.fixed.model_dump(), **point}
         fields["layers"] = tuple(fields["layers"])
         fields["adam"] = fields["adam"] or registry.baseline(self.engine).adam
         return Variant(**fields)
 
     def points(self) -> list[Point]:
-        """Return the points of a factorial design, or an empty list for a sampled design."""
+        """Return the parameter values of every trial, by name. The list is empty for a sampled design."""
         return self.design.points(self.space)
 
     @property
     def shape(self) -> Shape | None:
-        """The shape that all variants share, or None if their shapes differ."""
+        """The shape (layers, batch size, place of softmax) that all variants share; None if their shapes differ."""
         shapes = {self.variant(corner).shape for corner in self.corners()}
         return shapes.pop() if len(shapes) == 1 else None
 

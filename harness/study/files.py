@@ -55,7 +55,7 @@ def load(study: str) -> StudyConfig:
 
 
 def changed(config: StudyConfig, *, trials: int | None, name: str | None) -> StudyConfig:
-    """Return the study with another number of trials or another name. None leaves a value unchanged.
+    """Return the study with another number of trials, another name, or both. None keeps the present value.
 
     Raises:
         UsageError: ``trials`` is given for a grid, whose number of trials is fixed, or the name is not valid.
@@ -79,7 +79,8 @@ def _parse(content: bytes, name: str, where: str) -> StudyConfig:
         raise StudyFileError(f"{where}: {name!r} is not a valid study name", remedy)
     if "name" in table:
         raise StudyFileError(
-            f"{where}: name: the file name is the study's name", "Remove this key. Rename the file to rename the study."
+            f"{where}: the key 'name' is not allowed, because the file name is the study's name",
+            "Remove this key. To rename the study, rename the file.",
         )
     try:
         return StudyConfig.model_validate({**table, "name": name})

@@ -62,7 +62,7 @@ def key(name: str, generation: int, meaning: Mapping[str, Any]) -> str:
 
     Args:
         name: Name of the study.
-        generation: Number from 0. It differs between the recorded studies with this name.
+        generation: Number from 0. It differs between recorded studies with the same name and signature.
         meaning: Signature of the study at its creation.
     """
     content = json.dumps([name, generation, meaning], sort_keys=True)

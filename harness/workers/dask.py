@@ -28,9 +28,9 @@ from harness.workers.local import (
     WorkerLostError,
 )
 
-# The time limit for waiting for at least one worker, and for retrying a failed call.
+# The time limit, in seconds, for waiting for at least one worker, and for retrying a failed call to the cluster.
 _WORKERS_S = 30.0
-# The time limit for sending the images to all workers, 16 MB to each.
+# The time limit, in seconds, for sending the images to all workers (16 MB to each worker).
 _SCATTER_S = 60.0
 _POLL_S = 0.1
 _AGAIN = "Recorded results are kept. Start the missing scheduler or workers (docs/cluster.md), then try again."
@@ -38,7 +38,7 @@ _AGAIN = "Recorded results are kept. Start the missing scheduler or workers (doc
 
 @dataclass(eq=False)
 class _Sent:
-    """A batch that was sent to the cluster."""
+    """A batch of variants that was sent to the cluster."""
 
     variants: list[Variant]
     future: Future[Batch[TrainingResult]] = field(default_factory=Future)
@@ -50,14 +50,15 @@ class _Sent:
 class Cluster:
     """A pool of workers on a Dask cluster. It has the same interface as a pool of local workers.
 
-    If a worker dies, another worker retries its batch, at most twice. The pool sends the images and batches again after
-    the scheduler was unreachable for a short time, or if all workers that hold the images die. The future of a batch is
-    completed once, even if the batch is trained several times.
+    If a worker dies, another worker retries its batch of variants, at most twice. The pool sends the images and batches
+    again after the scheduler was unreachable for a short time, or if all workers that hold the images die. The future
+    of a batch is completed once, even if the batch is trained several times.
 
     Args:
         address: Address of the scheduler, ``tcp://HOST:PORT`` or ``tls://HOST:PORT``.
         engine: Name of the engine that trains.
-        shape: Shape of the first variants, if known. The engine prepares for this shape while it loads.
+        shape: Layers, batch size and softmax of the first variants, if known. While the engine loads, it also prepares
+            to train such variants.
         tls: Certificate files for an encrypted connection; None for an unencrypted connection.
 
     Raises:
@@ -74,7 +75,7 @@ class Cluster:
         self._outstanding: set[_Sent] = set()
         self._leaving = False
         self._client = connect(self._address, security_of(tls))
-        # A single thread sends all images and batches, one at a time, so that lost images are sent again only once.
+        # A single thread sends the images and all batches, one at a time. So lost images are sent again only once.
         self._sender = ThreadPoolExecutor(1, thread_name_prefix="harness-cluster")
         try:
             self._count = 1
@@ -112,12 +113,12 @@ class Cluster:
         self._sender.submit(self._patiently, self._be_ready).result()
 
     def submit(self, variants: Sequence[Variant]) -> Future[Batch[TrainingResult]]:
-        """Train a batch as soon as a worker is free.
+        """Train a batch of variants as soon as a worker is free.
 
         The results keep the order of the variants.
 
-        The future raises StoppedError if the cluster can no longer be reached, WorkerError if the worker cannot train,
-        and WorkerLostError if several workers died while they trained this batch.
+        The future raises StoppedError if the cluster can no longer be reached, WorkerError if training failed, and
+        WorkerLostError if several workers died, one after another, while they trained this batch.
         """
         sent = _Sent(list(variants))
         sent.future.set_running_or_notify_cancel()  # from now on, cancel() has no effect
@@ -126,9 +127,9 @@ class Cluster:
         return sent.future
 
     def withdraw(self, future: Future[Batch[TrainingResult]]) -> bool:  # noqa: ARG002 - `Pool` requires it
-        """Return False: this pool cannot withdraw a batch.
+        """Return False: this pool cannot withdraw a batch of variants.
 
-        A Dask cluster does not report whether a worker has started a batch.
+        A Dask cluster does not report whether a worker has started to train a batch.
         """
         return False
 
@@ -141,7 +142,7 @@ class Cluster:
         self._close()
 
     def _close(self) -> None:
-        """Cancel the outstanding batches, and disconnect from the cluster. The workers keep running."""
+        """Cancel the unfinished batches of variants, and disconnect from the cluster. The workers keep running."""
         self._leaving = True
         self._sender.shutdown(wait=False, cancel_futures=True)
         tasks = [sent.task for sent in self._outstanding if sent.task is not None]
@@ -176,7 +177,7 @@ class Cluster:
         """Call a function. Retry the call while workers or the scheduler are temporarily unreachable.
 
         Raises:
-            StoppedError: The call still fails at the time limit, or after the cluster is closed.
+            StoppedError: The call still fails when the time limit is reached, or when this pool is being closed.
         """
         deadline_s = time.monotonic() + _WORKERS_S
         while True:
@@ -190,7 +191,7 @@ class Cluster:
                 return
 
     def _idlest(self) -> str:
-        """Return the worker with the fewest batches, which gets the next batch.
+        """Return the worker with the fewest unfinished batches of variants. It gets the next batch.
 
         Without this choice, Dask would give all batches to the few workers on which it keeps the images. Dask may still
         move the batch to another worker.
@@ -262,7 +263,7 @@ class Cluster:
     # The following methods run in Dask's callback thread.
 
     def _ended(self, sent: _Sent, task: distributed.Future[Batch[TrainingResult]]) -> None:
-        """Complete the future of a finished task, or send its batch again if Dask lost the task."""
+        """Complete the future of a finished task. If Dask lost the task, send its batch of variants again."""
         if self._leaving:
             return
         try:
@@ -280,7 +281,7 @@ class Cluster:
                 sent.future.set_result(batch)
 
     def _send_again(self, sent: _Sent, error: Exception) -> None:
-        """Send a batch again, or fail it if too many workers died while they trained it."""
+        """Send a batch of variants again. Fail its future instead if too many workers died while they trained it."""
         # Count only lost workers. After a lost connection to the scheduler, the workers may still be alive.
         lost = getattr(error, "reason", None) != "scheduler-connection-lost"
         sent.losses += lost
@@ -302,4 +303,5 @@ def _reason(error: BaseException) -> BaseException:
 
 
 def _lost(who: str) -> WorkerLostError:
-    return WorkerLostError(f"{who} died, one after another, while training this batch. They may need more memory")
+    cause = f"{who} died, one after another, while they trained these variants"
+    return WorkerLostError(f"{cause}. They may need more memory")

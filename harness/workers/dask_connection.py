@@ -13,9 +13,9 @@ from distributed import Client, Security
 
 from harness.errors import StoppedError, UsageError, first_line
 
-# The time limit for connecting to a scheduler, and for receiving its first byte.
+# The time limit, in seconds, for connecting to a scheduler, and for receiving its first byte.
 _ANSWER_S = 10.0
-# The time limit for an unreachable scheduler, at the start and later. After this time, the study stops.
+# If the scheduler is unreachable for this time, in seconds, the study stops.
 SCHEDULER_S = 30.0
 _ADDRESS_REMEDY = "Give the address that the scheduler prints: tcp://HOST:PORT, or tls://HOST:PORT with TLS."
 
@@ -45,7 +45,7 @@ def silence() -> None:
 
 
 def checked_address(address: str, tls: Tls | None) -> str:
-    """Return the address in Dask's form: ``tls://`` with certificates, else ``tcp://``.
+    """Return the address in the form that Dask requires: ``tls://`` with certificates, ``tcp://`` without.
 
     Raises:
         UsageError: The address is malformed, or it is a ``tls://`` address and there are no certificates.
@@ -102,7 +102,10 @@ def connect(address: str, security: Security | None) -> Client:
         return Client(address, timeout=SCHEDULER_S, security=security, set_as_default=False)
     except (OSError, RuntimeError) as error:
         cause = f"the server at {address} is not a Dask scheduler ({innermost(error)})"
-        remedy = "Read the server's log. Either both sides or neither must use TLS, with certificates of one authority."
+        remedy = (
+            "Read the server's log. If one side uses TLS, the other side must use TLS too. The certificates of both "
+            "sides must be from the same authority."
+        )
         raise StoppedError(cause, remedy) from error
 
 

@@ -18,9 +18,9 @@ from harness.workers.local import (
 )
 from harness.workers.server import without_interrupts
 
-# The Dask setting for the number of retries of a batch whose worker died.
+# The Dask setting for the number of retries of a batch of variants whose worker died.
 ALLOWED_FAILURES = "distributed.scheduler.allowed-failures"
-# The time limit for closing a local cluster. After this time, its processes are killed.
+# The time limit, in seconds, for closing a local cluster. After this time, its processes are killed.
 _CLOSING_S = 10.0
 
 

@@ -1,6 +1,6 @@
 """The code that a Dask worker runs.
 
-The worker keeps one engine and trains one batch at a time.
+The worker keeps one engine and trains one batch of variants at a time.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def facts() -> dict[str, str]:
 
 
 def differences(theirs: dict[str, str], ours: dict[str, str]) -> str:
-    """Return the versions of another process that differ from this process, as text.
+    """Return the versions in which another process differs from this process, as text.
 
     The text is empty if all versions are equal.
     """
@@ -44,9 +44,9 @@ def differences(theirs: dict[str, str], ours: dict[str, str]) -> str:
     return ", ".join(f"{name} {their} (here {own})" for name, their, own in pairs if their != own)
 
 
-# A cache of one engine, by its name and the hashes of its images. Creating an engine takes seconds.
+# The engine of this worker, by its name and the hashes of its images. It is kept, because creating it takes seconds.
 _made: dict[tuple[str, str, str], Engine] = {}
-# A lock for training. An engine trains one batch at a time, even if the worker has several threads.
+# A lock for training. An engine trains one batch of variants at a time, even if the worker has several threads.
 _training = threading.Lock()
 
 
@@ -67,8 +67,9 @@ def _lower_priority() -> None:
 def warm_up(engine: str, shape: Shape | None) -> None:
     """Start to load TensorFlow and the engine in the background.
 
-    Call this function with ``Client.run``, not as a Dask task. Dask measures the durations of tasks. After such a slow
-    task, Dask would move the next batches away from the second worker that becomes ready.
+    Call this function with ``Client.run``, not as a Dask task. Dask distributes tasks according to the durations of
+    earlier tasks. After a task that is so slow, Dask would move batches of variants away from workers that become ready
+    later than the first worker.
     """
 
     def load() -> None:
@@ -94,13 +95,13 @@ def _engine(name: str, digits: Digits) -> Engine:
 def train_batch(
     engine: str, digits: Digits, variants: Sequence[Variant], wanted: dict[str, str]
 ) -> Batch[TrainingResult]:
-    """Train a batch on this worker.
+    """Train a batch of variants on this worker.
 
     Raises:
         StoppedError: The versions of this worker differ from the versions on the machine that runs the study.
         WorkerError: The engine cannot be created, or training fails.
     """
-    # Check the versions for each batch, because workers may join after the start of the study.
+    # Check the versions for each batch of variants, because workers may join after the start of the study.
     if differing := differences(wanted, facts()):
         cause = f"a worker on {socket.gethostname()} differs from the machine that runs the study: {differing}"
         raise StoppedError(cause, "Stop this worker or install the same versions (docs/cluster.md), then try again.")

@@ -28,7 +28,7 @@ from harness.network.variant import Shape, Variant
 from harness.workers import processes
 from harness.workers.processes import Child
 
-# The number of retries of a batch whose worker died.
+# The number of retries of a batch of variants whose worker died.
 RETRIES = 2
 
 _log = logging.getLogger(__name__)
@@ -44,7 +44,7 @@ Task = Callable[[Any, Digits, Sequence[Variant]], list[T]]
 
 
 class WorkerError(Exception):
-    """Training a batch failed in a worker."""
+    """Training a batch of variants failed in a worker."""
 
 
 class EngineStartError(WorkerError):
@@ -52,12 +52,12 @@ class EngineStartError(WorkerError):
 
 
 class WorkerLostError(Exception):
-    """Workers died repeatedly while they trained a batch."""
+    """Several workers died, one after another, while they trained the same batch of variants."""
 
 
 @dataclass(frozen=True)
 class Batch(Generic[T]):
-    """The results of a batch.
+    """The results of a batch of variants.
 
     Attributes:
         results: One result for each variant, in the order of the variants.
@@ -75,7 +75,7 @@ class Pool(Protocol):
 
     @property
     def count(self) -> int:
-        """The number of batches that train at the same time."""
+        """The number of batches of variants that are trained at the same time."""
 
     def load(self, digits: Digits) -> None:
         """Give the images to every worker.
@@ -84,15 +84,15 @@ class Pool(Protocol):
         """
 
     def submit(self, variants: Sequence[Variant]) -> Future[Batch[TrainingResult]]:
-        """Train a batch as soon as a worker is free.
+        """Train a batch of variants as soon as a worker is free.
 
         The results keep the order of the variants.
         """
 
     def withdraw(self, future: Future[Batch[TrainingResult]]) -> bool:
-        """Withdraw a batch that no worker has started.
+        """Withdraw a batch of variants that no worker has started to train.
 
-        Return True if the batch was withdrawn. Return False if a worker has started the batch, or if this is unknown.
+        Return True if the batch was withdrawn. Return False if a worker has started it, or may have started it.
         """
 
 
@@ -107,7 +107,7 @@ def default_count() -> int:
 
 
 def train(engine: Trainer | Exception, digits: Digits, variants: Sequence[Variant], task: Task[T]) -> Batch[T]:
-    """Train a batch in this process.
+    """Train a batch of variants in this process.
 
     Raises:
         EngineStartError: The engine could not be created.
@@ -130,15 +130,15 @@ def make_engine(engine: str, digits: Digits) -> Trainer | Exception:
         return FunctionEngine(engine, digits) if function.is_function(engine) else registry.make(engine, digits)
     except SystemExit as error:
         return RuntimeError(f"it ended the process: SystemExit({error.code})")
-    except Exception as error:  # noqa: BLE001 - any error is reported with the first batch
+    except Exception as error:  # noqa: BLE001 - the first batch of variants reports the error
         return error
 
 
 def warm(engine: str, shape: Shape | None) -> None:
     """Load the slow parts of an engine in advance, such as TensorFlow.
 
-    Errors are ignored here, because they occur again with the first batch, which reports them. A training function of
-    the user is not loaded in advance.
+    Errors are ignored here. They occur again when the first batch of variants is trained, and are then reported. A
+    training function of the user is not loaded in advance.
     """
     if function.is_function(engine):
         return
@@ -148,7 +148,7 @@ def warm(engine: str, shape: Shape | None) -> None:
 
 
 def _work(connection: Connection, engine: str, shape: Shape | None, task: Task[Any]) -> None:
-    """Run a worker: load the engine, receive the images, then train batches until the pipe is closed."""
+    """Run a worker: load the engine, receive the images, then train batches of variants until the pipe is closed."""
     processes.begin()
     warm(engine, shape)
     with suppress(EOFError, BrokenPipeError, ConnectionResetError):
@@ -164,7 +164,7 @@ def _answer(
     try:
         return train(engine, digits, variants, task)
     except WorkerError as error:
-        return type(error)(str(error))  # drop the cause, because pickling it may fail
+        return type(error)(str(error))  # without the error's cause, because pickling the cause may fail
 
 
 # The following code runs in the main process.
@@ -177,9 +177,10 @@ class _Request:
 
 
 class _Worker:
-    """A worker process and its thread. The thread starts the process, sends it batches, and restarts it if it dies.
+    """A worker process, and the thread of the main process that controls it.
 
-    Each process has its own pipe. So a process that is killed while sending cannot corrupt the data of other processes.
+    The thread starts the process, sends it batches of variants, and restarts it if it dies. Each process has its own
+    pipe. So a process that is killed while sending cannot corrupt the data of other processes.
     """
 
     def __init__(
@@ -208,7 +209,7 @@ class _Worker:
             self._child.end()
 
     def _serve(self) -> None:
-        with suppress(OSError):  # ignore the error: the first batch tries again and reports it
+        with suppress(OSError):  # the first batch starts the process again, and then reports the error
             self._restart()
         while (request := self._requests.get()) is not None:
             if not request.future.set_running_or_notify_cancel():
@@ -228,12 +229,12 @@ class _Worker:
                 request.future.set_result(answer)
 
     def _trained(self, variants: list[Variant]) -> Batch[Any] | BaseException:
-        """Train a batch, and return its result or error.
+        """Train a batch of variants, and return its results or an error.
 
         If the process dies, restart it and train the batch again.
         """
         child = self._child
-        if child is None or not child.process.is_alive():  # it died while idle: not a failed attempt
+        if child is None or not child.process.is_alive():  # a process that died while idle has failed no attempt
             child = self._restart()
         code: int | None = None
         for attempt in range(1 + self._retries):
@@ -254,7 +255,7 @@ class _Worker:
             else:
                 return answer
         times = f", {1 + self._retries} times in a row" if self._retries else ""
-        return WorkerLostError(f"{_death(code)}{times} while it trained these trials")
+        return WorkerLostError(f"{_death(code)}{times} while it trained these variants")
 
     def _restart(self) -> Child:
         """Start the process. End the previous process first, if there is one."""
@@ -280,7 +281,7 @@ def _death(code: int | None) -> str:
 class Workers(Generic[T]):
     """A pool of worker processes on this machine that train batches of variants.
 
-    If a worker dies, only its batch is trained again.
+    If a worker dies, only its batch of variants is trained again.
 
     The constructor starts the processes. They load TensorFlow while this process does other work. :meth:`load` supplies
     the images later.
@@ -289,8 +290,9 @@ class Workers(Generic[T]):
         count: Number of processes. Each process trains with one thread.
         engine: Name of the engine that trains, or ``FILE:NAME`` or ``MODULE:NAME`` of a training function.
         task: Function that a worker calls for each batch, such as :func:`harness.engines.training.run`.
-        shape: Shape of the first variants, if known. The engine prepares for this shape while it loads.
-        retries: Number of retries of a batch whose worker died.
+        shape: Layers, batch size and softmax of the first variants, if known. While the engine loads, it also prepares
+            to train such variants.
+        retries: Number of retries of a batch of variants whose worker died.
     """
 
     def __init__(
@@ -305,7 +307,7 @@ class Workers(Generic[T]):
     def load(self, digits: Digits) -> None:
         """Set the images.
 
-        Each worker receives the images with its first batch.
+        Each worker receives the images together with its first batch of variants.
         """
         self._digits = digits
 
@@ -315,19 +317,19 @@ class Workers(Generic[T]):
         return self._digits
 
     def submit(self, variants: Sequence[Variant]) -> Future[Batch[T]]:
-        """Train a batch as soon as a worker is free.
+        """Train a batch of variants as soon as a worker is free.
 
         The results keep the order of the variants.
 
-        The future raises :class:`WorkerError` if training failed, :class:`WorkerLostError` if workers died repeatedly
-        while they trained the batch, and :class:`StoppedError` if no worker can be started.
+        The future raises :class:`WorkerError` if training failed, :class:`WorkerLostError` if several workers died, one
+        after another, while they trained the batch, and :class:`StoppedError` if no worker can be started.
         """
         future: Future[Batch[T]] = Future()
         self._requests.put(_Request(list(variants), future))
         return future
 
     def withdraw(self, future: Future[Batch[T]]) -> bool:
-        """Withdraw a batch that no worker has started.
+        """Withdraw a batch of variants that no worker has started to train.
 
         Return True if the batch was withdrawn, and False if a worker has started it.
         """
@@ -346,4 +348,4 @@ class Workers(Generic[T]):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._end()  # the caller has all results, or does not need the rest
+        self._end()  # the caller has all results, or no longer needs the missing ones

@@ -19,7 +19,7 @@ def _load() -> None:
     watch = Thread(target=_end_with_the_parent, args=(os.getppid(), done))
     watch.start()
     gc.disable()  # Garbage collection takes a tenth of the time to import TensorFlow.
-    # Ignore errors: a worker meets the same error, and reports it.
+    # Ignore errors here: the same error occurs in a worker, which reports it.
     with suppress(Exception):
         tensorflow_setup.load(with_keras=False)
     gc.enable()

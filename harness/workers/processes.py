@@ -43,7 +43,7 @@ def start(engine: str, run: Callable[..., None], *arguments: Any) -> Child:  # n
     """Start a process that calls ``run(connection, *arguments)``.
 
     For an engine of this project, the process is forked from a fork server that has imported TensorFlow, if the system
-    supports this. The first such call starts the server, and waits until TensorFlow is imported.
+    supports this. The first call for such an engine starts the server, and waits until TensorFlow is imported.
 
     Raises:
         OSError: The process cannot be started.
@@ -53,7 +53,7 @@ def start(engine: str, run: Callable[..., None], *arguments: Any) -> Child:  # n
             try:
                 return _start(multiprocessing.get_context("forkserver"), run, arguments)
             except (EOFError, ConnectionError):
-                pass  # TensorFlow ended the server: a spawned process meets and reports the same error
+                pass  # TensorFlow ended the fork server. The spawned process reports the same error.
         with _spawning:
             return _start(multiprocessing.get_context("spawn"), run, arguments)
 
@@ -76,7 +76,7 @@ def _start(context: Any, run: Callable[..., None], arguments: tuple[Any, ...]) -
     ours, its = context.Pipe()
     process = context.Process(target=run, args=(its, *arguments), daemon=True)
     process.start()
-    its.close()  # close this copy, so that the pipe closes when the process ends
+    its.close()  # close this process's copy, so that the pipe closes when the child ends
     return Child(process, ours)
 
 

@@ -38,14 +38,19 @@ def is_usable() -> bool:
     """Return whether workers can be forked from the fork server.
 
     The system must be Linux, where importing TensorFlow starts no TensorFlow threads, so that forking is safe. The
-    environment variables of TensorFlow must also be unchanged, because the workers inherit them from the server.
+    environment variables of TensorFlow must not have changed since the first call, because workers inherit the
+    variables of the server.
     """
     return sys.platform == "linux" and _settings() == provenance.computing_settings()
 
 
 @cache
 def _settings() -> dict[str, str]:
-    """Return the environment variables of TensorFlow at the first call, which is before the server starts."""
+    """Return TensorFlow's environment variables as they were at the first call.
+
+    The fork server starts after this call, so these are also the variables of the server. The first call sets the
+    module that the server imports.
+    """
     multiprocessing.set_forkserver_preload([_PRELOAD])
     return provenance.computing_settings()
 
@@ -76,7 +81,7 @@ def without_interrupts() -> Iterator[None]:
     if not hasattr(signal, "pthread_sigmask"):
         yield
         return
-    resource_tracker.ensure_running()  # start the tracker first, because its start unblocks SIGINT
+    resource_tracker.ensure_running()  # starting the resource tracker unblocks SIGINT, so start it first
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield

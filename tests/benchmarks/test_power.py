@@ -98,7 +98,7 @@ def half(recorded: Reference, first: int) -> Reference:
 def made_up(name: str, recorded: Reference, later: int) -> Trained:
     repeats = recorded.repeats
     first_zero = [None if epoch is None or epoch + later > 100 else epoch + later for epoch in repeats.first_zero]
-    return Trained(name, first_zero, list(repeats.errors), 0, 16, 500.0, 2, {})
+    return Trained(name, first_zero, list(repeats.errors), 16, 0, 500.0, 2, {})
 
 
 @pytest.fixture
@@ -128,8 +128,8 @@ def test_what_is_as_recorded_is_nearly_never_red_and_what_is_later_nearly_always
 
 @pytest.mark.usefixtures("_few_sets")
 def test_the_trace_elsewhere_fails_if_most_early_seeds_diverge(recorded: Reference) -> None:
-    for left, is_traced in ((0, False), (8, False), (9, True), (16, True)):
-        trained = replace(made_up("clean", recorded, 0), left=left)
+    for n_diverging, is_traced in ((0, False), (8, False), (9, True), (16, True)):
+        trained = replace(made_up("clean", recorded, 0), n_diverging=n_diverging)
         assert power.measure(trained, recorded, 50).is_traced == is_traced
 
 

@@ -166,7 +166,7 @@ def test_a_function_that_ignores_its_seed_is_warned_of(
         ("missing", "quick has no function missing"),
         (
             "hopeless",
-            "no training reaches at most 3 errors within 100 epochs (smallest counts: 70 to 70)",
+            "reaches at most 3 errors within 100 epochs (fewest errors: 70 in the best training, 70 in the worst)",
         ),
     ],
 )

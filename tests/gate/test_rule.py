@@ -93,7 +93,7 @@ def test_all_false_alarm_rates_add_up_to_less_than_one_percent() -> None:
     # engine under test, and 4 of each of the two others. The attained rates of these discrete tests are below ALPHA.
     votes = 0.0
     for n in (16, 4, 4):
-        rates = [trace.chance(left, n, trace.LEAVES) for left in range(n + 1)]
+        rates = [trace.chance(left, n, trace.MAY_DIVERGE) for left in range(n + 1)]
         votes += max((rate for rate in rates if rate <= trace.ALPHA), default=0.0)
     assert rule.ALPHA_EPOCHS + rule.ALPHA_ERRORS + rule.ALPHA_SHARE + votes < 0.01
 

@@ -64,12 +64,12 @@ def test_losses_and_errors_count_as_well_as_weights(what: str, recorded: Referen
 
 
 def test_where_more_leave_than_usual_more_may(recorded: Reference) -> None:
-    assert trace.leaves(early_of(recorded)) == trace.LEAVES
+    assert trace.may_diverge(early_of(recorded)) == trace.MAY_DIVERGE
     restless = early_of(recorded).model_copy(update={"left": 40, "tried": 100})
-    assert trace.leaves(restless) > 0.4
+    assert trace.may_diverge(restless) > 0.4
     losses = early_of(recorded).losses["tensorflow"]
     many = early(recorded, dict.fromkeys(range(9), 0.1))
-    assert not trace.votes(many, losses, trace.leaves(restless)).is_wrong
+    assert not trace.votes(many, losses, trace.may_diverge(restless)).is_wrong
 
 
 def test_a_trace_is_compared_to_the_last_bit_only_where_it_was_recorded(recorded: Reference) -> None:
@@ -84,13 +84,13 @@ def test_a_trace_is_compared_to_the_last_bit_only_where_it_was_recorded(recorded
 @pytest.mark.parametrize("off", [1e-3, -1e-3, np.nan, np.inf])
 def test_a_seed_that_leaves_is_named_with_its_epoch(off: float, recorded: Reference) -> None:
     found = trace.votes(early(recorded, {2: off}), early_of(recorded).losses["tensorflow"])
-    assert found.left == {early_of(recorded).seeds[2]: 5}
+    assert found.diverged == {early_of(recorded).seeds[2]: 5}
     assert not found.is_wrong
 
 
 def test_rounding_is_no_leaving(recorded: Reference) -> None:
     found = trace.votes(early(recorded, dict.fromkeys(range(16), 5e-7)), early_of(recorded).losses["tensorflow"])
-    assert not found.left
+    assert not found.diverged
     assert found.worst == pytest.approx(5e-7, rel=1e-3)
 
 
@@ -108,8 +108,8 @@ def test_of_four_seeds_all_have_to_leave(recorded: Reference) -> None:
 
 @pytest.mark.parametrize("n", [4, 16])
 def test_votes_are_wrong_no_more_often_than_they_may_be(n: int) -> None:
-    left = np.random.Generator(np.random.PCG64(1)).binomial(n, trace.LEAVES, 100_000)
-    chance = binom.sf(left - 1, n, trace.LEAVES)
+    left = np.random.Generator(np.random.PCG64(1)).binomial(n, trace.MAY_DIVERGE, 100_000)
+    chance = binom.sf(left - 1, n, trace.MAY_DIVERGE)
     assert np.count_nonzero(chance <= trace.ALPHA) <= binom.isf(1e-4, 100_000, trace.ALPHA)
 
 

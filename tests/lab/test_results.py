@@ -71,7 +71,7 @@ def test_numbers_are_compared_by_their_printed_digits(
     found: Lab, published: tuple[str, ...], difference: float
 ) -> None:
     place = results.Place("part", "name", published, ".2f", lambda _: [1.0, 2.004])
-    number = place.beside(found, known=True)
+    number = place.beside(found, is_published=True)
     assert number.ours == ("1.00", "2.00")
     assert number.same is (difference == 0)
     assert number.difference == pytest.approx(difference, nan_ok=True)

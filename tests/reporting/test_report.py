@@ -13,11 +13,15 @@ import pytest
 
 from harness.network.softmax import SizedCheck, SoftmaxCheck
 from harness.network.variant import Variant
-from harness.reporting import figure_files, findings, frames, report
-from harness.reporting.charts import epochs, errors
+from harness.reporting import findings, frames, report, summary, vega
 from harness.tracking.run_record import RunRecord, StoredImages, StudyRecord
 
 CHECK = SoftmaxCheck(max_abs_diff=2e-7, max_ulp=60, argmax_differs=0, row_sum_error=1e-7, overflow_rows=3)
+
+
+def without_library(html: str) -> str:
+    """A page without the code of Vega."""
+    return html.replace(vega.library(), "")
 
 
 def run(
@@ -122,13 +126,19 @@ def test_an_odd_study_still_gives_a_whole_report(record: StudyRecord, tmp_path: 
 
 def test_the_page_holds_all_that_it_shows(tmp_path: Path) -> None:
     html = report.write(ODD["some wrong"], tmp_path).read_text()
-    assert len(re.findall(r"<svg ", html)) == len(list((tmp_path / "figures").iterdir())) == 9
-    assert not re.search(r'(src|href)="(?!data:|#)', html)
+    content = without_library(html)
+    drawn = len(re.findall(r'<figure id="[^"]+"', content))
+    assert drawn == len(list((tmp_path / "figures").iterdir())) == 10
+    # Downloads stand beside the page. Nothing else is asked for.
+    assert set(re.findall(r'(?:src|href)="(?!data:|#)([^"]+)"', content)) == {
+        "runs.csv",
+        *(f"figures/{path.name}" for path in (tmp_path / "figures").iterdir()),
+    }
 
 
 def test_no_two_parts_of_a_page_have_one_name(tmp_path: Path) -> None:
-    html = report.write(ODD["some wrong"], tmp_path).read_text()
-    names = re.findall(r'\bid="([^"]+)"', html)
+    html = without_library(report.write(ODD["some wrong"], tmp_path).read_text())
+    names = re.findall(r'\sid="([^"]+)"', html)
     assert len(names) == len(set(names))
     referred = set(re.findall(r'(?:href="|url\()#([^")]+)', html))
     assert referred <= set(names)
@@ -143,7 +153,8 @@ def test_a_figure_that_is_no_more_does_not_stay(tmp_path: Path) -> None:
 def test_runs_are_linked_where_mlflow_has_an_address(tmp_path: Path) -> None:
     record = replace(ODD["one run"], tracking_uri="http://127.0.0.1:5000/", experiment_id="7")
     html = report.write(record, tmp_path).read_text()
-    assert f'<a href="http://127.0.0.1:5000/#/experiments/7/runs/{0:032x}">' in html
+    assert f'<a href="http://127.0.0.1:5000/#/experiments/7/runs/{0:032x}" target="_blank"' in html
+    assert f'data-id="{0:032x}"' in html
 
 
 def test_a_failure_is_shown_with_its_reason_and_without_a_score(tmp_path: Path) -> None:
@@ -248,13 +259,43 @@ def test_a_study_whose_images_were_never_wrong_says_so(tmp_path: Path) -> None:
 def test_one_seed_of_one_is_not_surer_than_31_of_32() -> None:
     many = [run(seed, seed=seed, errors=(9, 0 if seed else 1)) for seed in range(32)]
     one = run(32, rate=0.01, errors=(0,))
-    found = findings.cheapest(frames.runs(study(*many, one)))
-    assert [(cheap.rate, cheap.at_zero, cheap.n) for cheap in found] == [("0.001", 31, 32), ("0.01", 1, 1)]
+    found = findings.recommended(frames.runs(study(*many, one)))
+    assert [(variant.rate, variant.at_zero, variant.n) for variant in found] == [("0.001", 31, 32), ("0.01", 1, 1)]
 
 
-def test_drawing_touches_no_setting_of_matplotlib() -> None:
+def test_drawing_touches_no_setting_of_matplotlib(tmp_path: Path) -> None:
     before = dict(mpl.rcParams)
-    frame = frames.runs(ODD["one seed"])
-    figure_files.picture("map", "", "", errors.heat_map(frames.by_epochs_and_rate(frame)))
-    figure_files.picture("survival", "", "", epochs.survival(frames.trainings(frame)))
+    report.write(ODD["some wrong"], tmp_path)
     assert dict(mpl.rcParams) == before
+
+
+def test_a_setting_fixed_at_another_value_than_the_baselines_is_named(tmp_path: Path) -> None:
+    other = [replace(one, params={**one.params, "beta_1": "0.99"}) for one in (run(0), run(1, seed=1))]
+    report.write(study(*other), tmp_path)
+    assert "- fixed: beta_1: 0.99 instead of 0.9 (the baseline's)" in (tmp_path / "report.md").read_text()
+
+
+def test_the_recommended_variant_has_the_fewest_mean_errors_of_those_with_the_same_share() -> None:
+    few = [run(seed, seed=seed, errors=(9, 4, 0) if seed else (9, 4, 1)) for seed in range(8)]
+    spiking = [run(8 + seed, seed=seed, errors=(9, 0) if seed else (9, 66)) for seed in range(8)]
+    frame = frames.runs(study(*few, *spiking))
+    card = summary.recommended_card(findings.recommended(frame))
+    assert card.answer == "learning rate 0.001, 3 epochs"
+    assert card.lines[1] == "Errors at the last epoch: 0.1 on average, 1 for the worst seed."
+
+
+def test_the_seed_whose_errors_returned_the_most_is_the_surprise() -> None:
+    record = study(run(0, errors=(9, 0, 0)), run(1, seed=7, errors=(9, 0, 3, 121, 0)), run(2, seed=2, errors=(0, 5, 0)))
+    frame = frames.runs(record)
+    curves = frames.curves(record, frame)
+    spikes = findings.spikes(curves)
+    assert [(spike.seed, spike.epoch, spike.errors) for spike in spikes] == [(7, 4, 121), (2, 2, 5)]
+    card = summary.surprise_card(frame, findings.reach(frames.trainings(frame), curves), spikes)
+    assert card.answer == "errors return in 2 of 3 trainings"
+    assert card.lines == ["Seed 7 at learning rate 0.001 had zero errors at epoch 2 and 121 errors at epoch 4."]
+
+
+def test_failed_and_diverged_runs_are_a_surprise() -> None:
+    frame = frames.runs(study(run(0), failed(1), run(2, seed=2, errors=(9, 9), loss=np.inf)))
+    card = summary.surprise_card(frame, [], [])
+    assert card.lines == ["1 run failed.", "1 run diverged: the loss is not finite."]

@@ -2,166 +2,250 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
+import altair as alt
 import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
-from matplotlib.cm import ScalarMappable
-from matplotlib.colors import Normalize
-from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, MaxNLocator, NullLocator
-from numpy.typing import NDArray
 
-from harness.reporting.charts import style
-from harness.reporting.figure_files import FAINT, INK
+from harness.reporting.charts import encodings
+from harness.reporting.charts.encodings import Chart
+from harness.reporting.figure_files import FAINT, SERIES
 from harness.reporting.findings import Difference
 
 MOST_SEEDS = 40
+_MOST_LINES = 100
+# The name of the data that the charts of curves share, one row for each training.
+CURVES = "curves"
 
 
-def heat_map(cells: pd.DataFrame) -> Figure:
-    """Mean final errors by epochs and learning rate, with the share of runs at zero written in each cell."""
-    means = cells.pivot_table(index="rate", columns="epochs", values="mean_errors", observed=True)
-    rates, epochs = list(means.index), list(means.columns)
-    grid = np.log1p(means.to_numpy(float))
-    figure, axes = style.one(height=1.6 + 0.62 * len(rates), width=max(5.0, 1.8 + 0.95 * len(epochs)))
-    shade = Normalize(0, max(1.0, float(np.nanmax(grid))))
-    for cell in cells.to_dict("records"):
-        row, column = rates.index(cell["rate"]), epochs.index(cell["epochs"])
-        text = f"{cell['mean_errors']:.1f}\n{cell['at_zero']} of {cell['n']} at 0"
-        ink = style.on(float(shade(float(grid[row, column]))))
-        axes.text(column + 0.5, row + 0.5, text, ha="center", va="center", fontsize=8, color=ink)
-    axes.pcolormesh(grid, cmap="cividis_r", norm=shade)
-    axes.invert_yaxis()
-    axes.set_xticks(np.arange(len(epochs)) + 0.5, [str(count) for count in epochs])
-    axes.set_yticks(np.arange(len(rates)) + 0.5, rates)
-    axes.set_xlabel("epochs")
-    axes.set_ylabel("learning rate")
-    axes.spines[:].set_visible(False)
-    axes.tick_params(length=0)
-    bar = figure.colorbar(ScalarMappable(shade, "cividis_r"), ax=axes, label="mean errors", pad=0.02)
-    ticks = [count for count in (0, 1, 3, 10, 30, 100, 300, 1000, 3000) if np.log1p(count) <= shade.vmax]
-    bar.set_ticks(np.log1p(ticks).tolist(), labels=[str(count) for count in ticks])
-    return figure
+def heat_map(cells: pd.DataFrame) -> Chart:
+    """Mean final errors by epochs and learning rate, with the number of runs at zero written in each cell."""
+    rows = [
+        {
+            **{name: cell[name] for name in ("rate", "epochs", "mean_errors", "max_errors", "held_out")},
+            "text": [f"{cell['mean_errors']:.1f}", f"{cell['at_zero']} of {cell['n']} at 0"],
+            "zeros": f"{cell['at_zero']} of {cell['n']}",
+        }
+        for cell in cells.to_dict("records")
+    ]
+    labels = encodings.groups(cells)
+    base = alt.Chart(encodings.data(rows)).encode(
+        x=alt.X("epochs:O", title="epochs", axis=alt.Axis(labelAngle=0, orient="top", domain=False, ticks=False)),
+        y=alt.Y("rate:N", title="learning rate", sort=labels, axis=alt.Axis(domain=False, ticks=False)),
+        tooltip=[
+            alt.Tooltip("rate:N", title="learning rate"),
+            alt.Tooltip("epochs:O"),
+            alt.Tooltip("mean_errors:Q", title="mean errors", format=".1f"),
+            alt.Tooltip("max_errors:Q", title="most errors"),
+            alt.Tooltip("zeros:N", title="seeds at zero"),
+            *(
+                [alt.Tooltip("held_out:Q", title="mean held-out errors", format=".0f")]
+                if cells["held_out"].notna().any()
+                else []
+            ),
+        ],
+    )
+    shade = alt.FillOpacity(
+        "mean_errors:Q",
+        title="mean errors",
+        scale=alt.Scale(type="symlog", range=[0.03, 0.7], domain=[0, max(1.0, float(cells["mean_errors"].max()))]),
+        legend=alt.Legend(values=[0, 1, 10, 100, 1000], symbolType="square", symbolFillColor=SERIES[1]),
+    )
+    squares = base.mark_rect(fill=SERIES[1], stroke=FAINT, cursor="pointer").encode(fillOpacity=shade)
+    texts = base.mark_text(lineBreak="\n", fontSize=12, baseline="middle", dy=-6, cursor="pointer").encode(
+        text="text:N", opacity=encodings.opacity(1)
+    )
+    return encodings.sized(squares + texts, 46 * len(labels))
 
 
-def zero_strip(curves: pd.DataFrame, own_run: str | None) -> Figure:
+def zero_strip(curves: pd.DataFrame, own_run: str | None) -> Chart:
     """The epochs with zero errors, with one row for each seed of a group. The baseline's own seed is on top."""
-    trainings = {key: own.sort_values("epoch") for key, own in curves.groupby(["seed", "run_id"])}
+    trainings = {key: own.sort_values("epoch") for key, own in curves.groupby(["seed", "run_id"], observed=True)}
     order = sorted(trainings, key=lambda key: (key[1] != own_run, key))[:MOST_SEEDS]
-    figure, axes = style.one(height=1.1 + 0.26 * len(order))
-    for place, key in enumerate(order):
-        epochs, errors = (trainings[key][name].to_numpy(int) for name in ("epoch", "errors"))
-        axes.broken_barh([(0.5, len(epochs))], (place - 0.38, 0.76), facecolors=FAINT)
-        axes.broken_barh(_spans(epochs[errors == 0]), (place - 0.38, 0.76), facecolors=style.COLOURS[0])
-    axes.invert_yaxis()
-    axes.set_yticks(range(len(order)), [f"{seed}, its own" if run == own_run else f"{seed}" for seed, run in order])
-    axes.tick_params(axis="y", length=0)
-    axes.margins(x=0.01, y=0.02)
-    axes.set_xlabel("epoch (blue: no error after it)")
-    axes.set_ylabel("seed")
-    axes.spines[["left", "bottom"]].set_visible(False)
-    return figure
+    names = {key: f"{key[0]}, the baseline" if key[1] == own_run else str(key[0]) for key in order}
+    spans = [
+        {
+            "seed": names[key],
+            "run": key[1],
+            "start": start - 0.5,
+            "end": start + length - 0.5,
+            "zero": zero,
+            "epochs": length,
+        }
+        for key in order
+        for start, length, zero in _spans(trainings[key]["errors"].to_numpy(int) == 0)
+    ]
+    chart = (
+        alt.Chart(encodings.data(spans))
+        .mark_bar(height={"band": 0.75}, cursor="pointer")
+        .encode(
+            x=alt.X("start:Q", title="epoch", scale=alt.Scale(nice=False, zero=False)),
+            x2="end:Q",
+            y=alt.Y("seed:N", title="seed", sort=list(names.values()), axis=alt.Axis(domain=False, ticks=False)),
+            color=alt.Color(
+                "zero:N",
+                title=None,
+                scale=alt.Scale(domain=["no error", "errors"], range=[SERIES[0], FAINT]),
+            ),
+            tooltip=[
+                alt.Tooltip("seed:N"),
+                alt.Tooltip("zero:N", title="state"),
+                alt.Tooltip("epochs:Q", title="epochs in a row"),
+                alt.Tooltip("run:N"),
+            ],
+        )
+    )
+    return encodings.sized(chart, max(60, 22 * len(order)))
 
 
-def _spans(epochs: NDArray[np.int64]) -> list[tuple[float, float]]:
-    """The start and width of the bars that mark epochs. Consecutive epochs share a bar."""
-    if not len(epochs):
-        return []
-    parts = np.split(epochs, np.flatnonzero(np.diff(epochs) > 1) + 1)
-    return [(float(part[0]) - 0.5, float(len(part))) for part in parts]
+def _spans(zero: np.ndarray[Any, np.dtype[np.bool_]]) -> list[tuple[int, int, str]]:
+    """The first epoch (from 1), number of epochs and state of each stretch of epochs with the same state."""
+    starts = np.flatnonzero(np.diff(zero.astype(int), prepend=-1))
+    lengths = np.diff([*starts, len(zero)])
+    return [
+        (int(start) + 1, int(length), "no error" if zero[start] else "errors")
+        for start, length in zip(starts, lengths, strict=True)
+    ]
 
 
-def by_seed(finished: pd.DataFrame) -> Figure:
-    """Errors after the last epoch by number of epochs, with one panel for each learning rate. Bars mark medians."""
-    groups = style.rates(finished)
-    epochs = sorted(finished["epochs"].unique())
-    figure, panels = style.panels([f"learning rate {rate}" for _, rate in groups])
-    for axes, (index, rate) in zip(panels, groups, strict=True):
-        colour, marker = style.style(index)
-        own = finished[finished["rate"] == rate]
-        for epoch, cell in own.groupby("epochs"):
-            place = epochs.index(epoch)
-            errors = np.sort(cell["final_errors"].to_numpy(float))
-            faint = 0.75 if len(errors) <= 16 else 0.35
-            axes.scatter(place + style.spread(len(errors), 0.3), errors, s=16, color=colour, marker=marker, alpha=faint)
-            axes.hlines(np.median(errors), place - 0.38, place + 0.38, color=INK, linewidth=1.6)
-        style.count_scale(axes)
-        axes.set_xlim(-0.6, len(epochs) - 0.4)
-        if len(epochs) <= 10:
-            axes.set_xticks(range(len(epochs)), [str(count) for count in epochs])
-        else:
-            axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
-            axes.xaxis.set_major_formatter(FuncFormatter(lambda place, _: _at(epochs, place)))
-    figure.supxlabel("epochs", fontsize=10)
-    figure.supylabel("errors on the 5000 training images", fontsize=10)
-    return figure
+def by_seed(finished: pd.DataFrame) -> Chart:
+    """Errors after the last epoch by number of epochs. Each point is a run; groups stand side by side."""
+    labels = encodings.groups(finished)
+    many = finished["epochs"].nunique() > 12
+    rows = finished[["rate", "epochs", "final_errors", "seed", "run_id"]].rename(
+        columns={"run_id": "run", "final_errors": "errors"}
+    )
+    x = (
+        alt.X("epochs:Q", title="epochs", scale=alt.Scale(zero=False))
+        if many
+        else alt.X("epochs:O", title="epochs", axis=alt.Axis(labelAngle=0, grid=True, gridOpacity=0.4, bandPosition=0))
+    )
+    points = (
+        alt.Chart(encodings.data(rows.to_dict("records")))
+        .mark_point(filled=True, size=45, cursor="pointer")
+        .encode(
+            x=x,
+            y=alt.Y("errors:Q", title="errors at the last epoch", **encodings.counts(float(rows["errors"].max()))),
+            color=encodings.colour(labels),
+            shape=encodings.shape(labels),
+            opacity=encodings.opacity(0.75),
+            tooltip=[
+                alt.Tooltip("rate:N", title="learning rate"),
+                *(alt.Tooltip(f"{name}:N") for name in ("epochs", "seed", "errors", "run")),
+            ],
+        )
+    )
+    chart = points if many else points.encode(xOffset=alt.XOffset("rate:N", sort=labels))
+    return encodings.sized(chart, 320)
 
 
-def _at(values: list[int], place: float) -> str:
-    return str(values[int(place)]) if place == int(place) and 0 <= place < len(values) else ""
-
-
-def against_baseline(differences: list[Difference]) -> Figure:
+def against_baseline(differences: Sequence[Difference]) -> Chart:
     """Paired differences in errors from the baseline with their intervals, one line for each cell."""
-    figure, axes = style.one(height=1.2 + 0.27 * len(differences))
-    places, place = [], 0.0
-    for before, found in zip([None, *differences], differences, strict=False):
-        place += 1.0 if before is None or before.rate == found.rate else 1.6  # a gap between learning rates
-        places.append(place)
-        colour, marker = style.style(found.group)
-        if np.isfinite([found.errors.low, found.errors.high]).all():
-            axes.hlines(place, found.errors.low, found.errors.high, color=colour, linewidth=2)
-        axes.scatter(found.errors.value, place, color=colour, marker=marker, s=34, zorder=3)
-    axes.axvline(0, color=INK, linewidth=1)
-    axes.set_yticks(places, [f"{found.rate}, {found.epochs} epochs" for found in differences], fontsize=9)
-    axes.invert_yaxis()
-    axes.set_xscale("symlog", linthresh=10, linscale=1)
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:+g}" if value else "0"))
-    axes.xaxis.set_minor_locator(NullLocator())
-    style.plain(axes, "x")
-    axes.tick_params(axis="y", length=0)
-    axes.set_xlabel("difference in errors from the baseline, mean over seeds")
-    return figure
+    labels = list(dict.fromkeys(found.rate for found in differences))
+    names = [f"{found.rate}, {found.epochs} epochs" for found in differences]
+    rows = [
+        {
+            "name": name,
+            "rate": found.rate,
+            "group": found.group,
+            "difference": found.errors.value,
+            "low": found.errors.low,
+            "high": found.errors.high,
+            "pairs": found.errors.n,
+        }
+        for name, found in zip(names, differences, strict=True)
+    ]
+    places = {found.rate: found.group for found in differences}
+    shades = [SERIES[places[label] % len(SERIES)] for label in labels]
+    scale = alt.Scale(type="symlog", constant=10, nice=False)
+    axis = alt.Axis(
+        values=[-1000, -300, -100, -30, -10, 0, 10, 30, 100, 300, 1000],
+        format="+d",
+        labelExpr="datum.value ? datum.label : '0'",
+    )
+    base = alt.Chart(encodings.data(rows)).encode(
+        y=alt.Y("name:N", title=None, sort=names, axis=alt.Axis(labelLimit=240, domain=False, ticks=False)),
+        color=alt.Color("rate:N", title="learning rate", scale=alt.Scale(domain=labels, range=shades), sort=labels),
+        opacity=encodings.opacity(1),
+        tooltip=[
+            alt.Tooltip("name:N", title="variant"),
+            *(alt.Tooltip(f"{name}:Q", format="+.1f") for name in ("difference", "low", "high")),
+            alt.Tooltip("pairs:Q"),
+        ],
+    )
+    title = "difference in errors from the baseline (mean over seeds, 95% interval)"
+    zero = alt.Chart(encodings.data([{"zero": 0}])).mark_rule(strokeDash=[4, 3]).encode(x="zero:Q")
+    intervals = base.mark_rule(strokeWidth=2.5).encode(
+        x=alt.X("low:Q", title=title, scale=scale, axis=axis), x2="high:Q"
+    )
+    points = base.mark_point(filled=True, size=70).encode(x=alt.X("difference:Q", scale=scale))
+    return encodings.sized(zero + intervals + points, 22 * len(rows))
 
 
-def by_epoch(curves: pd.DataFrame, baseline_run: str | None) -> Figure:
-    """Errors by epoch, with one panel for each learning rate: the median seed and the range of all seeds."""
-    figure, panels = _curves(curves, "errors", baseline_run)
-    for axes in panels:
-        style.count_scale(axes)
-    figure.supylabel("errors on the 5000 training images", fontsize=10)
-    return figure
+def some(curves: pd.DataFrame, own_run: str | None) -> pd.DataFrame:
+    """The curves of at most 100 trainings, equally many of each group if possible, with the baseline's own training."""
+    runs = curves[["rate", "run_id"]].drop_duplicates()
+    most = max(1, _MOST_LINES // runs["rate"].nunique())
+    is_own = runs["run_id"].astype(str) == own_run
+    kept = pd.concat([runs[is_own], runs[~is_own]]).groupby("rate", observed=True, sort=False).head(most)
+    return curves[curves["run_id"].isin(kept["run_id"])]
 
 
-def loss_by_epoch(curves: pd.DataFrame, baseline_run: str | None) -> Figure:
-    """Mean training loss by epoch, with one panel for each learning rate. Losses that are not finite are left out."""
-    finite = curves[np.isfinite(curves["loss"].astype(float)) & (curves["loss"] > 0)]
-    figure, panels = _curves(finite, "loss", baseline_run)
-    for axes in panels:
-        axes.set_yscale("log")
-        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-        axes.yaxis.set_minor_locator(NullLocator())
-    figure.supylabel("training loss (cross-entropy, nats)", fontsize=10)
-    return figure
+def curve_rows(curves: pd.DataFrame) -> list[dict[str, Any]]:
+    """The data of the charts of curves: one row for each training, with a list of its errors and of its losses."""
+    found = []
+    for (rate, seed, run), own in curves.groupby(["rate", "seed", "run_id"], observed=True, sort=False):
+        losses = [float(f"{loss:.4g}") if np.isfinite(loss) else None for loss in own["loss"].astype(float)]
+        found.append(
+            {
+                "rate": str(rate),
+                "seed": int(str(seed)),
+                "run": str(run),
+                "errors": own["errors"].astype(int).tolist(),
+                "loss": losses,
+            }
+        )
+    return found
 
 
-def _curves(curves: pd.DataFrame, column: str, baseline_run: str | None) -> tuple[Figure, list[Axes]]:
-    groups = style.rates(curves)
-    counts = curves.groupby("rate", observed=True)["run_id"].nunique()
-    titles = [f"learning rate {rate}, {counts[rate]} training{'' if counts[rate] == 1 else 's'}" for _, rate in groups]
-    figure, panels = style.panels(titles)
-    for axes, (index, rate) in zip(panels, groups, strict=True):
-        own = curves[curves["rate"] == rate]
-        by_epoch = own.groupby("epoch")[column]
-        colour, _ = style.style(index)
-        low, middle, high = by_epoch.min(), by_epoch.median(), by_epoch.max()
-        axes.fill_between(low.index, low, high, color=colour, alpha=0.25, linewidth=0)
-        axes.plot(middle.index, middle, color=colour, linewidth=1.8)
-        baseline = own[own["run_id"] == baseline_run]
-        if len(baseline):
-            dashes = (0, (4, 2))
-            axes.plot(baseline["epoch"], baseline[column], color=INK, linewidth=0.9, linestyle=dashes, label="baseline")
-            axes.legend(frameon=False, fontsize=9)
-        axes.set_xlim(1, max(2, int(curves["epoch"].max())))
-    figure.supxlabel("epoch", fontsize=10)
-    return figure, panels
+def by_epoch(curves: pd.DataFrame, baseline_run: str | None) -> Chart:
+    """Errors by epoch, one line for each training."""
+    y = alt.Y("errors:Q", title="errors on the 5000 images", **encodings.counts(float(curves["errors"].max())))
+    return _lines(curves, y, baseline_run)
+
+
+def loss_by_epoch(curves: pd.DataFrame, baseline_run: str | None) -> Chart:
+    """Mean training loss by epoch, one line for each training. Losses that are not finite are left out."""
+    losses = curves["loss"].astype(float)
+    finite = losses[np.isfinite(losses) & (losses > 0)]
+    low, high = (finite.min(), finite.max()) if len(finite) else (0.1, 1.0)
+    y = alt.Y("loss:Q", title="training loss (cross-entropy, nats)", **encodings.logarithmic(float(low), float(high)))
+    return _lines(curves, y, baseline_run, positive=True)
+
+
+def _lines(curves: pd.DataFrame, y: alt.Y, baseline_run: str | None, *, positive: bool = False) -> Chart:
+    labels = encodings.groups(curves)
+    is_own = f"datum.run === '{baseline_run}'"
+    chart = (
+        alt.Chart(alt.NamedData(CURVES))
+        .transform_flatten(["errors", "loss"])
+        .transform_window(epoch="row_number()", groupby=["run"])
+        .transform_filter("datum.loss > 0" if positive else "true")
+        .mark_line(cursor="pointer", clip=True)
+        .encode(
+            x=alt.X("epoch:Q", title="epoch", scale=alt.Scale(nice=False, domainMin=1)),
+            y=y,
+            color=encodings.colour(labels),
+            detail="run:N",
+            opacity=encodings.opacity(0.7),
+            strokeWidth=alt.condition(is_own, alt.value(3), alt.value(1.2)),
+            tooltip=[
+                alt.Tooltip("rate:N", title="learning rate"),
+                *(alt.Tooltip(f"{name}:N") for name in ("seed", "epoch", "errors", "loss", "run")),
+            ],
+        )
+        .add_params(encodings.zoom())
+    )
+    return encodings.sized(chart, 320)

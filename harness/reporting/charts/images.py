@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import altair as alt
 import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from harness.reporting.charts import style
-from harness.reporting.figure_files import INK
+from harness.reporting.charts import encodings, style
+from harness.reporting.charts.encodings import Chart
+from harness.reporting.figure_files import FAINT, INK, SERIES
 from harness.reporting.findings import HardImages
 from harness.tracking.run_record import StoredImages
 
@@ -35,22 +37,27 @@ def gallery(hard: HardImages, images: StoredImages, chosen: list[int]) -> Figure
     return figure
 
 
-def confusion(counts: NDArray[np.int64]) -> Figure:
+def confusion(counts: NDArray[np.int64]) -> Chart:
     """The confusion matrix of the wrong images: labels by wrong predictions, with the counts in the cells."""
-    figure, axes = style.one(6.0, 5.2)
-    shades = np.log1p(counts.astype(float))
-    most = max(1.0, float(shades.max()))
-    axes.pcolormesh(np.arange(11) - 0.5, np.arange(11) - 0.5, shades, cmap="cividis_r", vmin=0, vmax=most)
-    axes.invert_yaxis()
-    axes.set_aspect("equal")
-    for (label, answer), count in np.ndenumerate(counts):
-        if count:
-            ink = style.on(shades[label, answer] / most)
-            axes.text(answer, label, f"{count}", ha="center", va="center", fontsize=8, color=ink)
-    axes.set_xticks(range(10))
-    axes.set_yticks(range(10))
-    axes.set_xlabel("taken for")
-    axes.set_ylabel("label")
-    axes.spines[:].set_visible(False)
-    axes.tick_params(length=0)
-    return figure
+    rows = [
+        {"label": label, "answer": answer, "count": int(count), "text": str(count) if count else ""}
+        for (label, answer), count in np.ndenumerate(counts)
+        if label != answer
+    ]
+    base = alt.Chart(encodings.data(rows)).encode(
+        x=alt.X(
+            "answer:O",
+            title="the network's answer",
+            axis=alt.Axis(orient="top", domain=False, ticks=False, labelAngle=0),
+        ),
+        y=alt.Y("label:O", title="label", axis=alt.Axis(domain=False, ticks=False)),
+        tooltip=[alt.Tooltip("label:O"), alt.Tooltip("answer:O"), alt.Tooltip("count:Q", title="images")],
+    )
+    shade = alt.FillOpacity(
+        "count:Q",
+        title="images",
+        scale=alt.Scale(type="symlog", range=[0, 0.7], domain=[0, int(max(1, counts.max()))]),
+        legend=alt.Legend(symbolType="square", symbolFillColor=SERIES[1], tickCount=4),
+    )
+    squares = base.mark_rect(fill=SERIES[1], stroke=FAINT).encode(fillOpacity=shade)
+    return encodings.sized(squares + base.mark_text(fontSize=12).encode(text="text:N"), 300)

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
-import numpy as np
+import altair as alt
 import pandas as pd
-from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, MaxNLocator, NullLocator
 
-from harness.reporting.charts import style
-from harness.reporting.figure_files import INK
+from harness.reporting.charts import encodings
+from harness.reporting.charts.encodings import Chart
+from harness.reporting.figure_files import SERIES
 
-_TICKS = (1e-5, 3e-5, 1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 0.1, 0.3, 1.0)
 NAMES = {
     "errors": "mean errors",
     "held_out_errors": "mean held-out errors",
@@ -22,78 +21,92 @@ NAMES = {
 }
 
 
-def history(trials: pd.DataFrame, goals: Sequence[str]) -> Figure:
-    """Each objective by trial, and its best value so far."""
-    figure = Figure(figsize=(7.2, 2.3 * len(goals) + 0.4), layout="constrained")
-    for axes, goal in zip(figure.subplots(len(goals), 1, sharex=True, squeeze=False).flat, goals, strict=True):
-        colour, marker = style.style(0)
-        axes.scatter(trials["trial"], trials[goal], color=colour, marker=marker, s=22)
-        axes.step(trials["trial"], trials[goal].cummin(), where="post", color=INK, linewidth=1, label="best so far")
-        style.plain(axes, "y")
-        if goal == "errors":
-            style.count_scale(axes)
-        axes.set_ylabel(NAMES[goal])
-        axes.legend(frameon=False, fontsize=9)
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    figure.supxlabel("trial", fontsize=10)
-    return figure
+def _tooltip(trials: pd.DataFrame) -> list[alt.Tooltip]:
+    shown = [name for name in NAMES if name in trials and trials[name].notna().any()]
+    return [alt.Tooltip("trial:Q"), *(alt.Tooltip(f"{name}:Q", title=NAMES[name], format=".4~g") for name in shown)]
 
 
-def front(trials: pd.DataFrame, is_best: pd.Series[bool], goals: Sequence[str]) -> Figure:
+def _rows(trials: pd.DataFrame, **more: Any) -> alt.Data:  # noqa: ANN401 - columns
+    names = ["trial", *(name for name in NAMES if name in trials)]
+    return encodings.data(trials[names].assign(**more).to_dict("records"))
+
+
+def _errors(goal: str, trials: pd.DataFrame, title: str | None = None) -> alt.Y:
+    look = encodings.counts(float(trials[goal].max())) if goal == "errors" else {"scale": alt.Scale(zero=False)}
+    return alt.Y(f"{goal}:Q", title=title or NAMES[goal], **look)
+
+
+def history(trials: pd.DataFrame, goal: str) -> Chart:
+    """An objective by trial, and its best value so far."""
+    base = alt.Chart(_rows(trials, best=trials[goal].cummin())).encode(
+        x=alt.X("trial:Q", title="trial", axis=alt.Axis(tickMinStep=1, format="d"))
+    )
+    points = base.mark_point(filled=True, size=45, color=SERIES[0]).encode(
+        y=_errors(goal, trials), tooltip=_tooltip(trials)
+    )
+    best = base.mark_line(interpolate="step-after", strokeWidth=1.5, color=SERIES[1]).encode(y="best:Q")
+    return encodings.sized(best + points, 240)
+
+
+def front(trials: pd.DataFrame, is_best: pd.Series[bool], goals: Sequence[str]) -> Chart:
     """The first two objectives against each other. A line joins the Pareto-optimal trials."""
     x, y = sorted(goals[:2], key=lambda goal: goal != "epochs")  # epochs, if there are any, along the x axis
-    figure, axes = style.one()
-    colour, marker = style.style(0)
-    others, best = trials[~is_best], trials[is_best].sort_values([x, y])
-    axes.scatter(others[x], others[y], facecolors="none", edgecolors=colour, marker=marker, s=30)
-    colour, marker = style.style(1)
-    axes.plot(best[x], best[y], color=colour, marker=marker, linewidth=1.2, label="not beaten by any other")
-    if y == "errors":
-        style.count_scale(axes)
-    style.plain(axes, "both")
-    axes.set_xlabel(NAMES[x])
-    axes.set_ylabel(f"{NAMES[y]} over seeds")
-    axes.legend(frameon=False, fontsize=9)
-    return figure
+    names = {True: "Pareto-optimal", False: "other trials"}
+    base = alt.Chart(_rows(trials, best=is_best.map(names))).encode(
+        x=alt.X(f"{x}:Q", title=NAMES[x], scale=alt.Scale(zero=False)),
+        y=_errors(y, trials, f"{NAMES[y]} over seeds"),
+    )
+    scale = alt.Scale(domain=list(names.values()), range=[SERIES[1], SERIES[0]])
+    points = base.mark_point(filled=True, size=60).encode(
+        color=alt.Color("best:N", title=None, scale=scale),
+        shape=alt.Shape("best:N", title=None, sort=list(names.values())),
+        tooltip=_tooltip(trials),
+    )
+    line = base.transform_filter("datum.best === 'Pareto-optimal'").mark_line(color=SERIES[1]).encode(order=f"{x}:Q")
+    return encodings.sized(line + points, 300)
 
 
-def importance(shares: Mapping[str, Mapping[str, float]]) -> Figure:
+def importance(shares: Mapping[str, Mapping[str, float]]) -> Chart:
     """The importance of each parameter for each objective: the share of the objective's variance that it explains."""
-    names = sorted({name for by_name in shares.values() for name in by_name})
-    figure, axes = style.one(height=1.3 + 0.32 * len(names) * len(shares))
-    height = 0.8 / len(shares)
-    for index, (goal, by_name) in enumerate(shares.items()):
-        colour, _ = style.style(index)
-        places = np.arange(len(names)) + (index - (len(shares) - 1) / 2) * height
-        values = [by_name.get(name, 0.0) for name in names]
-        axes.barh(places, values, height * 0.9, color=colour, label=f"for {NAMES[goal]}")
-        for place, value in zip(places, values, strict=True):
-            axes.text(value + 0.01, place, f"{value:.2f}", va="center", fontsize=8, color=INK)
-    axes.set_yticks(range(len(names)), [NAMES[name] for name in names])
-    axes.invert_yaxis()
-    axes.set_xlim(0, 1.1)
-    axes.set_xlabel("share of the variance that it explains (fANOVA)")
-    axes.legend(frameon=False, fontsize=9, loc="lower right")
-    return figure
+    rows = [
+        {"goal": NAMES[goal], "parameter": NAMES[name], "share": share, "text": f"{share:.2f}"}
+        for goal, by_name in shares.items()
+        for name, share in by_name.items()
+    ]
+    goals = [NAMES[goal] for goal in shares]
+    base = alt.Chart(encodings.data(rows)).encode(
+        x=alt.X("share:Q", title="share of the variance that it explains (fANOVA)", scale=alt.Scale(domain=[0, 1.05])),
+        y=alt.Y("parameter:N", title=None, axis=alt.Axis(domain=False, ticks=False)),
+        yOffset=alt.YOffset("goal:N", sort=goals),
+        tooltip=[
+            alt.Tooltip("goal:N", title="objective"),
+            alt.Tooltip("parameter:N"),
+            alt.Tooltip("share:Q", format=".2f"),
+        ],
+    )
+    bars = base.mark_bar().encode(
+        color=alt.Color("goal:N", title="objective", scale=alt.Scale(domain=goals, range=list(SERIES[: len(goals)])))
+    )
+    texts = base.mark_text(align="left", dx=4).encode(text="text:N")
+    height = 30 * len({row["parameter"] for row in rows}) * max(1, len(goals)) + 10
+    return encodings.sized(bars + texts, height)
 
 
-def slices(trials: pd.DataFrame, names: Sequence[str], logarithmic: set[str]) -> Figure:
-    """Mean errors against each parameter. Later trials are darker."""
-    figure = Figure(figsize=(max(3.8, 3.4 * len(names)) + 0.6, 3.2), layout="constrained")
-    grid = figure.subplots(1, len(names), sharey=True, squeeze=False)
-    for axes, name in zip(grid.flat, names, strict=True):
-        look = {"cmap": "cividis_r", "s": 26, "edgecolors": "#777777", "linewidths": 0.5}
-        drawn = axes.scatter(trials[name], trials["errors"], c=trials["trial"], **look)
-        style.plain(axes, "y")
-        style.count_scale(axes)
-        if name in logarithmic:
-            axes.set_xscale("log")
-            axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-            axes.xaxis.set_minor_locator(NullLocator())
-            low, high = trials[name].min(), trials[name].max()
-            axes.set_xticks([tick for tick in _TICKS if low * 0.7 < tick < high * 1.4])
-        axes.set_xlabel(NAMES[name])
-    grid[0, 0].set_ylabel("mean errors over seeds")
-    bar = figure.colorbar(drawn, ax=list(grid.flat), label="trial", pad=0.02)
-    bar.ax.yaxis.set_major_locator(MaxNLocator(5, integer=True))
-    return figure
+def by_parameter(trials: pd.DataFrame, name: str, *, is_logarithmic: bool) -> Chart:
+    """Mean errors against a parameter. Later trials are darker."""
+    look = (
+        encodings.logarithmic(float(trials[name].min()), float(trials[name].max()))
+        if is_logarithmic
+        else {"scale": alt.Scale(zero=False)}
+    )
+    chart = (
+        alt.Chart(_rows(trials))
+        .mark_point(filled=True, size=60, color=SERIES[0])
+        .encode(
+            x=alt.X(f"{name}:Q", title=NAMES[name], **look),
+            y=_errors("errors", trials, "mean errors over seeds"),
+            fillOpacity=alt.FillOpacity("trial:Q", title="trial", scale=alt.Scale(range=[0.25, 1])),
+            tooltip=_tooltip(trials),
+        )
+    )
+    return encodings.sized(chart, 240)

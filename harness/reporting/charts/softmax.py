@@ -2,44 +2,62 @@
 
 from __future__ import annotations
 
-import numpy as np
+import altair as alt
 import pandas as pd
-from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, PercentFormatter
 
 from harness.network.softmax import SMALLEST
-from harness.reporting.charts import style
+from harness.reporting.charts import encodings
+from harness.reporting.charts.encodings import Chart
+from harness.reporting.figure_files import SERIES
 
 _NAMES = {"loop": "loops", "vector": "vector", "stable": "vector, largest subtracted"}
-_LINES = {"loop": "solid", "vector": (0, (4, 2)), "stable": "solid"}
 
 
-def by_size(found: pd.DataFrame) -> Figure:
-    """The largest difference in ULPs (above) and the share of rows that overflow (below), by the size of the logits."""
+def distance(found: pd.DataFrame) -> Chart:
+    """The largest difference in ULPs, by the size of the logits."""
+    ticks = alt.Axis(values=[0, 1, 10, 100, 1000, 10_000, 100_000], format="d")
+    y = alt.Y("max_ulp:Q", title="largest difference, ULPs", scale=alt.Scale(type="symlog", constant=1), axis=ticks)
+    return _by_size(found, y)
+
+
+def overflow(found: pd.DataFrame) -> Chart:
+    """The share of rows that overflow, by the size of the logits."""
+    y = alt.Y("share:Q", title="rows that overflow", axis=alt.Axis(format=".0%"), scale=alt.Scale(domain=[0, 1]))
+    return _by_size(found, y)
+
+
+def _by_size(found: pd.DataFrame, y: alt.Y) -> Chart:
     sizes = sorted(found["below"].unique())
-    figure = Figure(figsize=(7.2, 5.0), layout="constrained")
-    upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(3, 2))
-    for index, way in enumerate(name for name in _NAMES if name in set(found["way"])):
-        own = found[found["way"] == way].set_index("below").reindex(sizes)
-        colour, marker = style.style(index)
-        look = {"color": colour, "marker": marker, "linestyle": _LINES[way], "markersize": 5}
-        # Loop and vector nearly always agree. Shift them, so that both are visible.
-        places = np.arange(len(sizes)) + (index - 1) * 0.06
-        upper.plot(places, own["max_ulp"], label=_NAMES[way], **look)
-        lower.plot(places, own["overflow_rows"] / own["rows"], **look)
-    for axes in (upper, lower):
-        style.plain(axes, "y")
-    upper.set_yscale("symlog", linthresh=1)
-    upper.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    upper.set_ylim(bottom=0)
-    upper.set_ylabel("largest difference, ULPs")
-    upper.legend(frameon=False, fontsize=9)
-    lower.yaxis.set_major_formatter(PercentFormatter(1))
-    lower.set_ylim(-0.04, 1.04)
-    lower.set_ylabel("rows that overflow")
     labels = [f"below {size:g}" if size == SMALLEST else f"{size / 2:g} to {size:g}" for size in sizes]
-    lower.set_xticks(range(len(sizes)), labels)
-    if len(sizes) > 6:
-        lower.tick_params(axis="x", rotation=25)
-    lower.set_xlabel("largest absolute logit of the row")
-    return figure
+    rows = [
+        {
+            **{name: row[name] for name in ("max_ulp", "rows", "overflow_rows")},
+            "size": labels[sizes.index(row["below"])],
+            "way": _NAMES[row["way"]],
+            "share": row["overflow_rows"] / row["rows"],
+        }
+        for row in found.to_dict("records")
+    ]
+    ways = list(_NAMES.values())
+    chart = (
+        alt.Chart(encodings.data(rows))
+        .mark_line(point=alt.OverlayMarkDef(size=50), strokeWidth=2, invalid="filter")
+        .encode(
+            x=alt.X("size:O", title="largest absolute logit of the row", sort=labels, axis=alt.Axis(labelAngle=-25)),
+            y=y,
+            color=alt.Color(
+                "way:N", title="my_softmax by", sort=ways, scale=alt.Scale(domain=ways, range=list(SERIES[:3]))
+            ),
+            strokeDash=alt.StrokeDash(
+                "way:N", title="my_softmax by", sort=ways, scale=alt.Scale(domain=ways, range=[[1, 0], [6, 4], [1, 0]])
+            ),
+            tooltip=[
+                alt.Tooltip("way:N", title="implementation"),
+                alt.Tooltip("size:O", title="largest logit"),
+                alt.Tooltip("max_ulp:Q", title="ULPs"),
+                alt.Tooltip("overflow_rows:Q", title="rows that overflow"),
+                alt.Tooltip("rows:Q", title="of rows"),
+            ],
+        )
+    )
+    return encodings.sized(chart, 220)

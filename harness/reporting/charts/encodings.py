@@ -1,0 +1,81 @@
+"""What the charts share: data, the colours of groups, scales, and the parts that follow the page's selection."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import altair as alt
+import pandas as pd
+
+from harness.reporting.figure_files import SERIES
+
+Chart = alt.Chart | alt.LayerChart
+
+# The page sets `picked` to the label of a group. The marks of all other groups are then faint.
+_IS_PICKED = "picked === null || datum.rate === picked"
+_FAINT_OPACITY = 0.06
+# The ticks of error counts, of losses and of learning rates.
+_COUNTS = (0, 1, 3, 10, 30, 100, 300, 1000, 3000)
+_DECADES = [factor * 10.0**power for power in range(-9, 2) for factor in (1, 3)]
+
+
+def data(rows: Iterable[Mapping[Any, Any]]) -> alt.Data:
+    """The rows as data of a chart. NaN and infinity become null."""
+    values = [{str(name): _plain(value) for name, value in row.items()} for row in rows]
+    return alt.Data(values=values)  # type: ignore[no-untyped-call] # Altair generates this class
+
+
+def _plain(value: Any) -> Any:  # noqa: ANN401 - any value of a data frame
+    if isinstance(value, list | tuple):
+        return [_plain(one) for one in value]
+    if value is None or isinstance(value, str):
+        return value
+    return None if pd.isna(value) or value in {float("inf"), float("-inf")} else getattr(value, "item", lambda: value)()
+
+
+def groups(frame: pd.DataFrame) -> list[str]:
+    """The labels of the groups of a study, in their order."""
+    return [str(label) for label in frame["rate"].cat.categories]
+
+
+def colour(labels: Sequence[str], title: str | None = "learning rate") -> alt.Color:
+    """The colour of a group. It is the same in all charts of a study."""
+    shades = [SERIES[index % len(SERIES)] for index in range(len(labels))]
+    return alt.Color("rate:N", title=title, scale=alt.Scale(domain=list(labels), range=shades), sort=list(labels))
+
+
+def shape(labels: Sequence[str]) -> alt.Shape:
+    """The shape of a group's points, which repeats the information of its colour."""
+    return alt.Shape("rate:N", title="learning rate", scale=alt.Scale(domain=list(labels)), sort=list(labels))
+
+
+def opacity(picked: float) -> Any:  # noqa: ANN401 - Altair's condition
+    """The opacity of a mark whose group is picked, or of each mark if no group is."""
+    return alt.condition(_IS_PICKED, alt.value(picked), alt.value(_FAINT_OPACITY))
+
+
+def counts(most: float) -> dict[str, Any]:
+    """The scale and axis of error counts: logarithmic, and linear near zero."""
+    ticks = [tick for tick in _COUNTS if tick <= max(3.0, most)]
+    return {
+        "scale": alt.Scale(type="symlog", constant=1, domainMin=0),
+        "axis": alt.Axis(values=ticks, format="d", gridOpacity=0.6),
+    }
+
+
+def logarithmic(low: float, high: float) -> dict[str, Any]:
+    """A logarithmic scale and axis with ticks at 1 and 3 of each power of ten."""
+    ticks = [float(f"{tick:.1g}") for tick in _DECADES if low * 0.99 <= tick <= high * 1.01]
+    return {"scale": alt.Scale(type="log", nice=False), "axis": alt.Axis(values=ticks, format="~g", gridOpacity=0.6)}
+
+
+def sized(chart: Any, height: int) -> Chart:  # noqa: ANN401 - Altair's methods return Any
+    """The chart with the width of its container and this height in pixels."""
+    found: Chart = chart.properties(width="container", height=height)
+    return found
+
+
+def zoom() -> alt.Parameter:
+    """The zoom of a chart: drag to move, Shift and wheel to zoom, double-click to reset."""
+    return alt.selection_interval(name="zoom", bind="scales", zoom="wheel![event.shiftKey]")

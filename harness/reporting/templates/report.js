@@ -1,0 +1,120 @@
+// The figures, the selection that figures and table share, the table of runs, and copying.
+const element = id => document.getElementById(id);
+const isolated = ["blob:", "about:"].includes(location.protocol);  // MLflow's viewer: no downloads, no popups
+const views = [];
+const table = element("runs");
+const rows = [...table.tBodies[0].rows];
+
+// The selection: a group, a number of epochs, a run, or nothing.
+const picked = { rate: null, epochs: null, run: null };
+const showPicked = () => {
+  const parts = [picked.rate && `learning rate ${picked.rate}`, picked.epochs && `${picked.epochs} epochs`, picked.run && `run ${picked.run.slice(0, 8)}`];
+  element("picked").hidden = !parts.some(Boolean);
+  element("picked-text").textContent = `Selected: ${parts.filter(Boolean).join(", ")}`;
+  for (const view of views) if (view.signal("picked") !== picked.rate) view.signal("picked", picked.rate).runAsync();
+  filterRows();
+};
+const pick = (rate = null, epochs = null, run = null) => {
+  const same = picked.rate === rate && picked.epochs === epochs && picked.run === run;
+  Object.assign(picked, same ? { rate: null, epochs: null, run: null } : { rate, epochs, run });
+  showPicked();
+};
+element("picked-clear").addEventListener("click", () => pick());
+element("picked-copy").addEventListener("click", () => copy(picked.run ?? rows.filter(row => !row.hidden).map(row => row.dataset.run).join("\n")));
+
+// The figures.
+const onClick = (event, item) => {
+  const found = item?.datum;
+  if (!found) return;
+  if (String(item.mark.role).startsWith("legend")) {
+    const label = found.value ?? found.label;
+    if (rows.some(row => row.dataset.rate === label)) pick(label);
+  } else if (found.run) pick(rows.find(row => row.dataset.run === found.run)?.dataset.rate ?? null, null, found.run);
+  else if (found.rate !== undefined && !found.low) pick(found.rate, found.epochs === undefined ? null : String(found.epochs));
+  else if (found.rate !== undefined) pick(found.rate);
+};
+// Legends of Vega react to clicks only if their marks say so.
+const withLegends = specification => {
+  for (const legend of specification.legends ?? []) {
+    const [labels, symbols] = [legend.encode?.labels, legend.encode?.symbols].map(one => ({ ...one, interactive: true }));
+    legend.encode = { ...legend.encode, labels, symbols };
+  }
+  return specification;
+};
+const draw = async place => {
+  const specification = specifications[place.dataset.chart];
+  specification.datasets = { ...specification.datasets, ...shared };
+  const { view } = await vegaEmbed(place, specification, { actions: false, renderer: "svg", defaultStyle: false, patch: withLegends });
+  view.addEventListener("click", onClick);
+  views.push(view);
+};
+const drawn = Promise.all([...document.querySelectorAll("[data-chart]")].map(draw));
+drawn.then(() => { document.body.dataset.drawn = "yes"; });
+
+// The table of runs.
+const heads = [...table.tHead.rows[0].cells];
+const value = (row, column) => row.cells[column].textContent.trim();
+// Numbers by size, words by letter. Missing values come last either way.
+const compare = (a, b) => {
+  const [x, y] = [Number(a), Number(b)];
+  return Number.isFinite(x) && Number.isFinite(y) ? x - y : a.localeCompare(b);
+};
+heads.forEach((head, column) => head.firstElementChild.addEventListener("click", () => {
+  const down = head.getAttribute("aria-sort") === "ascending";
+  for (const other of heads) other.removeAttribute("aria-sort");
+  head.setAttribute("aria-sort", down ? "descending" : "ascending");
+  rows.sort((first, second) => {
+    const [a, b] = [value(first, column), value(second, column)];
+    if ((a === "-") !== (b === "-")) return a === "-" ? 1 : -1;
+    return down ? compare(b, a) : compare(a, b);
+  });
+  table.tBodies[0].append(...rows);
+}));
+// A short number is a whole cell, so that 1 does not find 100. Other words, such as a run id, may be a part.
+const holds = (cell, word) => word.length < 8 && Number.isFinite(Number(word)) ? cell === word : cell.includes(word);
+const filterRows = () => {
+  const words = element("find").value.toLowerCase().split(/\s+/).filter(Boolean);
+  let shown = 0;
+  for (const row of rows) {
+    const cells = [...row.cells].map(cell => cell.textContent.trim().toLowerCase());
+    const isPicked = (picked.rate === null || row.dataset.rate === picked.rate) && (picked.epochs === null || row.dataset.epochs === picked.epochs)
+      && (picked.run === null || row.dataset.run === picked.run);
+    row.hidden = !isPicked || !words.every(word => row.dataset.run.includes(word) || cells.some(cell => holds(cell, word)));
+    shown += !row.hidden;
+  }
+  element("found").textContent = `${shown} of ${rows.length}`;
+};
+element("find").addEventListener("input", filterRows);
+
+// Copying. Where the clipboard is not available, the text is shown and selected.
+const copy = async text => {
+  const area = element("copied");
+  area.value = text;
+  try {
+    await navigator.clipboard.writeText(text);
+    area.hidden = true;
+  } catch {
+    area.hidden = false;
+    area.select();
+    document.execCommand("copy");
+  }
+  element("copy-status").textContent = area.hidden ? "Copied." : "Selected: press Ctrl+C to copy.";
+};
+const csv = () => [heads, ...rows.filter(row => !row.hidden).map(row => [...row.cells])]
+  .map(cells => cells.map(cell => cell.querySelector("[data-id]")?.dataset.id ?? `"${cell.textContent.trim().replaceAll('"', '""')}"`).join(",")).join("\n");
+element("copy-runs").addEventListener("click", () => copy(csv()));
+document.addEventListener("click", event => {
+  const button = event.target.closest("[data-id], [data-pick]");
+  if (button?.dataset.id) copy(button.dataset.id);
+  else if (button) {
+    pick(button.dataset.rate, button.dataset.epochs);
+    if (!element("picked").hidden) element("all-runs").scrollIntoView();
+  }
+});
+for (const link of document.querySelectorAll(".file")) link.hidden = isolated;
+
+// On paper, the details are open, and the figures have the width of the page.
+const print = matchMedia("print");
+const openAll = () => { if (print.matches) for (const one of document.querySelectorAll("details")) one.open = true; };
+print.addEventListener("change", openAll);
+openAll();
