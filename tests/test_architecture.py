@@ -87,6 +87,8 @@ IMPORTS = {module_name(path): set(imports(path)) - {module_name(path)} for path 
 
 def package_of(module: str) -> str:
     """The package of a module of the project, by its name in :data:`ORDER`."""
+    if module == "harness.__main__":  # it runs the command
+        return "commands"
     first, *rest = module.split(".")
     return rest[0] if rest and rest[0] in ORDER else first
 

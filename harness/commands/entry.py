@@ -1,4 +1,7 @@
-"""The entry point of ``harness``. It starts the fork server first, because importing TensorFlow takes the longest."""
+"""The entry point of ``harness``. It first starts the fork server, which imports TensorFlow in the background.
+
+This import takes longer than all other imports of the command.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,7 @@ _NOT_HERE = frozenset({"--cluster", "--help", "-h"})
 
 
 def main() -> None:
-    """Run ``harness``. For commands that train, start the fork server first."""
+    """Run ``harness``. If the command trains in worker processes, first start the server that forks them."""
     words = sys.argv[1:]
     # If the environment has settings for TensorFlow, the server does not start here. A wrong setting ends any process
     # that imports TensorFlow, so the command checks the settings first.

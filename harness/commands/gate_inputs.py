@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from harness.data.digits import Digits
     from harness.gate.reference import Reference
 
-# The default reference file for a training function.
+# The default path of the reference for a user's training function.
 OWN_REFERENCE = Path("gate-reference.json")
 
 train = click.option(
@@ -29,10 +29,10 @@ train = click.option(
 
 
 def subject(engine: str | None, function: str | None) -> str:
-    """Return what the gate tests: the name of an engine, or a training function.
+    """Return what the gate tests: the name of an engine, or a training function as ``FILE.py:FUNCTION``.
 
     Raises:
-        UsageError: Both are given, or the engine or function does not exist.
+        UsageError: Both an engine and a function are given, or the engine or function does not exist.
     """
     if function is None:
         name = engine or registry.fast_names()[0]

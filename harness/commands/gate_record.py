@@ -83,9 +83,12 @@ def gate_record(  # noqa: PLR0913 - one argument for each option
     settings: dict[str, Any] = {name: value for name, value in asked.items() if value is not None}
     gate_inputs.subject(None, function)
     if function is None and settings:
-        raise UsageError("--epochs, --early-epoch, --zero-errors and --margin need --train", "Give the function.")
+        raise UsageError(
+            "--epochs, --early-epoch, --zero-errors and --margin need --train",
+            "Give a function: --train FILE.py:FUNCTION.",
+        )
     if margin is not None and math.isnan(margin):
-        raise UsageError("nan is not in the range 0<x<=1", "Give the margin as a fraction, such as 0.1.")
+        raise UsageError("--margin: nan is not in the range 0<x<=1", "Give the margin as a fraction, such as 0.1.")
     subject = record.Subject(function or record.ENGINE, **settings)
     if subject.errors_at > subject.epochs:
         cause = f"the early epoch ({subject.errors_at}) is after the last epoch ({subject.epochs})"

@@ -23,7 +23,7 @@ def _held_out(digits: Digits) -> str:
 @options.data
 @options.json
 @click.option(
-    "--figure", metavar="FILE", help="Draw 64 images with their labels, like the lab's figure. FILE is a PNG file."
+    "--figure", metavar="FILE", help="Draw 64 random images in a grid, each with its label, into this PNG file."
 )
 def data(data: str, json_to: str | None, figure: str | None) -> None:
     """Show the source of the 5000 images, and verify the images by their hashes."""

@@ -98,7 +98,7 @@ def _kept() -> str:
 
 
 def _again() -> str:
-    """Return the command that resumes the study: this command, without flags that have taken effect."""
+    """Return the command that resumes the study: this command, without --fresh if it has already taken effect."""
     typed = [word for word in sys.argv[1:] if word not in console.done]
     if os.environ.get("NOX_CURRENT_SESSION") == "study":
         return masked(shlex.join(["nox", "-s", "study", *(["--", *typed[2:]] if typed[2:] else [])]))

@@ -49,8 +49,12 @@ no_storage = click.option("--storage", hidden=True, callback=_refuse_storage, ex
 workers = click.option(
     "--workers", type=click.IntRange(min=1), help="The number of worker processes. Default: one per core."
 )
-trials = click.option("--trials", type=click.IntRange(min=1), help="The total number of trials of a search.")
-new_name = click.option("--new-name", metavar="NAME", help="Run the study under this name. The existing study is kept.")
+trials = click.option(
+    "--trials", type=click.IntRange(min=1), help="The number of trials of a sampled study, including recorded ones."
+)
+new_name = click.option(
+    "--new-name", metavar="NAME", help="Run the study under this name. Records under its old name are kept."
+)
 reference = click.option(
     "--reference",
     "path",

@@ -46,7 +46,7 @@ class _Shown:
 
     Attributes:
         what: Name of the counted items, such as ``trials``.
-        begun: Whether the clock of the bar starts at once.
+        begun: Whether the bar counts the elapsed time from its creation, or only after a later call starts its clock.
     """
 
     what: ClassVar[str]
@@ -95,21 +95,25 @@ class StudyProgress(_Shown):
         self._before = self._done = self._total = self._failed = 0
 
     def repaired(self, line: str) -> None:
-        """Print the description of a repair."""
+        """Print a line that describes a repair of the study's records."""
         if not self._quiet:
             self._console.print(f"repaired: {line}", markup=False)
 
     def stopping(self, batches: int) -> None:
-        """Print that the study is stopping, and the number of batches that are still training."""
+        """Print that the study stops, and the number of batches that it still finishes.
+
+        A batch is a group of variants that a worker trains together.
+        """
         if self._quiet or not batches:
             return
         what = "1 batch" if batches == 1 else f"{batches} batches"
         self._console.print(
-            f"stopping: {what} in training will be recorded. Press Ctrl-C again to stop at once", markup=False
+            f"stopping: {what} of trainings will be finished and recorded. Press Ctrl-C again to stop at once",
+            markup=False,
         )
 
     def begin(self, done: int, total: int) -> None:
-        """Start the display. `done` of `total` trials are complete already."""
+        """Start the display of a study in which `done` of `total` trials are already complete."""
         self._before = self._done = done
         self._total = total
         self._started_s = self._told_s = time.monotonic()
@@ -119,7 +123,7 @@ class StudyProgress(_Shown):
             self._console.print(f"{done} of {total} trials are done; training {total - done}")
 
     def repeated(self) -> None:
-        """Count a trial without training, because it repeats a complete trial."""
+        """Count a trial that is not trained, because a complete trial has the same parameter values."""
         self._before += 1
         self._done += 1
         self._bar.update(self._task, completed=self._done)

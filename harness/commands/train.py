@@ -41,7 +41,7 @@ def _layers(_context: click.Context, _parameter: click.Parameter, value: str) ->
 @click.option(
     "--adam",
     type=click.Choice(get_args(AdamKind)),
-    help="The library whose constants Adam uses. Default: depends on the engine.",
+    help="The library whose rounding Adam uses for 1 - beta. Default: depends on the engine.",
 )
 @click.option("--beta-1", type=float, default=BASELINE.beta_1, show_default=True)
 @click.option("--beta-2", type=float, default=BASELINE.beta_2, show_default=True)

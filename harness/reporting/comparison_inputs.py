@@ -51,8 +51,13 @@ class Side:
     left_out: int
     wrong: Mapping[str, frozenset[int]] | None = field(default=None, repr=False)
 
+    @property
+    def n_seeds(self) -> int:
+        """The number of seeds."""
+        return int(self.frame["seed"].nunique())
+
     def with_held_out(self) -> Side:
-        """The study with the runs that have held-out errors alone."""
+        """The study without the runs that have no held-out errors."""
         return replace(self, frame=self.frame.dropna(subset="held_out_errors"))
 
 

@@ -1,4 +1,4 @@
-"""The statistical test of a comparison: over seeds, pooled over all variants."""
+"""The statistics of a comparison: tests, means and bounds over seeds, pooled over all variants."""
 
 from __future__ import annotations
 
@@ -8,9 +8,43 @@ import numpy as np
 
 from harness import statistics
 from harness.reporting.comparison_tables import Floats
+from harness.statistics import Estimate
+
+ERRORS, FIRST_ZERO, HELD_OUT = "errors at the last epoch", "first zero epoch", "held-out errors"
 
 # The false-alarm rate: two equal studies are found different with this probability, over both tests, corrected by Holm.
 FAMILY_LEVEL = 0.02
+
+# The upper end of this two-sided interval is a one-sided bound. The true difference is above the bound in 5% of
+# comparisons.
+_BOUND_LEVEL = 0.90
+
+
+@dataclass(frozen=True)
+class Measure:
+    """A measure of two studies, over all common variants or over one.
+
+    Attributes:
+        name: Name of the measure.
+        is_paired: Whether runs with the same seed are compared in pairs.
+        n_a: Number of seeds of A; if paired, of both.
+        n_b: Number of seeds of B.
+        mean_a: Mean over the seeds of A.
+        mean_b: Mean over the seeds of B.
+        difference: Difference of the means, B minus A, with its 95% interval.
+        bound: One-sided 95% upper bound of the difference; NaN with fewer than two seeds.
+        p: p-value of the test over seeds.
+    """
+
+    name: str
+    is_paired: bool
+    n_a: int
+    n_b: int
+    mean_a: float
+    mean_b: float
+    difference: Estimate
+    bound: float
+    p: float
 
 
 @dataclass(frozen=True)
@@ -82,3 +116,17 @@ def level_seed_means(a: Floats, b: Floats) -> tuple[Floats, Floats]:
     of_variants = np.nanmean(np.concatenate([a, b]), axis=0)
     level = of_variants.mean()
     return _seed_means(a - of_variants) + level, _seed_means(b - of_variants) + level
+
+
+def measure(name: str, seeds: tuple[Floats, Floats], *, is_paired: bool, p: float | None = None) -> Measure:
+    """Compare a measure over the seeds of A and B, ``(n,)`` each.
+
+    If no p-value is given, compute it with a test of this measure. The interval and the bound are Student's (paired) or
+    Welch's. They need means over seeds that are roughly normal: a fault that affects few seeds can remain unseen.
+    """
+    a, b = seeds
+    if p is None:
+        p = statistics.paired_test(a, b) if is_paired else statistics.unpaired_test(a, b)
+    estimate = statistics.paired_difference if is_paired else statistics.unpaired_difference
+    bound = estimate(a, b, level=_BOUND_LEVEL).high
+    return Measure(name, is_paired, len(a), len(b), float(a.mean()), float(b.mean()), estimate(a, b), bound, p)

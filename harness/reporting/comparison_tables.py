@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,14 +14,20 @@ from harness.errors import UsageError
 from harness.reporting.comparison_inputs import CONFIGURATION, VARIANT, Side
 
 # Studies with at least this number of shared seeds are compared in pairs. Fewer pairs cannot differ at that level.
-_ENOUGH_PAIRS = 8
+ENOUGH_PAIRS = 8
 
 Floats = NDArray[np.float64]
 Tables = tuple[pd.DataFrame, pd.DataFrame]  # A's and B's numbers, seeds by variants
 
 
-def common(a: Side, b: Side, number: str) -> Tables:
+def common(a: Side, b: Side, number: str, across: Sequence[str] = ()) -> Tables:
     """A number of both studies by seed and variant, for the common variants. A missing run is NaN.
+
+    Args:
+        a: First study.
+        b: Second study, with A's values of the settings in ``across``.
+        number: Name of the number, a column of both frames.
+        across: Settings in which the studies may differ, for the error.
 
     Raises:
         UsageError: The studies have no variant in common.
@@ -34,30 +40,33 @@ def common(a: Side, b: Side, number: str) -> Tables:
     tables = first.unstack(VARIANT), second.unstack(VARIANT)  # noqa: PD010 - pivot_table would average
     both = tables[0].columns.intersection(tables[1].columns).sort_values()
     if both.empty:
-        cause = f"{a.name} and {b.name} have no variant in common: {_apart(a, b)}"
-        raise UsageError(cause, "Compare studies whose runs differ only in their seeds.")
+        raise _nothing_in_common(a, b, across)
     return tables[0][both].dropna(how="all"), tables[1][both].dropna(how="all")
 
 
-def _apart(a: Side, b: Side) -> str:
-    """The settings in which two studies differ, in words."""
-    found = []
-    for name in VARIANT:
-        ours, theirs = set(a.frame[name]), set(b.frame[name])
-        if not ours & theirs:
-            found.append(f"{name} is {_listed(ours)} in A and {_listed(theirs)} in B")
-    return "; ".join(found) or "they combine their settings differently"
+def _nothing_in_common(a: Side, b: Side, across: Sequence[str]) -> UsageError:
+    """The error that names the settings in which two studies differ, and the option that permits it."""
+    apart = [name for name in VARIANT if not set(a.frame[name]) & set(b.frame[name])]
+    found = "; ".join(f"{name} is {listed(a.frame[name])} in A and {listed(b.frame[name])} in B" for name in apart)
+    so_far = f" that is equal in everything but {' and '.join(across)}" if across else " in common"
+    cause = f"{a.name} and {b.name} have no variant{so_far}: {found or 'they combine their settings differently'}"
+    permitted = [*across, *apart]
+    if apart and "epochs" not in apart and all(len(set(side.frame[name])) == 1 for side in (a, b) for name in apart):
+        options = " ".join(f"--across {name}" for name in permitted)
+        return UsageError(cause, f"To compare studies that differ in these settings, give {options}.")
+    return UsageError(cause, "Compare studies that have at least one variant in common.")
 
 
-def _listed(values: Iterable[Any]) -> str:
-    known = [f"{value:.12g}" if isinstance(value, float) else str(value) for value in sorted(values)]
+def listed(values: Iterable[Any]) -> str:
+    """The distinct values of a setting, at most four of them, in words."""
+    known = [f"{value:.12g}" if isinstance(value, float) else str(value) for value in sorted(set(values))]
     return ", ".join([*known[:4], *(["..."] if len(known) > 4 else [])])
 
 
 def can_pair(tables: Tables) -> bool:
     """Whether to compare pairs of runs with the same seed: if enough seeds are shared, or all are."""
     pairs = len(aligned(tables, is_paired=True)[0])
-    return pairs >= _ENOUGH_PAIRS or pairs == len(tables[0]) == len(tables[1])
+    return pairs >= ENOUGH_PAIRS or pairs == len(tables[0]) == len(tables[1])
 
 
 def aligned(tables: Tables, *, is_paired: bool) -> Tables:
@@ -82,8 +91,16 @@ def longest(tables: Tables) -> Tables:
 
 def restricted(zeros: Tables) -> Tables:
     """First zero epochs, where a training that never reached zero has its last epoch."""
-    first, second = (table.clip(upper=table.columns.get_level_values("epochs"), axis=1) for table in zeros)
+    first, second = (slowed(table, 0.0) for table in zeros)
     return first, second
+
+
+def slowed(zeros: pd.DataFrame, share: float) -> pd.DataFrame:
+    """First zero epochs that come later by a share, where a training that never reaches zero has its last epoch.
+
+    A delay is visible only within the trained epochs: a training cannot reach zero after its last epoch.
+    """
+    return (zeros * (1 + share)).clip(upper=zeros.columns.get_level_values("epochs"), axis=1)
 
 
 def arrays(tables: Tables) -> tuple[Floats, Floats]:

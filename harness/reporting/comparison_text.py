@@ -1,73 +1,61 @@
-"""Writes a comparison in Markdown."""
+"""Writes a comparison as text and as a page."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable
+from typing import Any
 
-from harness.data.held_out import N_HELD_OUT, why_none
-from harness.reporting.comparison import Comparison, Measure, Row, probability
+from harness.reporting import comparison_content as content
+from harness.reporting import comparison_plot as plot
+from harness.reporting.comparison import Comparison
+from harness.reporting.comparison_content import Table
 from harness.reporting.comparison_statistics import FAMILY_LEVEL
 from harness.reporting.templating import render
-from harness.text import markdown_table, plural
+from harness.text import markdown_table
+
+_INDENT = "    "  # marks a block of code in Markdown
 
 
 def markdown(comparison: Comparison) -> str:
-    """The comparison as text: the verdict, then the numbers, then the environments."""
-    rows = comparison.rows
-    head = ["", "seeds", "mean in A", "mean in B", "difference", "95% interval", "p"]
-    overall = (comparison.errors, comparison.first_zero)
-    trainings = [(row, row.first_zero, row.reached) for row in rows if row.first_zero and row.reached]
-    environment = [[name, a, "the same" if a == b else b] for name, a, b in comparison.environment]
-    return render(
-        "comparison.md",
-        {
-            "a": comparison.a,
-            "b": comparison.b,
-            "verdict": comparison.verdict,
-            "reasons": comparison.reasons,
-            "errors": comparison.errors,
-            "level": FAMILY_LEVEL,
-            "rows": rows,
-            "n_variants": comparison.n_variants,
-            "shared": comparison.shared_seeds,
-            "overall": markdown_table(head, [[measure.name, *_cells(measure)] for measure in overall]),
-            "held_out": _held_out(comparison),
-            "by_variant": markdown_table(head, [[row.label, *_cells(row.errors)] for row in rows]),
-            "by_training": markdown_table(
-                [*head, "reached in A", "in B"],
-                [[row.label, *_cells(zero), str(reached[0]), str(reached[1])] for row, zero, reached in trainings],
-            ),
-            "images": _images_table(rows),
-            "environment": markdown_table(["", "A", "B"], environment, n_left=3),
-        },
-    )
+    """The comparison as Markdown: the answer, the dot plots as characters, the numbers, and the environments."""
+    tables = {name: _markdown(table) for name, table in _tables(comparison).items()}
+    drawn = "\n\n".join(plot.as_text(panel) for panel in plot.panels(comparison))
+    indented = "\n".join(f"{_INDENT}{line}".rstrip() for line in f"{drawn}\n\n{plot.LEGEND}".splitlines())
+    return render("comparison.md", {**_common(comparison), **tables, "plot": indented})
 
 
-def _held_out(comparison: Comparison) -> str:
-    """The sentence about held-out errors, or the reason why there are none."""
-    found = comparison.held_out
-    if found is None:
-        return f"No held-out errors are compared: {why_none(comparison.a.dataset)}."
-    change = found.difference
-    interval = "" if math.isnan(change.low) else f", 95% interval {change.low:+.3g} to {change.high:+.3g}"
-    return (
-        f"Held-out errors, of {N_HELD_OUT:,} images: {found.mean_a:.4g} in A and {found.mean_b:.4g} in B (difference "
-        f"{change.value:+.3g}{interval}). The verdict does not depend on them."
-    )
+def html(comparison: Comparison) -> str:
+    """The comparison as one page that needs no network."""
+    panels = plot.panels(comparison)
+    figures = [{"name": panel.name, "title": panel.title, "svg": plot.as_svg(panel)} for panel in panels]
+    tall = max(len(panel.dots) for panel in panels) > 30
+    return render("comparison.html", {**_common(comparison), **_tables(comparison), "figures": figures, "tall": tall})
 
 
-def _cells(measure: Measure) -> list[str]:
-    seeds = plural(measure.n_a, "pair") if measure.is_paired else f"{measure.n_a} and {measure.n_b}"
-    found = measure.difference
-    bounds = "-" if math.isnan(found.low) else f"{found.low:+.3g} to {found.high:+.3g}"
-    means = [f"{measure.mean_a:.4g}", f"{measure.mean_b:.4g}"]
-    return [seeds, *means, f"{found.value:+.3g}", bounds, probability(measure.p)]
+def _common(comparison: Comparison) -> dict[str, Any]:
+    return {
+        "comparison": comparison,
+        "decision": comparison.decision,
+        "sides": [content.side(side) for side in (comparison.a, comparison.b)],
+        "across": content.across(comparison),
+        "is_paired": comparison.errors.measure.is_paired,
+        "level": FAMILY_LEVEL,
+        "n_variants": comparison.n_variants,
+        "held_out": content.held_out(comparison),
+        "margins": content.margins(comparison),
+        "unseen": content.unseen(comparison),
+    }
 
 
-def _images_table(rows: Iterable[Row]) -> str:
-    """The table of image differences; empty if they are unknown."""
-    head = ["", "pairs of runs", "wrong only in A", "wrong only in B", "pairs with McNemar's p below 5%"]
-    found = [(row.label, row.images) for row in rows if row.images is not None and row.images.n]
-    lines = [[label, *(str(count) for count in (i.n, i.only_a, i.only_b, i.below_5))] for label, i in found]
-    return markdown_table(head, lines) if lines else ""
+def _tables(comparison: Comparison) -> dict[str, Table | None]:
+    return {
+        "overall": content.overall(comparison),
+        "by_variant": content.by_variant(comparison),
+        "by_training": content.by_training(comparison),
+        "images": content.images(comparison),
+        "environment": content.environment(comparison),
+    }
+
+
+def _markdown(table: Table | None) -> str:
+    """The table in Markdown. Empty if there is none."""
+    return "" if table is None else markdown_table(table.head, table.rows, table.n_left)

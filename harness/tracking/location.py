@@ -16,6 +16,7 @@ from sqlalchemy.exc import ArgumentError
 EXPERIMENT = "zero-errors"
 DATABASE = "mlflow.db"
 ARTIFACTS = "mlartifacts"
+_PATH = "PATH"
 
 
 def tracking_uri() -> str:
@@ -33,8 +34,10 @@ def tracking_uri() -> str:
 
 def sqlite_uri(path: Path, like: URL | None = None) -> str:
     """The URI of an SQLite database file. The driver and the options are those of the URL `like`, if it is given."""
-    url = (like or make_url("sqlite://")).set(database=str(path))
-    return url.render_as_string(hide_password=False)
+    url = (like or make_url("sqlite://")).set(database=_PATH)
+    # SQLAlchemy would quote spaces and letters beyond ASCII, and MLflow creates the folder of the quoted path.
+    quoted = str(path).replace("%", "%25").replace("?", "%3F").replace("#", "%23")
+    return url.render_as_string(hide_password=False).replace(_PATH, quoted, 1)
 
 
 def database_path(uri: str) -> Path | None:

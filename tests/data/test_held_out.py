@@ -47,7 +47,7 @@ def test_mnists_test_images_are_resized_to_the_bits_that_the_hashes_prove(mnist:
 
 
 def test_the_hashes_stand_in_the_documentation() -> None:
-    text = (ROOT / "README.md").read_text()
+    text = (ROOT / "docs" / "images.md").read_text()
     assert held_out.SHA256_X in text
     assert held_out.SHA256_Y in text
 

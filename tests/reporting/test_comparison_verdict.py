@@ -83,8 +83,8 @@ def test_no_number_of_seeds_is_named_that_the_studies_already_have() -> None:
     )
     assert found.verdict is ComparisonVerdict.CANNOT_TELL
     assert found.decision.explanation == (
-        "Harm is not excluded: zero errors may come up to 6.42 epochs later (margin 5.26: 10% of A's first zero epoch); "
-        "more seeds can decide."
+        "Harm is not excluded: zero errors may come up to 6.42 epochs later (margin 5.26: 10% of A's first zero "
+        "epoch); more seeds can decide."
     )
 
 

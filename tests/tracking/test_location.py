@@ -3,6 +3,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from sqlalchemy import make_url
 
 from harness.files import masked
 from harness.tracking import location
@@ -56,3 +57,15 @@ def test_no_secret_of_an_address_is_printed(uri: str) -> None:
     assert "p@ss" not in shown
     assert shown.startswith("the store ")
     assert shown.endswith(" failed")
+
+
+@pytest.mark.parametrize("name", ["mein Ordner, été", "100%25", "what?", "a#b", "数字"])
+def test_the_uri_of_a_database_names_its_path_for_sqlalchemy(name: str) -> None:
+    path = Path("/data") / name / "mlflow.db"
+    uri = location.sqlite_uri(path)
+    assert make_url(uri).database == str(path)
+    assert location.database_path(uri) == path
+
+
+def test_spaces_and_letters_stay_as_they_are_because_mlflow_creates_the_folder_of_the_uri() -> None:
+    assert location.sqlite_uri(Path("/mein Ordner, été/mlflow.db")) == "sqlite:////mein Ordner, été/mlflow.db"

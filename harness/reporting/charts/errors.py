@@ -175,7 +175,7 @@ def against_baseline(differences: Sequence[Difference]) -> Chart:
             alt.Tooltip("pairs:Q"),
         ],
     )
-    title = "difference in errors from the baseline (mean over seeds, 95% interval)"
+    title = "difference in errors from the baseline"
     zero = alt.Chart(encodings.data([{"zero": 0}])).mark_rule(strokeDash=[4, 3]).encode(x="zero:Q")
     intervals = base.mark_rule(strokeWidth=2.5).encode(
         x=alt.X("low:Q", title=title, scale=scale, axis=axis), x2="high:Q"
@@ -187,7 +187,7 @@ def against_baseline(differences: Sequence[Difference]) -> Chart:
 def some(curves: pd.DataFrame, own_run: str | None) -> pd.DataFrame:
     """The curves of at most 100 trainings, equally many of each group if possible, with the baseline's own training."""
     runs = curves[["rate", "run_id"]].drop_duplicates()
-    most = max(1, _MOST_LINES // runs["rate"].nunique())
+    most = max(1, _MOST_LINES // max(1, runs["rate"].nunique()))
     is_own = runs["run_id"].astype(str) == own_run
     kept = pd.concat([runs[is_own], runs[~is_own]]).groupby("rate", observed=True, sort=False).head(most)
     return curves[curves["run_id"].isin(kept["run_id"])]
