@@ -16,7 +16,7 @@ from harness.statistics import Estimate
 from harness.text import plural
 from harness.tracking.run_record import StoredImages
 
-_ZOOM = "Hold Shift and turn the wheel to zoom, drag to move, double-click to reset."
+_ZOOM = "With a mouse: Shift and wheel zooms, dragging moves, a double-click resets."
 # Fewer trials than this give rough importances.
 _FEW_TRIALS = 50
 
@@ -81,8 +81,8 @@ def held_out(found: HeldOutErrors | None, dataset: str, *, is_objective: bool = 
         low, high = found.at_zero.min(), found.at_zero.max()
         said.append(
             f"Runs with zero training errors ({len(found.at_zero)}) get {found.at_zero.mean():.0f} of the "
-            f"{N_HELD_OUT:,} held-out images wrong on average ({found.at_zero.mean() / N_HELD_OUT:.1%}; {low:.0f} to "
-            f"{high:.0f})."
+            f"{N_HELD_OUT:,} held-out images wrong on average ({found.at_zero.mean() / N_HELD_OUT:.1%}; range "
+            f"{low:.0f} to {high:.0f})."
         )
     if len(found.with_errors):
         said.append(
@@ -95,18 +95,14 @@ def held_out(found: HeldOutErrors | None, dataset: str, *, is_objective: bool = 
 
 
 def _more_epochs(epochs: tuple[int, int], change: Estimate) -> str:
+    few, many = epochs
+    fewer = "fewer" if change.value < 0 else "more"
+    said = f"With {many} instead of {few} epochs, the baseline gets {abs(change.value):.0f} {fewer} of them wrong"
     if math.isnan(change.low):
-        verdict = "One seed does not show whether more epochs help"
-    elif change.high < 0:
-        verdict = "More epochs help"
-    elif change.low > 0:
-        verdict = "More epochs make it worse"
-    else:
-        verdict = "More epochs make no clear difference"
-    return (
-        f"{verdict}: from {epochs[0]} to {epochs[1]} epochs, the baseline's held-out errors change by "
-        f"{difference(change)} ({plural(change.n, 'seed')})."
-    )
+        return f"{said}; one seed does not show whether that is chance."
+    interval = f"95% interval {change.low:+.0f} to {change.high:+.0f}, {plural(change.n, 'seed')}"
+    unclear = "" if change.low > 0 or change.high < 0 else "; the interval includes no difference"
+    return f"{said} ({interval}){unclear}."
 
 
 def own_training(errors: Sequence[int]) -> str:
@@ -165,7 +161,7 @@ def heat_map(cells: pd.DataFrame) -> str:
             f"In {len(whole)} of {plural(len(cells), 'cell')} all runs are at zero. Of these cells, the one with the "
             f"fewest epochs has {first['epochs']} epochs and learning rate {first['rate']}. "
         )
-    return said + "Each cell shows the mean error count after the last epoch and the number of runs at zero."
+    return said + "Each cell shows the mean error count after the last epoch, and how many of its runs are at zero."
 
 
 def reached(groups: Sequence[Reach]) -> str:
@@ -182,8 +178,12 @@ def reached(groups: Sequence[Reach]) -> str:
         said += f"No training at {', '.join(never)} did. "
     budgets = {group.epochs for group in groups}
     if len(budgets) > 1 or any(few < many for few, many in budgets):
-        said += "The numbers of epochs differ, so the shares are Kaplan-Meier estimates. "
-    return said + "A tick marks trainings that ended before they reached zero. Bands are pointwise 95% intervals."
+        said += (
+            "The numbers of epochs differ, so the shares are Kaplan-Meier estimates: a training that ended before it "
+            "reached zero counts until its last epoch, and the curve may rise above the counted share. "
+        )
+    bands = " Bands are pointwise 95% intervals." if any(group.share is not None for group in groups) else ""
+    return said + f"A tick marks trainings that ended before they reached zero.{bands}"
 
 
 def by_seed(cells: pd.DataFrame) -> str:
@@ -209,9 +209,10 @@ def differences(found: Sequence[Difference]) -> str:
     if fewer:
         most = min(fewer, key=lambda one: one.errors.value)
         said += f"The largest decrease, {difference(most.errors)}, is at {most.rate} and {most.epochs} epochs. "
-    n = min((one.errors.n for one in found), default=0)
+    numbers = {one.errors.n for one in found}
+    pairs = f"{'at least ' if len(numbers) > 1 else ''}{min(numbers, default=0)} pairs"
     return said + (
-        f"Each comparison has at least {n} pairs of runs with the same seed. Lines are 95% intervals by Student's t, "
+        f"Each comparison has {pairs} of runs with the same seed. Lines are 95% intervals by Student's t, "
         "which are rough if most seeds have zero errors. They are not corrected for multiple comparisons."
     )
 
@@ -241,10 +242,11 @@ def losses(curves: pd.DataFrame) -> str:
     return said + (f"{plural(broken, 'training')} ended with a loss that is not finite." if broken else "")
 
 
-def errors_by_epoch(groups: Sequence[Reach]) -> str:
+def errors_by_epoch(groups: Sequence[Reach], *, has_baseline: bool) -> str:
     """The caption of errors by epoch: how often errors return."""
     reached, back = sum(group.reached for group in groups), sum(group.came_back for group in groups)
-    lines = f"Each line is a training; the thick line is the baseline's own. {_ZOOM}"
+    thick = "; the thick line is the baseline's own" if has_baseline else ""
+    lines = f"Each line is a training{thick}. {_ZOOM}"
     if not reached:
         return f"No training reached zero errors. {lines}"
     spikes = " Such spikes are normal at a constant learning rate." if back else ""
@@ -304,12 +306,15 @@ def overflow(by_size: pd.DataFrame) -> str:
     return f"Rows of logits whose softmax overflows in float32, over all runs: {said}."
 
 
-def history(trials: pd.DataFrame) -> str:
-    """The caption of the history: the trial with the best value."""
-    best = trials.iloc[int(trials["errors"].to_numpy().argmin())]
+def history(trials: pd.DataFrame, goal: str) -> str:
+    """The caption of the history: the first trial with the best value."""
+    values = trials[goal]
+    best = trials.iloc[int(values.to_numpy().argmin())]
+    ties = int((values == values.min()).sum()) - 1
+    also = f" {plural(ties, 'other trial')} reached the same value." if ties else ""
     return (
-        f"The best of {plural(len(trials), 'trial')} is trial {best['trial']:.0f} with {best['errors']:.1f} mean "
-        f"errors: learning rate {best['learning_rate']:.3g}, {plural(int(best['epochs']), 'epoch')}."
+        f"The first of {plural(len(trials), 'trial')} with the best value is trial {best['trial']:.0f}, with "
+        f"{best[goal]:.1f}: learning rate {best['learning_rate']:.3g}, {plural(int(best['epochs']), 'epoch')}.{also}"
     )
 
 
@@ -340,11 +345,8 @@ def importance(shares: Mapping[str, Mapping[str, float]], n_trials: int) -> str:
     return " ".join(said)
 
 
-def slices(trials: pd.DataFrame) -> str:
-    """The caption of the slices: the values of the trials with the fewest errors."""
+def best_quarter(trials: pd.DataFrame, name: str) -> str:
+    """The caption of the errors by a parameter: its values in the trials with the fewest errors."""
     best = trials.nsmallest(max(1, len(trials) // 4), "errors")
-    low, high = best["learning_rate"].min(), best["learning_rate"].max()
-    return (
-        f"The best quarter of the trials has learning rates from {low:.3g} to {high:.3g} and "
-        f"{best['epochs'].min()} to {best['epochs'].max()} epochs."
-    )
+    low, high = best[name].min(), best[name].max()
+    return f"The quarter of the trials with the fewest errors has values from {low:.3g} to {high:.3g}."

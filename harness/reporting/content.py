@@ -68,6 +68,7 @@ class Findings:
         first_zero: One row for each training.
         cells: Errors by learning rate and number of epochs.
         cards: Answers of the first screen.
+        rule: Rule that chose the recommended variant.
         recommended: Best variants with zero errors, best first.
         recommended_said: Sentence about the first of them.
         spikes: Trainings whose errors returned the most.
@@ -88,6 +89,7 @@ class Findings:
     first_zero: Rows = field(default_factory=list)
     cells: Rows = field(default_factory=list)
     cards: Sequence[Card] = ()
+    rule: str = ""
     recommended: Sequence[Recommended] = ()
     recommended_said: str = "No run has finished."
     spikes: Sequence[Spike] = ()

@@ -208,7 +208,7 @@ class Spike:
     """The largest error count of a training after its first zero epoch.
 
     Attributes:
-        rate: Label of its group.
+        rate: Label of its configuration.
         seed: Seed.
         epoch: Epoch of the largest count.
         errors: Largest count.
@@ -224,15 +224,18 @@ class Spike:
     run_id: str
 
 
-def spikes(curves: pd.DataFrame, most: int = 8) -> list[Spike]:
+def spikes(curves: pd.DataFrame, trainings: pd.DataFrame, most: int = 8) -> list[Spike]:
     """The trainings whose errors returned the most after their first zero epoch, largest count first."""
     found = []
-    for (rate, seed, run_id), own in curves.groupby(["rate", "seed", "run_id"], observed=True, sort=False):
+    labels = {
+        str(row["run_id"]): frames.label(trainings, trainings.loc[[index]]) for index, row in trainings.iterrows()
+    }
+    for (seed, run_id), own in curves.groupby(["seed", "run_id"], observed=True, sort=False):
         errors = own["errors"].to_numpy(int)
         zeros = np.flatnonzero(errors == 0)
         if len(zeros) and (largest := int(errors[zeros[0] :].max())):
             epoch = int(zeros[0] + errors[zeros[0] :].argmax()) + 1
-            found.append(Spike(str(rate), int(str(seed)), epoch, largest, int(zeros[0]) + 1, str(run_id)))
+            found.append(Spike(labels[str(run_id)], int(str(seed)), epoch, largest, int(zeros[0]) + 1, str(run_id)))
     return sorted(found, key=lambda spike: -spike.errors)[:most]
 
 

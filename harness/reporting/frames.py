@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import pandas as pd
@@ -88,16 +88,24 @@ def _row(run: RunRecord) -> dict[str, object]:
     return row | {f"softmax_{name}": metrics.get(f"softmax_{name}", np.nan) for name in _SOFTMAX_FIGURES}
 
 
+def short_names(values: Sequence[float]) -> dict[float, str]:
+    """Each value with as many significant digits as distinguish all of them, at least three."""
+    for digits in range(3, 17):
+        names = {value: f"{value:.{digits}g}" for value in values}
+        if len(set(names.values())) == len(names):
+            return names
+    return {value: repr(value) for value in values}
+
+
 def _rate_labels(rates: pd.Series[float]) -> pd.Series[str]:
     """The label of each learning rate: the rate itself or, if there are many rates, a range of neighbouring rates."""
     distinct = np.sort(rates.unique())
     if len(distinct) <= _MOST_RATES:
-        order = [str(rate) for rate in distinct.tolist()]
-        return pd.Series(pd.Categorical(rates.map(str), order, ordered=True), index=rates.index)
+        names = short_names(distinct.tolist())
+        return pd.Series(pd.Categorical(rates.map(names), list(names.values()), ordered=True), index=rates.index)
     groups = np.array_split(distinct, _RATE_GROUPS)
-    ranges = [f"{group[0]:.4g} to {group[-1]:.4g}" for group in groups]
-    if len(set(ranges)) < len(ranges):
-        ranges = [f"{group[0]} to {group[-1]}" for group in groups]
+    names = short_names(distinct.tolist())
+    ranges = [f"{names[group[0]]} to {names[group[-1]]}" for group in groups]
     labels = {rate: label for group, label in zip(groups, ranges, strict=True) for rate in group}
     order = list(dict.fromkeys(labels.values()))
     return pd.Series(pd.Categorical(rates.map(labels), order, ordered=True), index=rates.index)
@@ -130,7 +138,7 @@ def label(frame: pd.DataFrame, seeds: pd.DataFrame) -> str:
     if group["learning_rate"].min() == group["learning_rate"].max():
         return str(seeds["rate"].iloc[0])
     varied = (f"{_IN_LABELS.get(name, name)} {seeds[name].iloc[0]}" for name in varied_settings(frame))
-    return ", ".join([str(seeds["learning_rate"].iloc[0]), *varied])
+    return ", ".join([f"{seeds['learning_rate'].iloc[0]:.3g}", *varied])
 
 
 def trainings(frame: pd.DataFrame) -> pd.DataFrame:

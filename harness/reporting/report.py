@@ -20,6 +20,7 @@ from harness.reporting.charts import softmax as softmax_charts
 from harness.reporting.content import Facts, Findings, ReportContent, Rows
 from harness.reporting.figure_files import Picture, in_default_style, picture
 from harness.reporting.templating import render
+from harness.selection import RULE
 from harness.tracking.run_record import StoredImages, StudyRecord
 from harness.tracking.tags import Tag
 
@@ -129,12 +130,13 @@ def _findings(record: StudyRecord, frame: pd.DataFrame) -> Findings:
     differences, best = findings.against_baseline(frame), findings.recommended(frame)
     like = trainings[frames.is_like_baseline(trainings)]
     like_groups = findings.reach(like, curves) if len(like) else []
-    spikes = findings.spikes(curves)
+    spikes = findings.spikes(curves, trainings)
     hard = findings.hard_images(record, frame)
     unseen = findings.held_out_errors(frame)
     lines = error_charts.some(curves, own_run)
     shared = {error_charts.CURVES: error_charts.curve_rows(lines)}
     trials = search_trials.trials(record, frame) if search_trials.is_search(record) else frame.head(0)
+    shares = _importances(record, trials) if len(trials) else {}
     pictures = [
         *_baseline_pictures(curves, like, own_run),
         vega.picture(
@@ -145,16 +147,19 @@ def _findings(record: StudyRecord, frame: pd.DataFrame) -> Findings:
         *_difference_pictures(differences),
         *_image_pictures(hard, record.images),
         *_softmax_pictures(record),
-        *(_search_pictures(record, trials) if len(trials) else []),
+        *_held_out_pictures(cells, unseen),
+        *(_search_pictures(record, trials, shares) if len(trials) else []),
     ]
     return Findings(
         n_trainings=len(trainings),
         training_s=float(trainings["duration_s"].sum()),
         cards=[
-            summary.baseline_card(like_groups, like),
-            summary.recommended_card(best),
+            *([summary.search_card(trials, shares.get("errors", {}))] if len(trials) else []),
+            *([summary.baseline_card(like_groups, like)] if like_groups or trials.empty else []),
+            summary.recommended_card(best, groups),
             summary.surprise_card(frame, groups, spikes),
         ],
+        rule=RULE,
         baseline_said=_baseline_said(curves, own_run, like_groups),
         baseline=_rows(own),
         groups=groups,
@@ -212,7 +217,7 @@ def _curve_pictures(
     n_lines, n = lines["run_id"].nunique(), curves["run_id"].nunique()
     some = "" if n_lines == n else f" The figure shows {n_lines} of {n} trainings."
     errors, loss = error_charts.by_epoch(lines, own_run), error_charts.loss_by_epoch(lines, own_run)
-    said = captions.errors_by_epoch(groups) + some, captions.losses(curves) + some
+    said = captions.errors_by_epoch(groups, has_baseline=own_run is not None) + some, captions.losses(curves) + some
     return [
         vega.picture("errors_by_epoch", "Errors after every epoch", said[0], errors, shared),
         vega.picture("loss_by_epoch", "Loss after every epoch", said[1], loss, shared),
@@ -250,32 +255,45 @@ def _softmax_pictures(record: StudyRecord) -> list[Picture]:
     return found
 
 
-def _search_pictures(record: StudyRecord, trials: pd.DataFrame) -> list[Picture]:
+def _held_out_pictures(cells: pd.DataFrame, unseen: findings.HeldOutErrors | None) -> list[Picture]:
+    if unseen is None or cells["epochs"].nunique() < 2 or cells["epochs"].nunique() > _MOST_COLUMNS:
+        return []
+    said = "Each point is the mean over the seeds of a number of epochs and a learning rate."
+    return [vega.picture("held_out", "Unseen images by epochs", said, error_charts.held_out(cells))]
+
+
+def _importances(record: StudyRecord, trials: pd.DataFrame) -> dict[str, dict[str, float]]:
+    """The share of each objective's variance that each parameter explains, for objectives where it is known."""
     from harness.search.importance import importances
 
+    names = search_trials.varied(trials)
+    points = [{str(key): value for key, value in row.items()} for row in trials[names].to_dict("records")]
+    logarithmic = {name for name in names if search_trials.scale(record, name) == "log"}
+    # The objective `epochs` depends on the parameter `epochs` alone.
+    goals = [goal for goal in search_trials.objectives(record) if goal != "epochs"]
+    found = {goal: importances(points, trials[goal].tolist(), logarithmic) for goal in goals}
+    return {goal: by_name for goal, by_name in found.items() if by_name}
+
+
+def _search_pictures(record: StudyRecord, trials: pd.DataFrame, shares: dict[str, dict[str, float]]) -> list[Picture]:
     goals, names = search_trials.objectives(record), search_trials.varied(trials)
     found = []
     for goal in goals:
-        called = search_charts.NAMES[goal]
-        title, chart = f"Best {called} by trial", search_charts.history(trials, goal)
-        found.append(
-            vega.picture(f"history_{goal}", title, captions.history(trials) if goal == "errors" else "", chart)
-        )
+        if goal != "epochs":  # its best value is the smallest number of epochs that was tried
+            title, chart = f"Best {search_charts.NAMES[goal]} by trial", search_charts.history(trials, goal)
+            found.append(vega.picture(f"history_{goal}", title, captions.history(trials, goal), chart))
     if len(goals) > 1:
         best = search_trials.front(trials, goals)
         chart = search_charts.front(trials, best, goals)
         found.append(vega.picture("front", "Errors against epochs", captions.front(trials, best), chart))
-    logarithmic = {name for name in names if search_trials.scale(record, name) == "log"}
-    points = [{str(key): value for key, value in row.items()} for row in trials[names].to_dict("records")]
-    # The objective `epochs` depends on the parameter `epochs` alone.
-    shares = {goal: importances(points, trials[goal].tolist(), logarithmic) for goal in goals if goal != "epochs"}
-    if shares := {goal: by_name for goal, by_name in shares.items() if by_name}:
+    if shares:
         said, chart = captions.importance(shares, len(trials)), search_charts.importance(shares)
         found.append(vega.picture("importance", "Importance of the parameters", said, chart))
     for name in names:
-        chart = search_charts.by_parameter(trials, name, is_logarithmic=name in logarithmic)
-        said = captions.slices(trials) if name == names[0] else ""
-        found.append(vega.picture(f"by_{name}", f"Errors by {search_charts.NAMES[name]}", said, chart))
+        is_logarithmic = search_trials.scale(record, name) == "log"
+        chart = search_charts.by_parameter(trials, name, is_logarithmic=is_logarithmic)
+        title = f"Errors by {search_charts.NAMES[name]}"
+        found.append(vega.picture(f"by_{name}", title, captions.best_quarter(trials, name), chart))
     return found
 
 

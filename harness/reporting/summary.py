@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -83,43 +83,78 @@ def _value(value: object) -> str:
 
 
 def baseline_card(groups: Sequence[Reach], like: pd.DataFrame) -> Card:
-    """The card of the baseline: how many seeds reach zero errors and when, and its held-out errors.
+    """The card of the baseline: how many seeds reach zero errors, when, and whether they stay there.
 
     Args:
         groups: The baseline's group; empty if the study has no finished run of it.
-        like: Runs with the baseline's settings, of any seed.
+        like: Trainings with the baseline's settings, of any seed.
     """
     if not groups:
         return Card(
             "The baseline", "not in this study", ["The study has no finished run with the baseline's settings."]
         )
     [group] = groups
-    lines = []
+    lines = [f"Learning rate {group.rate}, {plural(group.epochs[1], 'epoch')}, any seed."]
     if group.median is not None and math.isfinite(group.median.value):
         lines.append(f"Median first zero epoch: {captions.epoch(group.median)}.")
-    longest = like[like["epochs"] == like["epochs"].max()]
-    lines.append(f"After the last epoch, {group.at_zero} of {group.n} have zero errors.")
-    held_out = longest["held_out_errors"].mean()
+    lines.append(
+        f"Errors return in {group.came_back} of them. After the last epoch, {group.at_zero} of {group.n} have none."
+    )
+    held_out = like[like["epochs"] == like["epochs"].max()]["held_out_errors"].mean()
     if not np.isnan(held_out):
         lines.append(f"Unseen images: {held_out:.0f} of {N_HELD_OUT:,} wrong on average.")
     return Card("The baseline", f"{group.reached} of {plural(group.n, 'seed')} reach zero errors", lines)
 
 
-def recommended_card(found: Sequence[Recommended]) -> Card:
-    """The card of the recommended variant, with the rule that chose it."""
+def recommended_card(found: Sequence[Recommended], groups: Sequence[Reach]) -> Card:
+    """The card of the recommended variant, with how sure it is, ties, and the rule that chose it.
+
+    Args:
+        found: The best variants, best first.
+        groups: All groups of the study.
+    """
     if not found:
         return Card(
             "Recommended variant", "none", ["No variant had a run with zero errors after its last epoch."], RULE
         )
     first = found[0]
+    ties = [one for one in found[1:] if (one.share, one.mean_errors) == (first.share, first.mean_errors)]
+    sure = captions.supports(first.at_zero, first.share)
     lines = [
-        f"{first.at_zero} of {plural(first.n, 'seed')} end with zero errors.",
+        f"{first.at_zero} of {plural(first.n, 'seed')} end with zero errors. {sure}.",
         f"Errors at the last epoch: {first.mean_errors:.1f} on average, {first.worst_errors} for the worst seed.",
+        *([f"Ties with {plural(len(ties), 'other variant')}: the fewest epochs decide."] if ties else []),
+        *(
+            f"Errors return in {group.came_back} of {plural(group.reached, 'training')} at this learning rate."
+            for group in groups
+            if group.rate == first.rate and group.came_back
+        ),
     ]
     if not math.isnan(first.held_out):
         lines.append(f"Unseen images: {first.held_out:.0f} of {N_HELD_OUT:,} wrong on average.")
     answer = f"learning rate {first.rate}, {plural(first.epochs, 'epoch')}"
     return Card("Recommended variant", answer, lines, RULE)
+
+
+def search_card(trials: pd.DataFrame, shares: Mapping[str, float]) -> Card:
+    """The card of a search: what its trials found, and which parameter matters.
+
+    Args:
+        trials: Complete trials, with their mean errors over seeds.
+        shares: Share of the variance of the errors that each parameter explains; empty if it is not known.
+    """
+    at_zero = trials[trials["at_zero"] == trials["n"]].sort_values(["epochs", "trial"])
+    lines = []
+    if len(at_zero):
+        first = at_zero.iloc[0]
+        lines.append(
+            f"The cheapest is trial {first['trial']:.0f}: learning rate {first['learning_rate']:.3g}, "
+            f"{plural(int(first['epochs']), 'epoch')}."
+        )
+    if shares:
+        listed = ", ".join(f"{name.replace('_', ' ')} {share:.0%}" for name, share in shares.items())
+        lines.append(f"Share of the variance of the errors: {listed} (rough, from {plural(len(trials), 'trial')}).")
+    return Card("The search", f"{len(at_zero)} of {plural(len(trials), 'trial')} at zero for every seed", lines)
 
 
 def surprise_card(frame: pd.DataFrame, groups: Sequence[Reach], found: Sequence[Spike]) -> Card:

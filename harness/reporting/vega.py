@@ -17,6 +17,7 @@ import vl_convert
 from harness.data.digits import cache_folder
 from harness.errors import StoppedError
 from harness.files import write_text
+from harness.reporting.charts.encodings import PICKED
 from harness.reporting.figure_files import INK, OF_THE_PAGE, PAPER, Picture
 
 # Data that several figures share. The page holds them once.
@@ -56,10 +57,10 @@ _log = logging.getLogger(__name__)
 
 
 def specification(chart: alt.Chart | alt.LayerChart) -> dict[str, Any]:
-    """The Vega-Lite specification of a chart, with this project's look and the parameter ``picked`` of the page."""
+    """The Vega-Lite specification of a chart, with this project's look and the parameters of the page's selection."""
     # Tests validate the charts, which takes longer than building them.
     found: dict[str, Any] = chart.to_dict(validate=False)
-    params = [{"name": "picked", "value": None}, *found.get("params", [])]
+    params = [*({"name": name, "value": None} for name in PICKED), *found.get("params", [])]
     return {**found, "config": _CONFIG, "params": params}
 
 

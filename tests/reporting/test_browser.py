@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -75,8 +76,29 @@ def test_hover_shows_seed_epoch_errors_and_run(opened: Watched) -> None:
     point.hover(force=True)
     tooltip = opened.view.locator("#vg-tooltip-element")
     tooltip.wait_for()
-    for word in ("learning rate", "epochs", "seed", "errors", "run"):
+    for word in ("learning rate", "epochs", "seed", "errors"):
         assert word in tooltip.inner_text()
+
+
+def test_the_nearest_curve_is_named_and_a_click_selects_its_run(opened: Watched, runs: list[Row]) -> None:
+    view = opened.view
+    chart = view.locator("#errors_by_epoch .chart")
+    chart.scroll_into_view_if_needed()
+    box = chart.bounding_box()
+    assert box is not None
+    opened.page.mouse.move(box["x"] + box["width"] * 0.4, box["y"] + box["height"] * 0.45)
+    said = view.locator("#errors_by_epoch .nearest").inner_text()
+    found = re.match(r"learning rate (.+), seed (\d+), epoch (\d+): (\d+) errors, loss (.+), run (\w{8})", said)
+    assert found is not None
+    [run] = [run for run in runs if run.run_id.startswith(found[6])]
+    assert (f"{run.rate:g}", str(run.seed), str(run.errors[int(found[3]) - 1])) == (found[1], found[2], found[4])
+    opened.page.mouse.click(box["x"] + box["width"] * 0.4, box["y"] + box["height"] * 0.45)
+    assert view.locator("#picked-text").inner_text().endswith(f"run {run.run_id[:8]}")
+    assert view.locator("#found").inner_text() == "1 of 72"
+    lines = "[...document.querySelectorAll('#errors_by_epoch .mark-line path')]"
+    view.wait_for_function(f"{lines}.filter(one => Number(one.getAttribute('opacity')) > 0.1).length === 1")
+    view.locator("body").press("Escape")
+    assert view.locator("#picked").is_hidden()
 
 
 def test_a_click_on_a_cell_selects_its_runs_in_figures_and_table(opened: Watched) -> None:
@@ -89,7 +111,7 @@ def test_a_click_on_a_cell_selects_its_runs_in_figures_and_table(opened: Watched
     assert set(column(view, "epochs")) == {"20"}
     points = "[...document.querySelectorAll('#errors_by_seed .mark-symbol path')]"
     faint = f"{points}.filter(one => Number(one.getAttribute('opacity')) < 0.1).length"
-    view.wait_for_function(f"{faint} === 48")  # of 72 points, those of the other two groups
+    view.wait_for_function(f"{faint} === 64")  # of 72 points, those of other cells
     view.locator("#picked-clear").click()
     assert len(column(view, "epochs")) == 72
     view.wait_for_function(f"{faint} === 0")

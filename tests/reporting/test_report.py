@@ -279,7 +279,7 @@ def test_the_recommended_variant_has_the_fewest_mean_errors_of_those_with_the_sa
     few = [run(seed, seed=seed, errors=(9, 4, 0) if seed else (9, 4, 1)) for seed in range(8)]
     spiking = [run(8 + seed, seed=seed, errors=(9, 0) if seed else (9, 66)) for seed in range(8)]
     frame = frames.runs(study(*few, *spiking))
-    card = summary.recommended_card(findings.recommended(frame))
+    card = summary.recommended_card(findings.recommended(frame), [])
     assert card.answer == "learning rate 0.001, 3 epochs"
     assert card.lines[1] == "Errors at the last epoch: 0.1 on average, 1 for the worst seed."
 
@@ -288,7 +288,7 @@ def test_the_seed_whose_errors_returned_the_most_is_the_surprise() -> None:
     record = study(run(0, errors=(9, 0, 0)), run(1, seed=7, errors=(9, 0, 3, 121, 0)), run(2, seed=2, errors=(0, 5, 0)))
     frame = frames.runs(record)
     curves = frames.curves(record, frame)
-    spikes = findings.spikes(curves)
+    spikes = findings.spikes(curves, frames.trainings(frame))
     assert [(spike.seed, spike.epoch, spike.errors) for spike in spikes] == [(7, 4, 121), (2, 2, 5)]
     card = summary.surprise_card(frame, findings.reach(frames.trainings(frame), curves), spikes)
     assert card.answer == "errors return in 2 of 3 trainings"

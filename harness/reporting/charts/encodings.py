@@ -12,8 +12,12 @@ from harness.reporting.figure_files import SERIES
 
 Chart = alt.Chart | alt.LayerChart
 
-# The page sets `picked` to the label of a group. The marks of all other groups are then faint.
-_IS_PICKED = "picked === null || datum.rate === picked"
+# The page sets these parameters to a group's label, a number of epochs and a run. All other marks are then faint.
+# A mark without such a field keeps its opacity.
+PICKED = {"picked_rate": "rate", "picked_epochs": "epochs", "picked_run": "run"}
+_IS_PICKED = " && ".join(
+    f"({name} === null || !isValid(datum.{field}) || datum.{field} === {name})" for name, field in PICKED.items()
+)
 _FAINT_OPACITY = 0.06
 # The ticks of error counts, of losses and of learning rates.
 _COUNTS = (0, 1, 3, 10, 30, 100, 300, 1000, 3000)
@@ -51,7 +55,7 @@ def shape(labels: Sequence[str]) -> alt.Shape:
 
 
 def opacity(picked: float) -> Any:  # noqa: ANN401 - Altair's condition
-    """The opacity of a mark whose group is picked, or of each mark if no group is."""
+    """The opacity of a mark that is picked, or of each mark if nothing is."""
     return alt.condition(_IS_PICKED, alt.value(picked), alt.value(_FAINT_OPACITY))
 
 
@@ -77,5 +81,11 @@ def sized(chart: Any, height: int) -> Chart:  # noqa: ANN401 - Altair's methods 
 
 
 def zoom() -> alt.Parameter:
-    """The zoom of a chart: drag to move, Shift and wheel to zoom, double-click to reset."""
-    return alt.selection_interval(name="zoom", bind="scales", zoom="wheel![event.shiftKey]")
+    """The zoom along the x axis: drag with a mouse to move, Shift and wheel to zoom, double-click to reset.
+
+    A finger scrolls the page instead.
+    """
+    mouse = "[pointerdown[event.pointerType === 'mouse'], window:pointerup] > window:pointermove!"
+    return alt.selection_interval(
+        name="zoom", bind="scales", encodings=["x"], zoom="wheel![event.shiftKey]", translate=mouse
+    )

@@ -25,7 +25,7 @@ def heat_map(cells: pd.DataFrame) -> Chart:
     rows = [
         {
             **{name: cell[name] for name in ("rate", "epochs", "mean_errors", "max_errors", "held_out")},
-            "text": [f"{cell['mean_errors']:.1f}", f"{cell['at_zero']} of {cell['n']} at 0"],
+            "text": [f"{cell['mean_errors']:.1f}", f"{cell['at_zero']}/{cell['n']}"],
             "zeros": f"{cell['at_zero']} of {cell['n']}",
         }
         for cell in cells.to_dict("records")
@@ -53,7 +53,9 @@ def heat_map(cells: pd.DataFrame) -> Chart:
         scale=alt.Scale(type="symlog", range=[0.03, 0.7], domain=[0, max(1.0, float(cells["mean_errors"].max()))]),
         legend=alt.Legend(values=[0, 1, 10, 100, 1000], symbolType="square", symbolFillColor=SERIES[1]),
     )
-    squares = base.mark_rect(fill=SERIES[1], stroke=FAINT, cursor="pointer").encode(fillOpacity=shade)
+    squares = base.mark_rect(fill=SERIES[1], stroke=FAINT, cursor="pointer").encode(
+        fillOpacity=shade, opacity=encodings.opacity(1)
+    )
     texts = base.mark_text(lineBreak="\n", fontSize=12, baseline="middle", dy=-6, cursor="pointer").encode(
         text="text:N", opacity=encodings.opacity(1)
     )
@@ -72,7 +74,8 @@ def zero_strip(curves: pd.DataFrame, own_run: str | None) -> Chart:
             "start": start - 0.5,
             "end": start + length - 0.5,
             "zero": zero,
-            "epochs": length,
+            "first": start,
+            "last": start + length - 1,
         }
         for key in order
         for start, length, zero in _spans(trainings[key]["errors"].to_numpy(int) == 0)
@@ -92,9 +95,10 @@ def zero_strip(curves: pd.DataFrame, own_run: str | None) -> Chart:
             tooltip=[
                 alt.Tooltip("seed:N"),
                 alt.Tooltip("zero:N", title="state"),
-                alt.Tooltip("epochs:Q", title="epochs in a row"),
-                alt.Tooltip("run:N"),
+                alt.Tooltip("first:Q", title="from epoch"),
+                alt.Tooltip("last:Q", title="to epoch"),
             ],
+            opacity=encodings.opacity(1),
         )
     )
     return encodings.sized(chart, max(60, 22 * len(order)))
@@ -133,12 +137,35 @@ def by_seed(finished: pd.DataFrame) -> Chart:
             opacity=encodings.opacity(0.75),
             tooltip=[
                 alt.Tooltip("rate:N", title="learning rate"),
-                *(alt.Tooltip(f"{name}:N") for name in ("epochs", "seed", "errors", "run")),
+                *(alt.Tooltip(f"{name}:N") for name in ("epochs", "seed", "errors")),
             ],
         )
     )
     chart = points if many else points.encode(xOffset=alt.XOffset("rate:N", sort=labels))
     return encodings.sized(chart, 320)
+
+
+def held_out(cells: pd.DataFrame) -> Chart:
+    """Mean held-out errors by epochs and learning rate."""
+    labels = encodings.groups(cells)
+    shown = cells.dropna(subset="held_out")[["rate", "epochs", "held_out", "n"]]
+    chart = (
+        alt.Chart(encodings.data(shown.to_dict("records")))
+        .mark_line(point=alt.OverlayMarkDef(size=50), strokeWidth=2)
+        .encode(
+            x=alt.X("epochs:Q", title="epochs", scale=alt.Scale(zero=False)),
+            y=alt.Y("held_out:Q", title="held-out errors (mean over seeds)", scale=alt.Scale(zero=False)),
+            color=encodings.colour(labels),
+            opacity=encodings.opacity(1),
+            tooltip=[
+                alt.Tooltip("rate:N", title="learning rate"),
+                alt.Tooltip("epochs:Q"),
+                alt.Tooltip("held_out:Q", title="mean held-out errors", format=".0f"),
+                alt.Tooltip("n:Q", title="seeds"),
+            ],
+        )
+    )
+    return encodings.sized(chart, 260)
 
 
 def against_baseline(differences: Sequence[Difference]) -> Chart:
@@ -241,10 +268,6 @@ def _lines(curves: pd.DataFrame, y: alt.Y, baseline_run: str | None, *, positive
             detail="run:N",
             opacity=encodings.opacity(0.7),
             strokeWidth=alt.condition(is_own, alt.value(3), alt.value(1.2)),
-            tooltip=[
-                alt.Tooltip("rate:N", title="learning rate"),
-                *(alt.Tooltip(f"{name}:N") for name in ("seed", "epoch", "errors", "loss", "run")),
-            ],
         )
         .add_params(encodings.zoom())
     )

@@ -59,7 +59,7 @@ def front(trials: pd.DataFrame, is_best: pd.Series[bool], goals: Sequence[str]) 
     scale = alt.Scale(domain=list(names.values()), range=[SERIES[1], SERIES[0]])
     points = base.mark_point(filled=True, size=60).encode(
         color=alt.Color("best:N", title=None, scale=scale),
-        shape=alt.Shape("best:N", title=None, sort=list(names.values())),
+        shape=alt.Shape("best:N", title=None, scale=alt.Scale(domain=list(names.values()))),
         tooltip=_tooltip(trials),
     )
     line = base.transform_filter("datum.best === 'Pareto-optimal'").mark_line(color=SERIES[1]).encode(order=f"{x}:Q")
@@ -69,14 +69,19 @@ def front(trials: pd.DataFrame, is_best: pd.Series[bool], goals: Sequence[str]) 
 def importance(shares: Mapping[str, Mapping[str, float]]) -> Chart:
     """The importance of each parameter for each objective: the share of the objective's variance that it explains."""
     rows = [
-        {"goal": NAMES[goal], "parameter": NAMES[name], "share": share, "text": f"{share:.2f}"}
+        {"goal": NAMES[goal], "parameter": NAMES[name], "share": share, "text": f"{share:.0%}"}
         for goal, by_name in shares.items()
         for name, share in by_name.items()
     ]
     goals = [NAMES[goal] for goal in shares]
     base = alt.Chart(encodings.data(rows)).encode(
-        x=alt.X("share:Q", title="share of the variance that it explains (fANOVA)", scale=alt.Scale(domain=[0, 1.05])),
-        y=alt.Y("parameter:N", title=None, axis=alt.Axis(domain=False, ticks=False)),
+        x=alt.X(
+            "share:Q",
+            title="share of the variance that it explains (fANOVA)",
+            scale=alt.Scale(domain=[0, 1], nice=False),
+            axis=alt.Axis(format=".0%"),
+        ),
+        y=alt.Y("parameter:N", title=None, sort="-x", axis=alt.Axis(domain=False, ticks=False)),
         yOffset=alt.YOffset("goal:N", sort=goals),
         tooltip=[
             alt.Tooltip("goal:N", title="objective"),
@@ -87,13 +92,13 @@ def importance(shares: Mapping[str, Mapping[str, float]]) -> Chart:
     bars = base.mark_bar().encode(
         color=alt.Color("goal:N", title="objective", scale=alt.Scale(domain=goals, range=list(SERIES[: len(goals)])))
     )
-    texts = base.mark_text(align="left", dx=4).encode(text="text:N")
+    texts = base.mark_text(align="left", dx=4, clip=False).encode(text="text:N")
     height = 30 * len({row["parameter"] for row in rows}) * max(1, len(goals)) + 10
     return encodings.sized(bars + texts, height)
 
 
 def by_parameter(trials: pd.DataFrame, name: str, *, is_logarithmic: bool) -> Chart:
-    """Mean errors against a parameter. Later trials are darker."""
+    """Mean errors against a parameter."""
     look = (
         encodings.logarithmic(float(trials[name].min()), float(trials[name].max()))
         if is_logarithmic
@@ -105,7 +110,6 @@ def by_parameter(trials: pd.DataFrame, name: str, *, is_logarithmic: bool) -> Ch
         .encode(
             x=alt.X(f"{name}:Q", title=NAMES[name], **look),
             y=_errors("errors", trials, "mean errors over seeds"),
-            fillOpacity=alt.FillOpacity("trial:Q", title="trial", scale=alt.Scale(range=[0.25, 1])),
             tooltip=_tooltip(trials),
         )
     )

@@ -10,12 +10,12 @@ from harness.reporting.charts import encodings
 from harness.reporting.charts.encodings import Chart
 from harness.reporting.figure_files import SERIES
 
-_NAMES = {"loop": "loops", "vector": "vector", "stable": "vector, largest subtracted"}
+_NAMES = {"loop": "loop", "vector": "vector", "stable": "stable"}
 
 
 def distance(found: pd.DataFrame) -> Chart:
     """The largest difference in ULPs, by the size of the logits."""
-    ticks = alt.Axis(values=[0, 1, 10, 100, 1000, 10_000, 100_000], format="d")
+    ticks = alt.Axis(values=[0, 1, 3, 10, 30, 100, 1000, 10_000, 100_000], format="d")
     y = alt.Y("max_ulp:Q", title="largest difference, ULPs", scale=alt.Scale(type="symlog", constant=1), axis=ticks)
     return _by_size(found, y)
 

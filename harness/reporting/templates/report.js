@@ -1,5 +1,6 @@
 // The figures, the selection that figures and table share, the table of runs, and copying.
 const element = id => document.getElementById(id);
+const make = (tag, name) => Object.assign(document.createElement(tag), { className: name });
 const isolated = ["blob:", "about:"].includes(location.protocol);  // MLflow's viewer: no downloads, no popups
 const views = [];
 const table = element("runs");
@@ -11,7 +12,12 @@ const showPicked = () => {
   const parts = [picked.rate && `learning rate ${picked.rate}`, picked.epochs && `${picked.epochs} epochs`, picked.run && `run ${picked.run.slice(0, 8)}`];
   element("picked").hidden = !parts.some(Boolean);
   element("picked-text").textContent = `Selected: ${parts.filter(Boolean).join(", ")}`;
-  for (const view of views) if (view.signal("picked") !== picked.rate) view.signal("picked", picked.rate).runAsync();
+  const signals = { picked_rate: picked.run ? null : picked.rate, picked_epochs: picked.epochs && Number(picked.epochs), picked_run: picked.run };
+  for (const view of views) {
+    const changed = Object.entries(signals).filter(([name, value]) => view.signal(name) !== value);
+    for (const [name, value] of changed) view.signal(name, value);
+    if (changed.length) view.runAsync();
+  }
   filterRows();
 };
 const pick = (rate = null, epochs = null, run = null) => {
@@ -20,12 +26,13 @@ const pick = (rate = null, epochs = null, run = null) => {
   showPicked();
 };
 element("picked-clear").addEventListener("click", () => pick());
+document.addEventListener("keydown", event => { if (event.key === "Escape") pick(); });
 element("picked-copy").addEventListener("click", () => copy(picked.run ?? rows.filter(row => !row.hidden).map(row => row.dataset.run).join("\n")));
 
 // The figures.
 const onClick = (event, item) => {
   const found = item?.datum;
-  if (!found) return;
+  if (!found || event.target.closest("[data-chart]")?.dataset.chart.endsWith("_by_epoch") && !String(item.mark.role).startsWith("legend")) return;
   if (String(item.mark.role).startsWith("legend")) {
     const label = found.value ?? found.label;
     if (rows.some(row => row.dataset.rate === label)) pick(label);
@@ -41,11 +48,51 @@ const withLegends = specification => {
   }
   return specification;
 };
+// Shows the training whose curve is nearest to the pointer. A click selects it.
+const withNearest = (view, place, field) => {
+  const box = make("div", "nearest");
+  box.hidden = true;
+  place.append(box);
+  const nearest = event => {
+    const svg = place.querySelector("svg");
+    const area = svg.getBoundingClientRect();
+    const size = Number(svg.getAttribute("width")) / area.width;
+    const [left, top] = view.origin();
+    const [x, y] = [(event.clientX - area.left) * size - left, (event.clientY - area.top) * size - top];
+    const epoch = Math.round(view.scale("x").invert(x));
+    const height = view.scale("y");
+    if (y < -10 || y > view.height() + 10) return null;
+    let found = null;
+    for (const one of shared.curves) {
+      const value = one[field][epoch - 1];
+      if (value === undefined || value === null || (picked.rate && one.rate !== picked.rate)) continue;
+      const distance = Math.abs(height(value) - y);
+      if (distance < (found?.distance ?? 30)) found = { one, epoch, distance };
+    }
+    return found;
+  };
+  place.addEventListener("pointermove", event => {
+    const found = nearest(event);
+    box.hidden = !found;
+    if (!found) return;
+    const { one, epoch } = found;
+    box.textContent = `learning rate ${one.rate}, seed ${one.seed}, epoch ${epoch}: ${one.errors[epoch - 1]} errors, loss ${one.loss[epoch - 1]}, run ${one.run.slice(0, 8)}`;
+    const area = place.getBoundingClientRect();
+    Object.assign(box.style, { left: `${Math.min(event.clientX - area.left + 12, Math.max(0, area.width - 230))}px`, top: `${event.clientY - area.top + 14}px` });
+  });
+  place.addEventListener("pointerleave", () => { box.hidden = true; });
+  place.addEventListener("click", event => {
+    const found = nearest(event);
+    if (found) pick(found.one.rate, null, found.one.run);
+  });
+};
 const draw = async place => {
   const specification = specifications[place.dataset.chart];
   specification.datasets = { ...specification.datasets, ...shared };
+  specification.config.legend.columns = place.clientWidth < 500 ? 2 : 6;
   const { view } = await vegaEmbed(place, specification, { actions: false, renderer: "svg", defaultStyle: false, patch: withLegends });
   view.addEventListener("click", onClick);
+  if (specification.data?.name === "curves") withNearest(view, place, specification.encoding.y.field);
   views.push(view);
 };
 const drawn = Promise.all([...document.querySelectorAll("[data-chart]")].map(draw));
@@ -105,7 +152,11 @@ const csv = () => [heads, ...rows.filter(row => !row.hidden).map(row => [...row.
 element("copy-runs").addEventListener("click", () => copy(csv()));
 document.addEventListener("click", event => {
   const button = event.target.closest("[data-id], [data-pick]");
-  if (button?.dataset.id) copy(button.dataset.id);
+  if (button?.dataset.id) {
+    copy(button.dataset.id);
+    button.dataset.copied = "yes";
+    setTimeout(() => delete button.dataset.copied, 1500);
+  }
   else if (button) {
     pick(button.dataset.rate, button.dataset.epochs);
     if (!element("picked").hidden) element("all-runs").scrollIntoView();
