@@ -184,8 +184,8 @@ class Recommended:
     held_out: float
 
 
-def recommended(frame: pd.DataFrame, most: int = 5) -> list[Recommended]:
-    """The best variants with runs at zero, best first, at most `most`. :data:`harness.selection.RULE` is the rule.
+def recommended(frame: pd.DataFrame) -> list[Recommended]:
+    """The best variants with runs at zero, best first. :data:`harness.selection.RULE` is the rule.
 
     Seeds whose training failed or diverged count against their variant.
     """
@@ -200,7 +200,7 @@ def recommended(frame: pd.DataFrame, most: int = 5) -> list[Recommended]:
             share = statistics.wilson(at_zero, n)
             variant = Recommended(name, epochs, n, at_zero, share, mean_errors, worst, held_out)
             found.append((recommended_order(at_zero, n, mean_errors, epochs, mean_loss), variant))
-    return [variant for _, variant in sorted(found, key=lambda one: one[0])[:most]]
+    return [variant for _, variant in sorted(found, key=lambda one: one[0])]
 
 
 @dataclass(frozen=True)

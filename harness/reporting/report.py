@@ -26,6 +26,7 @@ from harness.tracking.tags import Tag
 
 _HARDEST = 24
 _MOST_COLUMNS = 12
+_MOST_RECOMMENDED = 5
 # The columns of the table of all runs, besides settings that vary.
 _LISTED = (
     *("run_id", "trial", "status", "rate", "learning_rate", "epochs", "seed"),
@@ -165,7 +166,7 @@ def _findings(record: StudyRecord, frame: pd.DataFrame) -> Findings:
         groups=groups,
         first_zero=_rows(trainings),
         cells=_rows(cells),
-        recommended=best,
+        recommended=best[:_MOST_RECOMMENDED],
         recommended_said=captions.recommendation(best),
         spikes=spikes,
         held_out_said=captions.held_out(

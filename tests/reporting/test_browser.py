@@ -97,7 +97,7 @@ def test_the_nearest_curve_is_named_and_a_click_selects_its_run(opened: Watched,
     assert view.locator("#found").inner_text() == "1 of 72"
     lines = "[...document.querySelectorAll('#errors_by_epoch .mark-line path')]"
     view.wait_for_function(f"{lines}.filter(one => Number(one.getAttribute('opacity')) > 0.1).length === 1")
-    view.locator("body").press("Escape")
+    view.locator("#picked-clear").press("Escape")
     assert view.locator("#picked").is_hidden()
 
 

@@ -74,6 +74,7 @@ def importance(shares: Mapping[str, Mapping[str, float]]) -> Chart:
         for name, share in by_name.items()
     ]
     goals = [NAMES[goal] for goal in shares]
+    parameters = list(dict.fromkeys(str(row["parameter"]) for row in rows))
     base = alt.Chart(encodings.data(rows)).encode(
         x=alt.X(
             "share:Q",
@@ -81,7 +82,7 @@ def importance(shares: Mapping[str, Mapping[str, float]]) -> Chart:
             scale=alt.Scale(domain=[0, 1], nice=False),
             axis=alt.Axis(format=".0%"),
         ),
-        y=alt.Y("parameter:N", title=None, sort="-x", axis=alt.Axis(domain=False, ticks=False)),
+        y=alt.Y("parameter:N", title=None, sort=parameters, axis=alt.Axis(domain=False, ticks=False)),
         yOffset=alt.YOffset("goal:N", sort=goals),
         tooltip=[
             alt.Tooltip("goal:N", title="objective"),
