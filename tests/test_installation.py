@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -62,15 +64,6 @@ def harness(
         text=True,
         check=False,
     )
-
-
-def open_to_all(*paths: Path) -> None:
-    """Let every user read these folders, as far as they lie in the folder for temporary files."""
-    temporary = Path(tempfile.gettempdir())
-    for path in paths:
-        for part in (path, *path.parents):
-            if part.is_relative_to(temporary) and part != temporary:
-                part.chmod(part.stat().st_mode | 0o055)
 
 
 @pytest.fixture
@@ -149,25 +142,37 @@ def test_a_home_folder_that_is_missing_or_cannot_be_written_is_not_needed(instal
         assert "Traceback" not in done.stderr
 
 
-def test_another_user_than_the_one_who_installed_runs_a_study(installed: Path, folder: Path, nobody: int) -> None:
-    open_to_all(folder, installed)
-    os.chown(folder, nobody, nobody)
+@pytest.fixture
+def theirs(installed: Path) -> Iterator[Path]:
+    """A folder that every user may read, with a copy of the installation. Other users cannot enter pytest's folders."""
+    with tempfile.TemporaryDirectory() as made:
+        folder = Path(made)
+        folder.chmod(0o755)
+        shutil.copytree(installed, folder / "packages")
+        (folder / "work").mkdir()
+        (folder / "work" / "kurz.toml").write_text(STUDY)
+        yield folder
+
+
+def test_another_user_than_the_one_who_installed_runs_a_study(theirs: Path, nobody: int) -> None:
+    os.chown(theirs / "work", nobody, nobody)
     words = ("study", "run", "kurz.toml", "--data", "optdigits", "--quiet")
-    done = harness(installed, *words, cwd=folder, user=nobody, HOME="/nonexistent", XDG_CACHE_HOME="")
+    home = {"HOME": "/nonexistent", "XDG_CACHE_HOME": ""}
+    done = harness(theirs / "packages", *words, cwd=theirs / "work", user=nobody, **home)
     assert done.returncode == 0, done.stderr
+    assert (theirs / "work" / "out" / "kurz" / "report.html").is_file()
 
 
-def test_a_working_folder_that_cannot_be_written_is_one_error(installed: Path, folder: Path, nobody: int) -> None:
-    open_to_all(folder, installed)
+def test_a_working_folder_that_cannot_be_written_is_one_error(theirs: Path, nobody: int) -> None:
     for words in (
         ("study", "run", "kurz.toml", "--data", "optdigits"),
         ("lab", "--data", "optdigits"),
         ("gate", "run", "--data", "optdigits"),
         ("report",),
-        ("study", "list"),
     ):
-        done = harness(installed, *words, cwd=folder, user=nobody, HOME="/nonexistent", XDG_CACHE_HOME="")
+        home = {"HOME": "/nonexistent", "XDG_CACHE_HOME": ""}
+        done = harness(theirs / "packages", *words, cwd=theirs / "work", user=nobody, **home)
         assert done.returncode in {2, 5}, (words, done.stdout, done.stderr)
         assert sum(line.startswith("error: ") for line in done.stderr.splitlines()) == 1, done.stderr
         assert "Traceback" not in done.stderr
-    assert sorted(path.name for path in folder.iterdir()) == ["kurz.toml"]
+    assert sorted(path.name for path in (theirs / "work").iterdir()) == ["kurz.toml"]
