@@ -213,13 +213,13 @@ def scale(session: nox.Session) -> None:
 
 @nox.session
 def torture(session: nox.Session) -> None:
-    """Kill studies some hundred times, see that nothing is lost or done twice, write docs/torture.md; half an hour."""
+    """Kill studies some hundred times, check that nothing is lost or done twice, write docs/torture.md; long."""
     _run(session, "python", "-m", "tests.torture", *session.posargs)
 
 
 @nox.session
 def lint(session: nox.Session) -> None:
-    """Check style and formatting; -- --fix mends what can be mended."""
+    """Check style and formatting; -- --fix fixes what can be fixed."""
     _run(session, "ruff", "check", *session.posargs)
     _run(session, "ruff", "format", *([] if "--fix" in session.posargs else ["--check"]))
 
@@ -231,8 +231,19 @@ def types(session: nox.Session) -> None:
 
 
 @nox.session
+def docs(session: nox.Session) -> None:
+    """Write docs/commands.md and build the documentation into out/docs; a warning is an error."""
+    _run(session, "python", "-m", "benchmarks.commands_page")
+    site = ROOT / "out" / "docs"
+    # Without -E and -a, Sphinx would not repeat the warnings of pages that have not changed.
+    options = ("--fail-on-warning", "--keep-going", "--quiet", "-E", "-a", "-d", str(site / ".doctrees"))
+    _run(session, "sphinx-build", *options, *session.posargs, str(ROOT / "docs"), str(site))
+    session.log(f"site: {site / 'index.html'}")
+
+
+@nox.session
 def lock(session: nox.Session) -> None:
-    """Make the locks anew from pyproject.toml; needs the network."""
+    """Write the locks again from pyproject.toml; needs the network."""
     uv = _uv(session)
     for group in ("runtime", *LOCKED):
         chosen = ["--group", group] if group != "runtime" else []

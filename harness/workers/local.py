@@ -274,7 +274,7 @@ def _death(code: int | None) -> str:
         return "a worker died"
     if code >= 0:
         return f"a worker exited (exit code {code})"
-    hint = ", perhaps because memory ran out" if -code == signal.SIGKILL else ""
+    hint = ", perhaps because memory ran out" if -code == getattr(signal, "SIGKILL", None) else ""
     return f"a worker was killed (signal {-code}{hint})"
 
 
