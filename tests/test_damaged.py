@@ -72,8 +72,9 @@ def is_clear(done: subprocess.CompletedProcess[str], *named: str) -> None:
         ("harness.trials", "many"),
         SLOWLY("harness.trials", None),
         SLOWLY("harness.trials_done", "-1"),
-        SLOWLY("harness.meaning", "{"),
-        SLOWLY("harness.meaning", "[1]"),
+        SLOWLY("harness.bookkeeping", "{"),
+        SLOWLY("harness.bookkeeping", "[1]"),
+        SLOWLY("harness.bookkeeping", '{"signature": [1]}'),
         SLOWLY("harness.heartbeat_s", "soon"),
         SLOWLY("harness.study_key", ""),
         SLOWLY("harness.dataset", None),
@@ -188,11 +189,22 @@ def test_what_a_person_wrote_into_the_note_of_a_study_stays(grid: Doomed, harnes
             assert harness("report").returncode == 0
         found = str(client.get_run(run).data.tags["mlflow.note.content"])
         assert found.startswith(mine)
-        assert found.count("**Results.**") == 1
+        assert found.count("**Recommended:**") == 1
         assert found.endswith("And more.") == text.endswith("And more.")
 
 
-TAGS = ("trial", "study_key", "trials", "trials_done", "meaning", "heartbeat_s", "role", "study", "variant", "dataset")
+TAGS = (
+    "trial",
+    "study_key",
+    "trials",
+    "trials_done",
+    "bookkeeping",
+    "heartbeat_s",
+    "role",
+    "study",
+    "variant",
+    "dataset",
+)
 TEXTS = st.sampled_from(["", "x", "-3", "1e400", "nan", "{}", "null", "[]", "\x00", "7", "\u00fc" * 300])
 EDITS = st.lists(
     st.one_of(

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import sys
+import webbrowser
 from contextlib import suppress
 from threading import Event
 
@@ -16,22 +19,52 @@ _PORT = click.IntRange(1, 65535)
 
 
 @click.command()
+@click.argument("name", required=False, metavar="[STUDY]")
 @click.option("--port", type=_PORT, help="The port. Default: 5000, or the next free port.")
-def ui(port: int | None) -> int:
-    """Browse the recorded runs in MLflow. Only this machine can connect."""
+def ui(name: str | None, port: int | None) -> int:
+    """Browse the recorded runs in MLflow, or open the page of a study. Only this machine can connect."""
     from harness.tracking import ui as ui_module
     from harness.tracking.location import tracking_uri
 
     uri = tracking_uri()
     page = ui_module.landing(uri)
+    if name is not None:
+        page = _study_page(name)
     chosen = ui_module.free_port() if port is None else ui_module.check_port(port)
     console.err.print(f"MLflow is starting for {masked(uri)}", markup=False)
     try:
         with ui_module.served(uri, chosen) as server:
-            console.err.print(f"MLflow: http://{ui_module.HOST}:{chosen}/{page}\nPress Ctrl-C to stop.", markup=False)
+            address = f"http://{ui_module.HOST}:{chosen}/{page}"
+            console.err.print(f"MLflow: {address}\nPress Ctrl-C to stop.", markup=False)
+            if name is not None and _has_browser():
+                webbrowser.open(address)
             return server.wait()
     except KeyboardInterrupt:
         return ExitStatus.OK
+
+
+def _study_page(name: str) -> str:
+    """Return the address of a study's page in MLflow's UI, relative to the address of the server.
+
+    Raises:
+        UsageError: No study with this name was recorded.
+    """
+    from harness.tracking import ui as ui_module
+    from harness.tracking.reader import StudyReader
+    from harness.tracking.store import Store
+
+    store = Store(create=False)
+    return ui_module.run_page(store.experiment_id, StudyReader(store).recorded(name).run_id)
+
+
+def _has_browser() -> bool:
+    """Return whether a person started the command in a terminal on a machine that can show a browser.
+
+    Without a display, :mod:`webbrowser` would start a browser for text in the terminal.
+    """
+    needs_display = sys.platform not in {"darwin", "win32"}
+    has_display = any(os.environ.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY"))
+    return sys.stderr.isatty() and (has_display or not needs_display)
 
 
 @click.command()

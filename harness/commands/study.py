@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from harness.tracking.claim import Claim
     from harness.tracking.model_process import ModelProcess
     from harness.tracking.reader import StudyReader
+    from harness.tracking.study_results import StudyResults
     from harness.workers.dask import Cluster
     from harness.workers.dask_connection import Tls
     from harness.workers.local import Workers
@@ -110,8 +111,10 @@ def study_run(  # noqa: PLR0913, PLR0917 - one argument for each option
         pool.load(digits)
         with Claim(store, config, digits, me, _command(data, digits)) as claim:
             result = _trained(claim, pool, models, quiet=quiet)
-            written = _shown(claim, folder, models)
+            results, written = _shown(claim, folder, models)
     _say(result, time.monotonic() - started_s)
+    console.say(f"recommended: {results.recommended_line}", json_to)
+    console.say(f"baseline: {results.baseline_line}", json_to)
     console.say(f"report: {written}", json_to)
     if json_to is not None:
         write_json(json_to, {"study": config.name, **asdict(result), "report": str(written)})
@@ -153,9 +156,10 @@ def _trained(
 
 
 def _load_report() -> None:
-    """Import the modules for the report while the workers train."""
+    """Load what the report needs while the workers train."""
     for module in ("harness.reporting.report", "scipy.stats"):
         import_module(module)
+    import_module("harness.reporting.vega").prepare()
 
 
 def _say(result: StudyResult, duration_s: float) -> None:
@@ -170,10 +174,15 @@ def _say(result: StudyResult, duration_s: float) -> None:
         console.err.print(f"nothing to train: all {result.before} trials are done{more}")
 
 
-def _shown(claim: Claim, folder: Path, models: ModelProcess) -> Path:
-    """Write the report of a study, and upload it with the models to MLflow. Return the path of the report."""
+def _shown(claim: Claim, folder: Path, models: ModelProcess) -> tuple[StudyResults, Path]:
+    """Write the report of a study, and record the results in MLflow: report, note, models and metrics.
+
+    Return the results and the path of the report.
+    """
+    from harness.tracking import report_upload
     from harness.tracking.models import ModelRegistry
     from harness.tracking.reader import StudyReader
+    from harness.tracking.study_results import StudyResults
 
     study = claim.study
     record = StudyReader(claim.store).study(study.config.name)
@@ -182,7 +191,9 @@ def _shown(claim: Claim, folder: Path, models: ModelProcess) -> Path:
         report.publish(claim.store, record, written, study.owner)
     for line in lines:
         console.err.print(line, markup=False)
-    return written
+    results = StudyResults.of(record)
+    report_upload.log_results(claim.store, record, results.metrics(), study.times)
+    return results, written
 
 
 def _pool(
@@ -273,9 +284,11 @@ def study_show(name: str, json_to: str | None) -> None:
     from harness.tracking.reader import StudyReader
     from harness.tracking.store import Store
 
-    found = status.statuses(StudyReader(Store(create=False)), name)
+    reader = StudyReader(Store(create=False))
+    found = status.statuses(reader, name)
     if not found:
-        raise UsageError(f"no study called {name!r} was recorded", "harness study list shows the recorded studies.")
+        remedy = reader.similar(name) or "`harness study list` shows the recorded studies."
+        raise UsageError(f"no study called {name!r} was recorded", remedy)
     for one in found:
         console.say(f"{one.name}: {one.state}, last run {one.last_run}", json_to)
         console.say(f"  trials: {one.finished} of {one.total} recorded; {one.failed} runs failed", json_to)

@@ -6,15 +6,20 @@ import json
 import math
 import time
 from collections.abc import Sequence
+from itertools import islice
 from pathlib import Path
+from textwrap import shorten
 
 from mlflow.entities import Metric, Param, Run
 from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 
 from harness.data.digits import Digits
 from harness.gate import results
+from harness.gate.environment import Difference
 from harness.gate.run import GateResult
 from harness.gate.verdict import Verdict
+from harness.text import escape_markdown, plural
+from harness.tracking.descriptions import LINE_BREAK
 from harness.tracking.run_content import dataset_input, origin_tags
 from harness.tracking.store import Store, failures
 from harness.tracking.tags import Role, Tag
@@ -24,6 +29,9 @@ _METRICS = (
     *("mean_first_zero", "slowdown", "slowdown_bound", "mean_errors", "reached"),
     *("p_later", "p_more_errors", "p_share"),
 )
+# The number of environment differences in the second line of a note, and the length of each value. The table below the
+# line has the rest.
+_MOST_DIFFERENCES, _MOST_CHARACTERS = 3, 40
 
 
 def record(result: GateResult, digits: Digits | None, paths: Sequence[Path]) -> str:
@@ -39,7 +47,7 @@ def record(result: GateResult, digits: Digits | None, paths: Sequence[Path]) -> 
         **origin_tags(),
         Tag.NAME: f"gate: {result.verdict}",
         "mlflow.source.name": "harness gate run",
-        Tag.NOTE: results.markdown(result),
+        Tag.NOTE: note(result),
         Tag.ROLE: Role.GATE,
         Tag.VERDICT: str(result.verdict),
         Tag.ENGINE: result.engine,
@@ -55,6 +63,36 @@ def record(result: GateResult, digits: Digits | None, paths: Sequence[Path]) -> 
             store.client.set_terminated(run_id, "FAILED")
             raise
     return run_id
+
+
+def note(result: GateResult) -> str:
+    """The note of a gate's run: the answer, what to look at, and the summary of the gate in Markdown.
+
+    The first two parts take one line each, because MLflow's UI initially shows only three lines of a note.
+    """
+    answer = f"**{result.verdict}:** {escape_markdown(result.answer.removeprefix(f'{result.verdict}: '))}."
+    _, _, summary = results.markdown(result).partition("\n\n")  # without its heading, which is the answer
+    return f"{answer}{LINE_BREAK}**Look at:** {escape_markdown(_look(result))}.\n\n{summary}"
+
+
+def _look(result: GateResult) -> str:
+    """The reference, the seeds and the first differences from the environment of the reference, on one line."""
+    known = (check.details["n_reference"] for check in result.checks if "n_reference" in check.details)
+    reference = "".join(f"reference of {plural(n, 'seed')}; " for n in islice(known, 1))
+    seeds = plural(len(result.seeds), "trained seed")
+    if result.seeds:
+        seeds += f", {min(result.seeds)} to {max(result.seeds)}"
+    first = [_difference(one) for one in result.environment[:_MOST_DIFFERENCES]]
+    if (rest := len(result.environment) - len(first)) > 0:
+        first.append(plural(rest, "more difference"))
+    return f"{reference}{seeds}; environment: {', '.join(first) or 'no difference from the reference'}"
+
+
+def _difference(difference: Difference) -> str:
+    before, now = (
+        shorten(value, _MOST_CHARACTERS, placeholder=" ...") for value in (difference.reference, difference.now)
+    )
+    return f"{difference.name} {now}" if before in {"", "-"} else f"{difference.name} {before} -> {now}"
 
 
 def _fill(store: Store, run: Run, result: GateResult, digits: Digits | None, paths: Sequence[Path]) -> None:

@@ -7,7 +7,7 @@ import math
 from collections import deque
 from collections.abc import Iterator, Sequence
 
-from harness.engines.training import TrainingResult
+from harness.engines.training import TrainingResult, by_training
 from harness.search.jobs import Job, JobSource, Trial
 from harness.search.records import RecordedTraining
 from harness.search.result import Costs, Progress
@@ -49,13 +49,15 @@ class Recorder:
         """
         left = deque(results)
         missing = {variant.key for variant in job.missing}
+        longest = {max(runs, key=lambda variant: variant.epochs).key for runs in by_training(job.missing)}
         for trial in job.trials:
             own = [left.popleft() for variant in trial.variants if variant.key in missing]
             with self._costs.of("mlflow"):
                 for result in own:
-                    run_id = self._writer.log_training(trial.parent_id, trial.number, result)
+                    key = result.variant.key
+                    run_id = self._writer.log_training(trial.parent_id, trial.number, result, is_longest=key in longest)
                     errors, epochs, held_out = result.final_errors, result.variant.epochs, result.held_out_errors
-                    self._trainings[result.variant.key] = RecordedTraining(
+                    self._trainings[key] = RecordedTraining(
                         run_id, trial.number, errors, epochs, math.nan if held_out is None else held_out
                     )
             ended = self._source.finish(trial)

@@ -22,7 +22,7 @@ from harness.data.digits import Digits
 from harness.errors import StoppedError
 from harness.study import signature
 from harness.study.config import StudyConfig
-from harness.tracking import descriptions, recorded_signature, views
+from harness.tracking import bookkeeping, descriptions, recorded_signature, views
 from harness.tracking.owner import HEARTBEAT_S, Owner
 from harness.tracking.reader import StudyReader
 from harness.tracking.run_content import StudyHandle, common_tags, dataset_input, done_tags, log_images
@@ -106,7 +106,7 @@ class Claim:
                 _archive(self.store, duplicate.run_id)
                 self.store.client.set_terminated(duplicate.run_id, "KILLED")
             self._complete_parent_run()
-            self._resume(parent.tags.get(Tag.NOTE, ""))
+            self._resume(parent.tags)
             if times == 1:
                 self._adopt_children()
         return self
@@ -233,22 +233,23 @@ class Claim:
         claim = self.store.client.get_run(self.study.run_id).data.tags.get(Tag.OWNER, "")
         return bool(claim == self.study.owner.text())
 
-    def _resume(self, note: str) -> None:
+    def _resume(self, recorded: Mapping[str, str]) -> None:
         """Record that the study is running.
 
         Args:
-            note: Recorded note of the study. Text that users added to it is kept.
+            recorded: Recorded tags of the parent run. The bookkeeping and text that users added to the note are kept.
         """
         study = self.study
         client, config = self.store.client, study.config
-        tags = {
+        note = descriptions.begun(config, study.digits.name, self._command)
+        changed = {
             Tag.LAST_RUN: str(int(time.time() * 1000)),
             Tag.TIMES_RUN: str(study.times),
             Tag.TOTAL: str(config.n_trials),
-            Tag.NOTE: descriptions.merged(note, descriptions.begun(config, study.digits.name, self._command)),
+            Tag.NOTE: descriptions.merged(recorded.get(Tag.NOTE, ""), note),
+            **({Tag.COMMAND: self._command} if self._command else {}),
         }
-        if self._command:
-            tags[Tag.COMMAND] = self._command
+        tags = bookkeeping.packed({**bookkeeping.only(recorded), **changed})
         if study.times == 1:
             client.set_experiment_tag(self.store.experiment_id, *views.of_study(config, study.key))
         self.store.client.log_batch(study.run_id, tags=[RunTag(name, value) for name, value in tags.items()])
@@ -265,7 +266,7 @@ class Claim:
             Tag.DESCRIPTION: config.description.strip(),
             Tag.NOTE: descriptions.merged("", descriptions.begun(config, digits.name, self._command)),
         }
-        client.create_run(self.store.experiment_id, tags=tags)
+        client.create_run(self.store.experiment_id, tags=bookkeeping.packed(tags))
 
     def _complete_parent_run(self) -> None:
         """Record the images, parameters and dataset of a new study.

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from harness.data.held_out import N_HELD_OUT
 from harness.network.variant import N_IMAGES, Variant
+from harness.selection import RULE
 from harness.study.config import StudyConfig
 from harness.text import markdown_table, plural
 from harness.tracking import model_selection
 from harness.tracking.run_record import StudyRecord
+from harness.tracking.study_results import StudyResults
 from harness.tracking.tags import Tag
 from harness.tracking.views import address
 
@@ -19,6 +21,8 @@ _SHORT = {"learning_rate": "lr", "batch_size": "batch"}
 _ORDER = ("learning_rate", "epochs", "batch_size", "softmax", "seed")
 _MOST_ROWS = 40
 _BEST_TRIALS = 10
+# A line break within a paragraph of Markdown.
+LINE_BREAK = "  \n"
 _BEGIN, _END = "<!-- zero-errors: begin -->", "<!-- zero-errors: end -->"
 
 
@@ -83,15 +87,16 @@ def begun(config: StudyConfig, dataset: str, command: str = "") -> str:
 def ended(record: StudyRecord) -> str:
     """The note of a study that has ended, with the results first."""
     tags, params = record.parent.tags, record.parent.params
-    cells = model_selection.cells(record.trainings)
+    results = StudyResults.of(record)
+    cells, failed = results.cells, results.n_failed
     varied = [name for name in _ORDER if name != "seed" and len({cell.settings[name] for cell in cells}) > 1]
     space = "\n".join(
         f"| {name.removeprefix('space.')} | {values} |" for name, values in params.items() if name.startswith("space.")
     )
-    failed = sum(run.status == "FAILED" for run in record.trainings)
     said = [
         # MLflow's UI initially shows only three lines of a note, so the most important facts come first.
-        f"**Results.** {_summary(record)}",
+        f"**Recommended:** {results.recommended_line}.{LINE_BREAK}**Baseline:** {results.baseline_line}.",
+        f"{_count(cells)} {RULE}" if cells else "",
         _table(cells, varied, is_search=params.get("design") == "sampled"),
         f"{plural(failed, 'run')} failed. The reason is in the tag `harness.failure`." if failed else "",
         f"**Study.** {_what(tags.get(Tag.DESCRIPTION, ''))} {_means(tags)}:",
@@ -113,30 +118,12 @@ def _means(tags: Mapping[str, str]) -> str:
     return f"Engine `{tags[Tag.ENGINE]}`, images `{tags[Tag.DATASET]}`"
 
 
-def _summary(record: StudyRecord) -> str:
-    done = [run for cell in model_selection.cells(record.trainings) for run in cell.runs]
-    if not done:
-        return "No run has finished."
-    at_zero = sum(model_selection.errors(run) == 0 for run in done)
-    said = f"{at_zero} of {len(done)} runs have zero errors after their last epoch."
-    own = model_selection.baseline(record.trainings, record.parent.tags[Tag.ENGINE])
-    # The choice of the best variant also counts the seeds whose training failed or diverged.
-    best = model_selection.best(record.trainings)
-    if own is not None:
-        first = own.metrics.get("first_zero_epoch")
-        reached = "never reached zero" if first is None else f"first reached zero at epoch {first:.0f}"
-        said += (
-            f" After {own.params['epochs']} epochs, the error count of the baseline is {model_selection.errors(own)}. "
-            f"The baseline {reached}."
-        )
-        if "held_out_errors" in own.metrics:
-            said += f" The baseline gets {own.metrics['held_out_errors']:.0f} of {N_HELD_OUT:,} held-out images wrong."
-    if best is not None:
-        said += f" The cheapest variant that reliably reaches zero: {best.name}."
-    return said
+def _count(cells: Sequence[model_selection.Cell]) -> str:
+    at_zero, n = sum(cell.at_zero for cell in cells), sum(len(cell.runs) for cell in cells)
+    return f"{at_zero} of {plural(n, 'run')} ended with zero errors."
 
 
-def _table(cells: list[model_selection.Cell], varied: list[str], *, is_search: bool) -> str:
+def _table(cells: Sequence[model_selection.Cell], varied: list[str], *, is_search: bool) -> str:
     """A Markdown table of the results. Each row summarizes the runs that differ only in the seed.
 
     For a sampled design, the table shows the `_BEST_TRIALS` rows with the fewest mean errors. For a factorial design,

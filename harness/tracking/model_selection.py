@@ -42,10 +42,14 @@ class Cell:
         return sum(errors(run) for run in self.runs) / len(self.runs)
 
     @property
+    def worst_errors(self) -> int:
+        """The largest error count after the last epoch."""
+        return max(errors(run) for run in self.runs)
+
+    @property
     def mean_held_out_errors(self) -> float | None:
         """The mean number of held-out errors, over the runs that have this metric. None if no run has it."""
-        found = [run.metrics["held_out_errors"] for run in self.runs if "held_out_errors" in run.metrics]
-        return sum(found) / len(found) if found else None
+        return mean_held_out_errors(self.runs)
 
     @property
     def mean_loss(self) -> float:
@@ -62,6 +66,12 @@ class Cell:
 def errors(run: RunRecord) -> int:
     """The error count of a finished run after its last epoch."""
     return int(run.metrics["final_errors"])
+
+
+def mean_held_out_errors(runs: Iterable[RunRecord]) -> float | None:
+    """The mean number of held-out errors, over the runs that have this metric. None if no run has it."""
+    found = [run.metrics["held_out_errors"] for run in runs if "held_out_errors" in run.metrics]
+    return sum(found) / len(found) if found else None
 
 
 def cells(runs: Iterable[RunRecord]) -> list[Cell]:
@@ -84,21 +94,41 @@ def baseline(runs: Iterable[RunRecord], engine: str) -> RunRecord | None:
 
     Runs whose loss is not finite are ignored.
     """
-    own = {name: str(value) for name, value in registry.baseline(engine).settings().items() if name != "epochs"}
-    found = [run for run in filter(_is_finite, runs) if own.items() <= run.settings.items()]
+    seed = str(registry.baseline(engine).seed)
+    found = [run for run in runs if _is_finite(run) and run.settings["seed"] == seed and is_like_baseline(run, engine)]
     return max(found, key=lambda run: int(run.params["epochs"]), default=None)
 
 
-def best(runs: Iterable[RunRecord]) -> RunRecord | None:
-    """The best run of the best variant. None if no run ended with zero errors.
+def is_like_baseline(run: RunRecord, engine: str) -> bool:
+    """Whether a run has the settings of the engine's baseline, for any seed and number of epochs."""
+    settings = registry.baseline(engine).settings().items()
+    return {(name, str(value)) for name, value in settings if name not in {"epochs", "seed"}} <= run.settings.items()
 
-    :func:`harness.selection.recommended_order` defines the best variant. Among the runs of this variant that ended with
-    zero errors, the best run has the lowest loss.
+
+def longest(runs: Iterable[RunRecord]) -> list[RunRecord]:
+    """The finished run with the most epochs of each training. Of two equal runs, the one with the later trial."""
+    finished = sorted(
+        (run for run in runs if run.status == "FINISHED"), key=lambda run: (int(run.params["epochs"]), _trial(run))
+    )
+    return list({run.training: run for run in finished}.values())
+
+
+def recommended(runs: Iterable[RunRecord]) -> Cell | None:
+    """The recommended variant, which :func:`harness.selection.recommended_order` defines.
+
+    None if no run ended with zero errors.
     """
-    reached = [cell for cell in cells(runs) if cell.at_zero]
-    if not reached:
+    return min((cell for cell in cells(runs) if cell.at_zero), key=lambda cell: cell.order, default=None)
+
+
+def best(runs: Iterable[RunRecord]) -> RunRecord | None:
+    """The best run of the recommended variant. None if no run ended with zero errors.
+
+    Among the runs of this variant that ended with zero errors, the best run has the lowest loss.
+    """
+    chosen = recommended(runs)
+    if chosen is None:
         return None
-    chosen = min(reached, key=lambda cell: cell.order)
     return min(
         (run for run in chosen.runs if errors(run) == 0), key=lambda run: (run.metrics["final_loss"], _trial(run))
     )

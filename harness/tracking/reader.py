@@ -12,6 +12,7 @@ import tempfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, TypeVar
 from zipfile import BadZipFile
@@ -26,6 +27,7 @@ from harness.files import masked
 from harness.network.softmax import SizedCheck, SoftmaxCheck
 from harness.network.variant import N_FEATURES, N_IMAGES
 from harness.study.config import NAME_PATTERN
+from harness.tracking import bookkeeping, model_selection
 from harness.tracking.location import local_folder, tracking_uri
 from harness.tracking.run_record import DamagedRecordError, RunRecord, StoredImages, StudyRecord, damage
 from harness.tracking.store import RUN_ONE, Store, failures
@@ -128,8 +130,14 @@ class StudyReader:
         parent = self.newest_study(name)
         if parent is None:
             what = "no study was recorded" if name is None else f"no study called {name!r} was recorded"
-            raise UsageError(f"{what} in {masked(tracking_uri())}", RUN_ONE)
+            raise UsageError(f"{what} in {masked(tracking_uri())}", self.similar(name or "") or RUN_ONE)
         return parent
+
+    def similar(self, name: str) -> str:
+        """A hint with the recorded study that has the most similar name. Empty if no name is similar."""
+        names = dict.fromkeys(run.tags[Tag.STUDY] for run in self.current_studies())
+        found = get_close_matches(name, names, n=1)
+        return f"Did you mean {found[0]}? `harness study list` shows the recorded studies." if found else ""
 
     def last_change(self, key: str) -> str:
         """A text that changes when a run of the study is created or ends. Compare two texts to detect a change."""
@@ -162,7 +170,7 @@ class StudyReader:
         parent = self.newest_study(name) or next((run for run in self.studies() if run.run_id == name), None)
         if parent is None:
             cause = f"no study with the name or run id {name!r} was recorded in {masked(tracking_uri())}"
-            raise UsageError(cause, "`harness study list` shows the recorded studies.")
+            raise UsageError(cause, self.similar(name) or "`harness study list` shows the recorded studies.")
         return self._whole(parent)
 
     def _whole(self, parent: RunRecord) -> StudyRecord:
@@ -173,8 +181,7 @@ class StudyReader:
             found = [(_record(run), str(run.info.artifact_uri)) for run in self._store.search(condition)]
             damaged += [text for record, _ in found if (text := damage(record))]
             found = [(record, where) for record, where in found if not damage(record)]
-            finished = sorted((record for record, _ in found if record.status == "FINISHED"), key=_length)
-            longest = set({record.training: record.run_id for record in finished}.values())
+            longest = {record.run_id for record in model_selection.longest(record for record, _ in found)}
             runs = []
             for record, where in found:
                 try:
@@ -328,11 +335,6 @@ def _unclamped(value: float) -> float:
     return math.copysign(math.inf, value) if abs(value) == sys.float_info.max else value
 
 
-def _length(record: RunRecord) -> tuple[int, int]:
-    """A sort key for runs: the number of epochs, then the trial number. The longest run comes last."""
-    return int(record.params["epochs"]), int(record.tags[Tag.TRIAL])
-
-
 def _interned(texts: Mapping[str, str]) -> dict[str, str]:
     """A copy in which equal strings share one object. This saves memory, because most tags are equal in all runs."""
     return {sys.intern(name): sys.intern(text) for name, text in texts.items()}
@@ -345,7 +347,7 @@ def _record(run: MlflowRun) -> RunRecord:
         status=str(run.info.status),
         params=_interned(run.data.params),
         metrics={sys.intern(name): _unclamped(value) for name, value in run.data.metrics.items()},
-        tags=_interned(run.data.tags),
+        tags=_interned(bookkeeping.unpacked(run.data.tags)),
         started_ms=int(run.info.start_time),
         ended_ms=None if run.info.end_time is None else int(run.info.end_time),
     )

@@ -1,13 +1,15 @@
-"""Uploads a study's report to MLflow, and writes its results into the study's note."""
+"""Writes the results of a study to MLflow: the report, the study's note, and the metrics of its parent run."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from mlflow.entities import Metric
 from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 
-from harness.tracking import descriptions
+from harness.tracking import descriptions, model_selection
 from harness.tracking.run_record import StudyRecord
 from harness.tracking.store import Store, failures
 from harness.tracking.tags import Tag
@@ -22,6 +24,31 @@ def describe(store: Store, record: StudyRecord) -> None:
     with failures():
         note = descriptions.merged(record.parent.tags.get(Tag.NOTE, ""), descriptions.ended(record))
         store.client.set_tag(record.parent.run_id, Tag.NOTE, note)
+
+
+def log_results(store: Store, record: StudyRecord, metrics: Mapping[str, float], step: int) -> None:
+    """Record the results of a study that has ended.
+
+    The metrics go to the study's parent run. A run that is no longer the longest of its training loses that mark. This
+    happens if the study has grown to more epochs.
+
+    Args:
+        store: Tracking store.
+        record: Study with its trainings.
+        metrics: Values of the metrics, by name.
+        step: Number of times the study was started. Call this function once for each step.
+
+    Raises:
+        StoppedError: The store cannot be reached, read or written.
+    """
+    now_ms = int(time.time() * 1000)
+    values = [Metric(name, float(value), now_ms, step) for name, value in metrics.items()]
+    longest = {run.run_id for run in model_selection.longest(record.trainings)}
+    with failures():
+        store.client.log_batch(record.parent.run_id, metrics=values)
+        for run in record.trainings:
+            if run.tags.get(Tag.LONGEST) == "true" and run.run_id not in longest:
+                store.client.set_tag(run.run_id, Tag.LONGEST, "false")
 
 
 def log_files(store: Store, run_id: str, paths: Sequence[Path], folder: str | None = None) -> None:

@@ -17,6 +17,7 @@ from harness.files import masked
 from harness.network.softmax import SizedCheck, SoftmaxCheck
 from harness.network.variant import BASELINE, N_IMAGES, training_key
 from harness.study.config import NAME_PATTERN
+from harness.tracking import bookkeeping
 from harness.tracking.location import tracking_uri
 from harness.tracking.owner import Owner
 from harness.tracking.tags import Role, Tag
@@ -188,10 +189,20 @@ def _signature(value: str) -> bool:
     return isinstance(found["objectives"], list) and _text(found["design"]) and all(isinstance(p, dict) for p in parts)
 
 
+def _bookkeeping(value: str) -> bool:
+    kept = bookkeeping.parts(value)
+    return all(_is_valid(check, kept.get(name)) for name, check in _BOOKKEEPING.items())
+
+
 def _seconds(value: Any) -> bool:  # noqa: ANN401 - text
     return math.isfinite(float(value))
 
 
+_BOOKKEEPING: dict[str, Check] = {
+    Tag.TIMES_RUN: _optional(_count),
+    Tag.LAST_RUN: _optional(_count),
+    Tag.SIGNATURE: _optional(_signature),
+}
 _CHECKS: dict[str, dict[str, Check]] = {
     Role.STUDY: {
         Tag.STUDY: lambda value: fullmatch(NAME_PATTERN, value) is not None,
@@ -200,10 +211,9 @@ _CHECKS: dict[str, dict[str, Check]] = {
         Tag.ENGINE: _text,
         Tag.TOTAL: _count,
         Tag.DONE: _optional(_count),
-        Tag.TIMES_RUN: _optional(_count),
-        Tag.LAST_RUN: _optional(_count),
         Tag.HEARTBEAT: _optional(_seconds),
-        Tag.SIGNATURE: _optional(_signature),
+        Tag.BOOKKEEPING: _optional(_bookkeeping),  # before its parts, so that an error names the tag of the run
+        **_BOOKKEEPING,
     },
     Role.TRIAL: {
         Tag.TRIAL: _count,

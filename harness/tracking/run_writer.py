@@ -88,8 +88,15 @@ class RunWriter:
             self._store.client.log_batch(run_id, metrics=missing)
             self._store.client.set_terminated(run_id, status, ended_ms)
 
-    def log_training(self, parent_id: str, number: int, result: TrainingResult) -> str:
-        """Record the results of a training in a new run, and return the id of the run."""
+    def log_training(self, parent_id: str, number: int, result: TrainingResult, *, is_longest: bool) -> str:
+        """Record the results of a training in a new run, and return the id of the run.
+
+        Args:
+            parent_id: Id of the parent run.
+            number: Number of the trial.
+            result: Results of the training.
+            is_longest: Whether no other run of the same training has more epochs.
+        """
         with failures():
             started_ms = int(result.started_s * 1000)
             ended_ms = int((result.started_s + result.duration_s) * 1000)
@@ -103,7 +110,9 @@ class RunWriter:
             finals = final_metrics(result)
             # With step 0, MLflow's UI draws a metric with one value as a bar and not as a point on a line.
             metrics += [Metric(name, value, ended_ms, 0) for name, value in finals.items()]
-            tags = [] if np.isfinite(result.losses).all() else [RunTag(Tag.DIVERGED, "true")]
+            is_diverged = not np.isfinite(result.losses).all()
+            marks = {Tag.DIVERGED: is_diverged, Tag.LONGEST: is_longest}
+            tags = [RunTag(name, "true") for name, is_set in marks.items() if is_set]
             self._store.client.log_batch(run_id, metrics, params_of(result.variant, self._study), tags)
             self._store.client.log_inputs(run_id, [dataset_input(self._study.digits)])
             self._store.with_retries(log_details)(str(run.info.artifact_uri), result)

@@ -30,6 +30,7 @@ class Tag:
     # Tags of trials and trainings.
     TRIAL = "harness.trial"
     VARIANT = "harness.variant"
+    LONGEST = "harness.longest"  # "true" for the run with the most epochs of each training, which the saved view shows
     POINT = "harness.point"  # values of the varied parameters as JSON, in a sampled design
     SEEDS = "harness.seeds"  # seeds of the trial as JSON, in a sampled design
     SAME_AS = "harness.same_as"  # number of the earlier trial with the same values, in a sampled design
@@ -37,17 +38,20 @@ class Tag:
     DIVERGED = "harness.diverged"
 
     # Tags of the parent run of a study.
-    DESCRIPTION = "harness.description"
-    SIGNATURE = "harness.meaning"
     TOTAL = "harness.trials"  # the number of trials when the study is complete
     DONE = "harness.trials_done"
-    TIMES_RUN = "harness.times_run"
-    LAST_RUN = "harness.last_run_ms"
-    COMMAND = "harness.command"  # the command that resumes the study
+    BOOKKEEPING = "harness.bookkeeping"  # the parts below as JSON, with `CPU` and `VERSIONS`
     OWNER = "harness.runner"
     HEARTBEAT = "harness.heartbeat_s"
     REQUEST = "harness.asking."  # prefix of the tag by which a process requests the ownership of the study
     ARCHIVED = "harness.archived"
+
+    # Parts of the bookkeeping of a study. Earlier versions wrote a tag for each; see `harness.tracking.bookkeeping`.
+    DESCRIPTION = "harness.description"
+    SIGNATURE = "harness.meaning"
+    TIMES_RUN = "harness.times_run"
+    LAST_RUN = "harness.last_run_ms"
+    COMMAND = "harness.command"  # the command that resumes the study
 
     # Tags of gate runs.
     VERDICT = "harness.verdict"

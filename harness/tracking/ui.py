@@ -81,6 +81,11 @@ def landing(tracking_uri: str) -> str:
     return f"#/experiments/{experiment}/runs?workflowType=machine_learning"
 
 
+def run_page(experiment_id: str, run_id: str) -> str:
+    """The address of a run's page, relative to the address of the server. The page shows the note and the artifacts."""
+    return f"#/experiments/{experiment_id}/runs/{run_id}?workflowType=machine_learning"
+
+
 def _experiment(path: Path) -> int | None:
     """The id of the project's experiment. None if the experiment has no runs.
 

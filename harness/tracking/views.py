@@ -38,12 +38,14 @@ def address(experiment_id: str, key: str) -> str:
 def of_study(config: StudyConfig, key: str) -> tuple[str, str]:
     """The saved view of a study's trainings, as the name and value of an experiment tag.
 
-    The runs with the fewest errors come first.
+    The view shows one run of each training: the longest. It groups the runs by learning rate if the learning rate
+    varies. A chart then has one line for each learning rate, the mean over the group. The runs with the fewest errors
+    come first.
     """
     varied = [name for name in BASELINE.settings() if name in config.varied]
     columns = [*(f"params.`{name}`" for name in varied), *(f"metrics.`{name}`" for name in _COLUMNS)]
     state = {
-        "searchFilter": f"tags.`{Tag.STUDY_KEY}` = '{key}' and tags.`{Tag.ROLE}` = 'training'",
+        "searchFilter": f"tags.`{Tag.STUDY_KEY}` = '{key}' and tags.`{Tag.LONGEST}` = 'true'",
         "orderByKey": "metrics.`final_errors`",
         "orderByAsc": True,
         "startTime": "ALL",
@@ -68,13 +70,17 @@ def of_study(config: StudyConfig, key: str) -> tuple[str, str]:
         "isAccordionReordered": False,
         "useGroupedValuesInCharts": True,
         "hideEmptyCharts": True,
-        "groupBy": None,
+        "groupBy": _by_learning_rate() if "learning_rate" in varied else None,
         "groupsExpanded": {},
         "globalLineChartConfig": {"xAxisKey": "step", "lineSmoothness": 0, "selectedXAxisMetricKey": ""},
     }
     packed = base64.b64encode(zlib.compress(json.dumps(state).encode())).decode()
     view = {"name": f"{config.name}: every training", "createdAt": 0, "updatedAt": 0, "state": f"deflate;{packed}"}
     return f"{_TAG}{key}", json.dumps(view)
+
+
+def _by_learning_rate() -> dict[str, Any]:
+    return {"aggregateFunction": "average", "groupByKeys": [{"mode": "param", "groupByData": "learning_rate"}]}
 
 
 def _chart(metric: str, kind: str, *, deleted: bool = False) -> dict[str, Any]:
@@ -93,7 +99,7 @@ def _chart(metric: str, kind: str, *, deleted: bool = False) -> dict[str, Any]:
         chart |= {
             "lineSmoothness": 0,
             "xAxisScaleType": "linear",
-            "scaleType": "linear",
+            "scaleType": "log",
             "range": {},
             "xAxisKey": "step",
             "selectedXAxisMetricKey": "",

@@ -92,8 +92,69 @@ def copied(made_up: Path, tmp_path: Path, standin: None) -> Path:  # noqa: ARG00
     return tmp_path
 
 
-def test_a_study_names_its_report(whole: Path) -> None:
-    assert str(whole / "out" / "small" / "report.html") in (whole / "stdout").read_text()
+def test_a_study_ends_with_its_two_results_and_its_report(whole: Path) -> None:
+    recommended, baseline, report = (whole / "stdout").read_text().splitlines()
+    runs = recorded(whole).trainings
+    assert min(run.metrics["final_errors"] for run in runs) > 0
+    assert recommended.startswith("recommended: none, because no run ended with zero errors; learning rate ")
+    assert baseline == "baseline: 0 of 2 seeds reach zero errors within 2 epochs"
+    assert report == f"report: {whole / 'out' / 'small' / 'report.html'}"
+    note = recorded(whole).parent.tags["mlflow.note.content"].splitlines()
+    assert note[1] == f"**Recommended:** {recommended.removeprefix('recommended: ')}.  "
+    assert note[2] == f"**Baseline:** {baseline.removeprefix('baseline: ')}."
+
+
+def results(folder: Path, name: str = "small") -> dict[str, dict[int, float]]:
+    """The metrics of a study's parent run: the value of each step. Each step has one value."""
+    query = "select key, step, value from metrics where run_uuid = ?"
+    found: dict[str, dict[int, float]] = {}
+    with sqlite3.connect(folder / "mlflow.db") as connection:
+        for key, step, value in connection.execute(query, (recorded(folder, name).parent.run_id,)).fetchall():
+            assert step not in found.setdefault(key, {})
+            found[key][step] = value
+    return found
+
+
+@pytest.mark.usefixtures("standin")
+def test_each_end_of_a_study_records_its_results_once_at_the_next_step(tmp_path: Path, harness: Harness) -> None:
+    text = MADE_UP_STUDY.replace("[1, 2]", "[40, 80]")
+    command = ("study", "run", "small.toml", "--workers", "1", *DATA)
+    write_study(tmp_path, text)
+    assert harness(*command).returncode == 0
+    first = results(tmp_path)
+    assert {step for values in first.values() for step in values} == {1}
+    runs = recorded(tmp_path).trainings
+    at_zero = Counter(
+        (run.params["learning_rate"], run.params["epochs"]) for run in runs if run.metrics["final_errors"] == 0
+    )
+    # With equal numbers of seeds, the largest share has the best lower bound.
+    assert first["share_at_zero"][1] == max(at_zero.values()) / 2
+    own = [run for run in runs if (run.params["learning_rate"], run.params["epochs"]) == ("0.001", "80")]
+    assert first["mean_first_zero_epoch"][1] == sum(run.metrics.get("first_zero_epoch", 80) for run in own) / 2
+    [seed] = [run for run in own if run.params["seed"] == "1234"]
+    assert first["baseline_first_zero_epoch"][1] == seed.metrics["first_zero_epoch"]
+    assert first["failed_runs"][1] == 0
+    assert harness("report").returncode == 0
+    assert results(tmp_path) == first
+    assert "nothing to train" in harness(*command).stderr
+    assert results(tmp_path) == {name: {1: values[1], 2: values[1]} for name, values in first.items()}
+
+
+def longest(folder: Path) -> set[str]:
+    """The names of the runs that the saved view shows."""
+    return {run.name for run in recorded(folder).trainings if run.tags.get("harness.longest") == "true"}
+
+
+def test_the_longest_run_of_each_training_is_marked_also_after_the_study_has_grown(
+    copied: Path, harness: Harness
+) -> None:
+    command = ("study", "run", "small.toml", "--workers", "1", *DATA)
+    settings = [(rate, seed) for rate in ("0.001", "0.01") for seed in ("1234", "1")]
+    assert longest(copied) == {f"lr {rate}, 2 epochs, seed {seed}" for rate, seed in settings}
+    for epochs, most in (("[1, 2, 4]", 4), ("[1, 2, 3, 4]", 4)):
+        write_study(copied, MADE_UP_STUDY.replace("[1, 2]", epochs))
+        assert harness(*command).returncode == 0
+        assert longest(copied) == {f"lr {rate}, {most} epochs, seed {seed}" for rate, seed in settings}
 
 
 @pytest.mark.usefixtures("standin")
@@ -106,7 +167,7 @@ def test_a_study_leaves_one_database(tmp_path: Path, harness: Harness) -> None:
 def test_every_trial_is_a_finished_run_under_one_parent(whole: Path) -> None:
     study = recorded(whole)
     assert study.parent.status == "FINISHED"
-    assert study.parent.metrics == {"trials_finished": 8, "trials_failed": 0}
+    assert study.parent.metrics.items() >= {"trials_finished": 8, "trials_failed": 0, "failed_runs": 0}.items()
     assert "eight trials" in study.parent.tags["mlflow.note.content"].lower()
     assert len(study.trainings) == 8
     for run in study.trainings:

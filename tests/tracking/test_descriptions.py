@@ -10,6 +10,7 @@ from dataclasses import replace
 import pytest
 
 from harness.network.variant import BASELINE
+from harness.selection import RULE
 from harness.study.config import StudyConfig
 from harness.tracking import descriptions, model_selection, views
 from harness.tracking.run_record import RunRecord, StudyRecord
@@ -82,11 +83,13 @@ def test_a_note_begins_with_what_was_found() -> None:
     own = replace(own, metrics={**own.metrics, "first_zero_epoch": 56.0})
     runs = [own, run(1, errors=4), run(2, learning_rate=0.0001, errors=40), run(3, status="FAILED")]
     note = descriptions.ended(study("factorial", *runs))
-    assert note.startswith(
-        "**Results.** 1 of 3 runs have zero errors after their last epoch. After 60 epochs, the error count of the "
-        "baseline is 0. The baseline first reached zero at epoch 56. The cheapest variant that reliably reaches zero: "
-        "the baseline's."
+    recommended, baseline, _, count = note.splitlines()[:4]
+    # Two spaces break the line, so that the two results stay two lines.
+    assert recommended == (
+        "**Recommended:** learning rate 0.001, 60 epochs (1 of 2 seeds at zero errors; mean 2, worst 4).  "
     )
+    assert baseline == "**Baseline:** 1 of 2 seeds reach zero errors within 60 epochs, median epoch 56."
+    assert count == f"1 of 3 runs ended with zero errors. {RULE}"
     assert table(note) == [["0.0001", "1", "0", "40.0", "-", "0.1000"], ["0.001", "2", "1", "2.0", "-", "0.1000"]]
     assert "1 run failed. The reason is in the tag `harness.failure`" in note
     assert views.address("7", "abc") in note
@@ -100,7 +103,9 @@ def test_the_cheapest_variant_of_a_note_is_that_of_the_registry_when_seeds_faile
     chosen = model_selection.best(runs)
     assert chosen is not None
     assert chosen.name == "reliable"
-    assert "reliably reaches zero: reliable" in descriptions.ended(study("factorial", *runs))
+    assert descriptions.ended(study("factorial", *runs)).startswith(
+        "**Recommended:** learning rate 0.001, 60 epochs (4 "
+    )
 
 
 def test_of_a_search_the_best_ten_are_shown_best_first() -> None:
@@ -112,7 +117,7 @@ def test_of_a_search_the_best_ten_are_shown_best_first() -> None:
 
 def test_a_study_whose_runs_all_failed_still_has_a_note() -> None:
     note = descriptions.ended(study("factorial", run(0, status="FAILED")))
-    assert note.startswith("**Results.** No run has finished.")
+    assert note.startswith("**Recommended:** none, because no run has finished.  \n**Baseline:** 1 seed failed.")
 
 
 @pytest.mark.parametrize("config", [GRID, SEARCH])

@@ -6,10 +6,11 @@ import json
 import re
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -153,7 +154,9 @@ def test_the_address_that_is_told_shows_the_study_with_its_trainings_beneath(ser
     served.check(watched)
 
 
-def test_a_view_of_the_study_has_few_columns_and_draws_loss_and_errors(served: Served, browser: Browser) -> None:
+def test_a_view_of_the_study_has_a_run_a_training_in_groups_and_draws_loss_and_errors(
+    served: Served, browser: Browser
+) -> None:
     watched = watch(browser, 1600)
     key = served.study.parent.tags["harness.study_key"]
     address = f"{served.root}{views.address(served.study.experiment_id, key)}"
@@ -162,6 +165,13 @@ def test_a_view_of_the_study_has_few_columns_and_draws_loss_and_errors(served: S
     for metric in ("loss", "errors"):
         expect(page.get_by_text(metric, exact=True).first).to_be_visible(timeout=_PATIENCE_MS)
     assert page.get_by_text("softmax_max_ulp").count() == 0
+    for rate in ("0.001", "0.01"):
+        expect(page.get_by_text(f"Group: {rate}", exact=True)).to_be_visible()
+        expect(page.get_by_text(f"{rate} (errors)").first).to_be_visible()
+    expect(page.get_by_text("4 matching runs")).to_be_visible()
+    assert page.get_by_role("link", name="lr 0.01, 1 epoch, seed 1").count() == 0
+    axes = "[...document.querySelectorAll('.js-plotly-plot')].slice(0, 2).map(plot => plot.layout.yaxis.type)"
+    assert page.evaluate(axes) == ["log", "log"]
     watched.screenshot("mlflow-charts")
     table = address.replace("CHART", "TABLE")
     page = opened(watched, table, lambda page: page.get_by_role("columnheader", name="learning_rate").first)
@@ -173,8 +183,13 @@ def test_a_view_of_the_study_has_few_columns_and_draws_loss_and_errors(served: S
 def test_the_studys_own_page_has_its_note_dataset_and_report(served: Served, browser: Browser) -> None:
     watched = watch(browser)
     parent = served.study.parent
-    page = opened(watched, served.run_page(parent), lambda page: page.get_by_text("8 runs have zero errors").first)
+    page = opened(
+        watched, served.run_page(parent), lambda page: page.get_by_text("8 runs ended with zero errors").first
+    )
     close_assistant(page)
+    note = page.get_by_text("Recommended:").locator("xpath=ancestor::p")
+    # The two results are two lines, which are visible before the note is opened.
+    assert [line.partition(":")[0] for line in note.inner_text().splitlines()] == ["Recommended", "Baseline"]
     page.get_by_text("Show more").click()
     rates = sorted({run.params["learning_rate"] for run in served.study.trainings}, key=float)
     for rate in rates:
@@ -192,6 +207,14 @@ def test_the_studys_own_page_has_its_note_dataset_and_report(served: Served, bro
     names = watched.page.locator("body").inner_text()
     assert all(name in names for name in ("report.md", "runs.csv", "figures"))
     served.check(watched)
+
+
+def test_the_address_of_a_named_study_is_its_own_page(served: Served, browser: Browser) -> None:
+    watched = watch(browser)
+    with told_address(served.folder, "ui", "small", "--port", str(ui.free_port(5650))) as address:
+        page = opened(watched, address, lambda page: page.get_by_role("heading", name="small on optdigits-5000"))
+        expect(page.get_by_text("Recommended:")).to_be_visible()
+    assert served.study.parent.run_id in address
 
 
 def test_the_page_of_a_training_draws_its_loss_and_errors(served: Served, browser: Browser) -> None:
@@ -255,8 +278,10 @@ def test_a_study_that_is_run_again_registers_nothing_twice(folder: Path) -> None
 
 
 def test_the_dashboard_shows_the_study_and_changes_nothing(folder: Path, browser: Browser) -> None:
-    def content() -> list[tuple[str, bytes]]:
-        return [(path.name, path.read_bytes()) for path in sorted(folder.glob("mlflow.db*"))]
+    def content() -> list[str]:
+        # The bytes may differ, because SQLite merges its write-ahead log when the last connection closes.
+        with closing(sqlite3.connect(f"{(folder / 'mlflow.db').as_uri()}?mode=ro", uri=True)) as connection:
+            return list(connection.iterdump())
 
     before = content()
     watched = watch(browser)

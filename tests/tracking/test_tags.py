@@ -10,7 +10,7 @@ RECORDED = {
     *("harness.failure", "harness.diverged", "harness.description", "harness.meaning", "harness.trials"),
     *("harness.trials_done", "harness.times_run", "harness.last_run_ms", "harness.runner", "harness.heartbeat_s"),
     *("harness.asking.", "harness.archived", "harness.verdict", "harness.point", "harness.seeds", "harness.same_as"),
-    "harness.command",
+    *("harness.command", "harness.bookkeeping", "harness.longest"),
     *("mlflow.runName", "mlflow.note.content", "mlflow.parentRunId"),
 }
 

@@ -1,0 +1,185 @@
+"""The results of a study in two lines and a few numbers: the recommended variant and the baseline.
+
+The terminal, the note in MLflow and the metrics of the study's parent run show the same results.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import fmean
+
+from harness.data.held_out import N_HELD_OUT
+from harness.statistics import median_epoch
+from harness.text import plural
+from harness.tracking import model_selection
+from harness.tracking.model_selection import Cell
+from harness.tracking.run_record import RunRecord, StudyRecord
+from harness.tracking.tags import Tag
+
+_NAMES = {"learning_rate": "learning rate", "batch_size": "batch"}
+
+
+@dataclass(frozen=True)
+class BaselineGroup:
+    """The trainings with the baseline's settings, one for each seed.
+
+    Attributes:
+        runs: Longest finished run of each training. A run whose loss is not finite is included.
+        n_seeds: Number of seeds, including those whose training failed.
+        own: Longest run of the baseline's own seed; None if the study has none, or if its loss is not finite.
+    """
+
+    runs: tuple[RunRecord, ...]
+    n_seeds: int
+    own: RunRecord | None
+
+    @property
+    def first_zero_epochs(self) -> list[float | None]:
+        """The first zero epoch of each training; None if the training never reached zero errors."""
+        return [run.metrics.get("first_zero_epoch") for run in self.runs]
+
+    @property
+    def budgets(self) -> list[int]:
+        """The number of epochs of each training."""
+        return [int(run.params["epochs"]) for run in self.runs]
+
+    @property
+    def n_reached(self) -> int:
+        """The number of trainings that reached zero errors."""
+        return sum(epoch is not None for epoch in self.first_zero_epochs)
+
+    @property
+    def mean_first_zero_epoch(self) -> float | None:
+        """The mean first zero epoch. A training that never reached zero errors counts as its number of epochs.
+
+        None if no training reached zero errors, or if the trainings differ in their numbers of epochs.
+        """
+        if not self.n_reached or len(set(self.budgets)) > 1:
+            return None
+        pairs = zip(self.first_zero_epochs, self.budgets, strict=True)
+        return fmean(budget if epoch is None else epoch for epoch, budget in pairs)
+
+    @property
+    def median_first_zero_epoch(self) -> float:
+        """The median first zero epoch. Infinite if fewer than half of the trainings reached zero errors."""
+        pairs = zip(self.first_zero_epochs, self.budgets, strict=True)
+        epochs = [budget if epoch is None else epoch for epoch, budget in pairs]
+        return median_epoch(epochs, [epoch is not None for epoch in self.first_zero_epochs]).value
+
+    @property
+    def mean_held_out_errors(self) -> float | None:
+        """The mean number of held-out errors after the last epoch. None if there are no held-out images."""
+        return model_selection.mean_held_out_errors(self.runs)
+
+
+@dataclass(frozen=True)
+class StudyResults:
+    """The results of a study.
+
+    Attributes:
+        cells: Variants with a finished run, each with its runs over the seeds.
+        recommended: Recommended variant; None if no run ended with zero errors.
+        baseline: Trainings with the baseline's settings.
+        n_failed: Number of failed runs.
+    """
+
+    cells: Sequence[Cell]
+    recommended: Cell | None
+    baseline: BaselineGroup
+    n_failed: int
+
+    @classmethod
+    def of(cls, record: StudyRecord) -> StudyResults:
+        """The results of a recorded study."""
+        runs = record.trainings
+        group = _baseline(runs, record.parent.tags[Tag.ENGINE])
+        n_failed = sum(run.status == "FAILED" for run in runs)
+        return cls(model_selection.cells(runs), model_selection.recommended(runs), group, n_failed)
+
+    def metrics(self) -> dict[str, float]:
+        """The results as metrics of the study's parent run. A metric that has no value is left out.
+
+        - `share_at_zero`: the share of seeds of the recommended variant with zero errors after the last epoch; 0 if no
+          run ended with zero errors; missing if no run has finished,
+        - `held_out_errors`: the mean of the recommended variant; missing without a recommended variant or without
+          held-out images,
+        - `mean_first_zero_epoch`: see :attr:`BaselineGroup.mean_first_zero_epoch`,
+        - `baseline_first_zero_epoch`: of the baseline's own seed; missing if it never reached zero errors,
+        - `baseline_held_out_errors`: the mean over the baseline's seeds; missing without held-out images,
+        - `failed_runs`: the number of failed runs that are recorded.
+        """
+        best, own = self.recommended, self.baseline.own
+        found = {
+            "share_at_zero": best.at_zero / best.n_seeds if best else (0.0 if self.cells else None),
+            "held_out_errors": best.mean_held_out_errors if best else None,
+            "mean_first_zero_epoch": self.baseline.mean_first_zero_epoch,
+            "baseline_first_zero_epoch": own.metrics.get("first_zero_epoch") if own else None,
+            "baseline_held_out_errors": self.baseline.mean_held_out_errors,
+            "failed_runs": self.n_failed,
+        }
+        return {name: value for name, value in found.items() if value is not None}
+
+    @property
+    def recommended_line(self) -> str:
+        """The recommended variant with its share of seeds at zero and its errors, or the reason why there is none."""
+        if not self.cells:
+            return "none, because no run has finished"
+        best = self.recommended
+        if best is None:
+            nearest = min(self.cells, key=lambda cell: cell.order)
+            errors = f"{self._name(nearest)} has the fewest errors (mean {_brief(nearest.mean_errors)})"
+            return f"none, because no run ended with zero errors; {errors}"
+        lost = best.n_seeds - len({run.settings["seed"] for run in best.runs})
+        said = f"mean {_brief(best.mean_errors)}, worst {best.worst_errors}"
+        said += f"; {plural(lost, 'seed')} failed or diverged" if lost else ""
+        return f"{self._name(best)} ({best.at_zero} of {plural(best.n_seeds, 'seed')} at zero errors; {said})"
+
+    @property
+    def baseline_line(self) -> str:
+        """How many seeds of the baseline reach zero errors and when, and how many unseen images they get wrong."""
+        group = self.baseline
+        if not group.n_seeds:
+            return "not part of this study"
+        if not group.runs:
+            return f"{plural(group.n_seeds, 'seed')} failed"
+        verb = "reaches" if group.n_seeds == 1 else "reach"
+        said = f"{group.n_reached} of {plural(group.n_seeds, 'seed')} {verb} zero errors"
+        if group.n_reached < group.n_seeds:
+            said += f" within {_span(group.budgets)} epochs"
+        if math.isfinite(median := group.median_first_zero_epoch):
+            said += f", median epoch {median:g}"
+        if (wrong := group.mean_held_out_errors) is not None:
+            said += f"; {wrong:.0f} of {N_HELD_OUT:,} unseen images wrong"
+            said += " on average" if len(group.runs) > 1 else ""
+        return said
+
+    def _name(self, cell: Cell) -> str:
+        """The name of a variant: its learning rate and epochs, and the other settings that differ in the study."""
+        others = (name for name in cell.settings if len({one.settings[name] for one in self.cells}) > 1)
+        names = dict.fromkeys(("learning_rate", "epochs", *others))
+        return ", ".join(_setting(name, cell.settings[name]) for name in names)
+
+
+def _baseline(runs: Sequence[RunRecord], engine: str) -> BaselineGroup:
+    like = [
+        run for run in runs if run.status in {"FINISHED", "FAILED"} and model_selection.is_like_baseline(run, engine)
+    ]
+    longest = model_selection.longest(like)
+    n_seeds = len({run.settings["seed"] for run in like})
+    return BaselineGroup(tuple(longest), n_seeds, model_selection.baseline(runs, engine))
+
+
+def _setting(name: str, value: str) -> str:
+    return plural(int(value), "epoch") if name == "epochs" else f"{_NAMES.get(name, name)} {value}"
+
+
+def _brief(value: float) -> str:
+    """A number with at most two decimals, without zeros at its end."""
+    return f"{value:.2f}".rstrip("0").rstrip(".")
+
+
+def _span(values: Sequence[int]) -> str:
+    low, high = min(values), max(values)
+    return str(low) if low == high else f"{low} to {high}"
