@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from functools import cache
 from multiprocessing import resource_tracker
 
-from harness import provenance, startup
+from harness import provenance
 
 # The module that the server imports before it forks the first worker.
 _PRELOAD = "harness.workers.preload"
@@ -57,18 +57,15 @@ def _settings() -> dict[str, str]:
 
 @contextmanager
 def starting() -> Iterator[None]:
-    """Prepare the environment for starting a process in a ``with`` block. Only one block runs at a time.
+    """Prepare for starting a process in a ``with`` block. Only one block runs at a time.
 
     The process ignores Ctrl-C, and does not import modules from the current folder. NumPy uses one thread, because one
     process trains per core. If the user has set the number of threads, this setting is kept.
     """
-    threads = os.environ.get(_NUMPY_THREADS, "1")
-    with (
-        _lock,
-        startup.environment_variable("PYTHONSAFEPATH", "1"),
-        startup.environment_variable(_NUMPY_THREADS, threads),
-        without_interrupts(),
-    ):
+    # The variables stay set: another thread that reads the environment would fail if a variable disappeared.
+    os.environ["PYTHONSAFEPATH"] = "1"
+    os.environ.setdefault(_NUMPY_THREADS, "1")
+    with _lock, without_interrupts():
         yield
 
 
