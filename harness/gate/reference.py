@@ -15,6 +15,7 @@ from harness.errors import DataError
 from harness.files import write_text
 from harness.gate.rule import MARGIN, Sample, sample, seeds_for
 from harness.network.variant import TRACE_VERSION, describe
+from harness.suggestions import did_you_mean_path
 
 SCHEMA = 2
 FOLDER = "references"
@@ -189,7 +190,7 @@ def load(path: Path) -> Reference:
     try:
         content: Any = json.loads(path.read_text())
     except FileNotFoundError:
-        raise DataError(f"{path}: no reference found", _AGAIN) from None
+        raise DataError(f"{path}: no reference found", f"{did_you_mean_path(path)}{_AGAIN}") from None
     except (OSError, ValueError) as error:
         raise DataError(f"{path}: the reference cannot be read ({error})", _AGAIN) from None
     if not isinstance(content, dict) or "schema" not in content:

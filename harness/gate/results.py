@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 import shutil
 import sys
 import textwrap
@@ -51,7 +52,7 @@ def terminal(result: GateResult) -> str:
     The text has the answer, the environment differences, the failed checks, the passed checks, and the command that
     repeats the gate.
     """
-    lines = [_wrapped(result.answer, "")]
+    lines = [_headline(result.answer)]
     if result.environment:
         lines += ["", "Differs from the environment of the reference:", *map(_difference, shown(result.environment))]
     bad = [check for check in result.checks if not check.is_good]
@@ -65,7 +66,7 @@ def terminal(result: GateResult) -> str:
     ]
     lines += ["", *good] if good else []
     if result.command:
-        lines += ["", f"Repeat this gate: {result.command}"]
+        lines += ["", _repeat(result.command)]
     return "\n".join(lines)
 
 
@@ -79,7 +80,29 @@ def shown(environment: Sequence[Difference]) -> list[Difference]:
 
 def _difference(difference: Difference) -> str:
     before = f"{difference.reference} -> " if difference.reference else ""
-    return f"  {difference.name:<18}{before}{difference.now}"
+    return _wrapped(f"  {difference.name:<18}{before}{difference.now}", " " * 20)
+
+
+def _headline(answer: str) -> str:
+    """Return the answer. If it is too long for the terminal, its part in parentheses begins a new line."""
+    said, opens, rest = answer.partition(" (")
+    if not opens or len(answer) <= _width():
+        return _wrapped(answer, "  ")
+    return f"{_wrapped(said, '  ')}\n{_wrapped(f'  ({rest}', '   ')}"
+
+
+def _repeat(command: str) -> str:
+    """Return the command that repeats the gate. If it is too long for the terminal, its lines end with a backslash."""
+    whole = f"Repeat this gate: {command}"
+    if len(whole) <= _width():
+        return whole
+    lines = ["Repeat this gate:", " "]
+    for word in map(shlex.quote, shlex.split(command)):
+        if len(f"{lines[-1]} {word} \\") > _width() and lines[-1].strip():
+            lines[-1] += " \\"
+            lines.append("   ")
+        lines[-1] += f" {word}"
+    return "\n".join(lines)
 
 
 def _line(text: str) -> str:
@@ -87,10 +110,12 @@ def _line(text: str) -> str:
 
 
 def _wrapped(text: str, indent: str) -> str:
-    if not sys.stdout.isatty():  # in a log file, each text is one line
-        return text
-    width = min(_WIDTH, shutil.get_terminal_size().columns)
-    return textwrap.fill(text, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
+    return textwrap.fill(text, _width(), subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
+
+
+def _width() -> int:
+    """Return the width of the lines. In a log file, each text is one line."""
+    return min(_WIDTH, shutil.get_terminal_size().columns) if sys.stdout.isatty() else sys.maxsize
 
 
 def junit(result: GateResult, *, strict: bool) -> bytes:

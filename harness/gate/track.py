@@ -1,4 +1,4 @@
-"""Records a gate as a run in MLflow."""
+"""Records the result of a gate as a run in MLflow."""
 
 from __future__ import annotations
 
@@ -24,20 +24,26 @@ from harness.tracking.run_content import dataset_input, origin_tags
 from harness.tracking.store import Store, failures
 from harness.tracking.tags import Role, Tag
 
-# The numbers of the checks over seeds that become metrics of the run in MLflow.
+# The results of the checks over seeds that are recorded as metrics of the gate's run in MLflow.
 _METRICS = (
     *("mean_first_zero", "slowdown", "slowdown_bound", "mean_errors", "reached"),
     *("p_later", "p_more_errors", "p_share"),
 )
-# The number of environment differences in the second line of a note, and the length of each value. The table below the
-# line has the rest.
+# The second line of a note names at most `_MOST_DIFFERENCES` differences of the environment, and shortens each value to
+# `_MOST_CHARACTERS` characters. The table below this line shows more differences, with their whole values.
 _MOST_DIFFERENCES, _MOST_CHARACTERS = 3, 40
 
 
 def record(result: GateResult, digits: Digits | None, paths: Sequence[Path]) -> str:
-    """Record a gate and its files as a run in MLflow, and return the id of the run.
+    """Record the result of a gate as a run in MLflow, and return the id of the run.
 
-    The status of the run is FAILED if the verdict is NOT RUN. For every other verdict, the status is FINISHED.
+    If the verdict is NOT RUN, the run in MLflow gets the status FAILED. For every other verdict, it gets the status
+    FINISHED.
+
+    Args:
+        result: Result of the gate.
+        digits: Images that the gate trained on; None if they could not be read.
+        paths: Files and folders that become artifacts of the run, such as the gate's report.
 
     Raises:
         StoppedError: The tracking store cannot be reached or written.
@@ -66,17 +72,22 @@ def record(result: GateResult, digits: Digits | None, paths: Sequence[Path]) -> 
 
 
 def note(result: GateResult) -> str:
-    """The note of a gate's run: the answer, what to look at, and the summary of the gate in Markdown.
+    """The note of a gate's run in MLflow, as Markdown.
 
-    The first two parts take one line each, because MLflow's UI initially shows only three lines of a note.
+    The first line states the verdict and its reason. The second line says what to look at. These two parts are short
+    because MLflow's UI initially shows only three lines of a note. The summary of the gate follows.
     """
     answer = f"**{result.verdict}:** {escape_markdown(result.answer.removeprefix(f'{result.verdict}: '))}."
-    _, _, summary = results.markdown(result).partition("\n\n")  # without its heading, which is the answer
+    _, _, summary = results.markdown(result).partition("\n\n")  # Omit the heading, which repeats the answer.
     return f"{answer}{LINE_BREAK}**Look at:** {escape_markdown(_look(result))}.\n\n{summary}"
 
 
 def _look(result: GateResult) -> str:
-    """The reference, the seeds and the first differences from the environment of the reference, on one line."""
+    """What a reader of the note should look at, on one line.
+
+    The line has the number of seeds in the reference, the seeds that the gate trained, and the first differences
+    between the current environment and the environment of the reference.
+    """
     known = (check.details["n_reference"] for check in result.checks if "n_reference" in check.details)
     reference = "".join(f"reference of {plural(n, 'seed')}; " for n in islice(known, 1))
     seeds = plural(len(result.seeds), "trained seed")

@@ -1,1 +1,1 @@
-"""Pages made from recorded runs: runs to data frames, data frames to findings and charts, all to a page."""
+"""Makes pages from recorded runs. Runs become data frames, and these become the findings and charts of a page."""

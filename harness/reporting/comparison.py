@@ -1,7 +1,8 @@
 """Compares two studies, and decides whether the second is worse.
 
-The verdict comes from two tests and two bounds over seeds, for the errors at the last epoch and for the first zero
-epoch. Each covers all variants that both studies have. Everything else is descriptive.
+Two measures decide: the errors at the last epoch, and the first zero epoch. Each measure has one test and one
+confidence bound, which are computed over seeds and cover all variants that both studies have. All other numbers of a
+comparison are descriptive.
 """
 
 from __future__ import annotations
@@ -51,7 +52,7 @@ class ImageDifferences:
     Attributes:
         n: Number of pairs of runs.
         only_a: Number of images that are wrong only in A, summed over the pairs.
-        only_b: Number of images that are wrong only in B.
+        only_b: Number of images that are wrong only in B, summed over the pairs.
         below_5: Number of pairs with a p-value of McNemar's test below 5%.
     """
 
@@ -66,12 +67,12 @@ class Row:
     """A variant that both studies have.
 
     Attributes:
-        variant: Settings of the variant without the seed and the settings in which the studies differ on purpose.
-        label: Settings that vary, in words.
+        variant: Settings of the variant, except its seed and the settings in which the studies differ on purpose.
+        label: Settings that differ between the variants, in words.
         errors: Errors at the last epoch.
-        first_zero: First zero epoch, where a training that never reached zero has its last epoch; None if a longer
-            variant of the same trainings has it.
-        reached: Number of trainings of A and of B that reached zero; None as for `first_zero`.
+        first_zero: First zero epoch. A training that never reached zero counts with its last epoch. None if the same
+            trainings have a variant with more epochs: it has the first zero epoch.
+        reached: Number of trainings of A and of B that reached zero; None if `first_zero` is None.
         images: Images that are wrong in only one study; None if they were not recorded.
     """
 
@@ -89,12 +90,12 @@ class Comparison:
 
     Attributes:
         a: First study.
-        b: Second study. It has A's values of the settings in `across`.
+        b: Second study, with A's values of the settings in `across`, so that its variants equal A's.
         across: Settings in which the studies differ on purpose.
         decision: Verdict, answer and explanation.
         notes: What else a reader must know, one sentence each.
         errors: Errors over all common variants.
-        first_zero: First zero epochs over the longest common variant of each training.
+        first_zero: First zero epochs, each from the common variant of the training that has the most epochs.
         held_out: Held-out errors over the common variants whose runs have them; None if there are none. The verdict
             does not depend on them.
         rows: Common variants.
@@ -124,7 +125,7 @@ class Comparison:
         return first, second
 
     def as_json(self) -> dict[str, Any]:
-        """The comparison in plain values."""
+        """The comparison in plain values for JSON."""
         return {
             **{side: _side_json(each) for side, each in (("a", self.a), ("b", self.b))},
             "across": [asdict(one) for one in self.across],
@@ -153,7 +154,7 @@ def compare(a: Side, b: Side, margins: Margins = Margins(), across: Sequence[str
     Args:
         a: First study.
         b: Second study.
-        margins: Harm that must be excluded.
+        margins: Harm that must be excluded for the verdict that B is not worse.
         across: Settings in which the studies differ on purpose.
 
     Raises:
@@ -195,7 +196,10 @@ def compare(a: Side, b: Side, margins: Margins = Margins(), across: Sequence[str
 
 
 def _epochs_margin(zeros: Tables, share: float) -> tuple[float, str]:
-    """The mean delay that a slowdown of A by a share causes within the trained epochs, and the words for it."""
+    """The margin of the first zero epochs, in epochs, and the margin in words.
+
+    It is the mean delay if A's trainings reached zero later by the fraction ``share``, but not after their last epoch.
+    """
     now, later = level_seed_means(*arrays((slowed(zeros[0], 0.0), slowed(zeros[0], share))))
     delay, whole = float((later - now).mean()), share * float(now.mean())
     percent = f"{100 * share:.3g}%"
@@ -217,15 +221,15 @@ def _held_out(a: Side, b: Side) -> Measure | None:
 
 
 def _partly_shared(tables: Tables, *, is_paired: bool) -> tuple[str, ...]:
-    """The consequence if only some seeds are shared, as a sentence."""
+    """The note on how two studies are compared that share only some of their seeds. Otherwise empty."""
     first, second = tables
     shared, n_a, n_b = len(aligned(tables, is_paired=True)[0]), len(first), len(second)
     if not shared or shared == n_a == n_b:
         return ()
-    have = f"{shared} of {plural(n_a, 'seed')} in A and of {n_b} in B are shared"
+    have = f"{shared} of {plural(n_a, 'seed')} in A and of {n_b} in B are in both studies"
     if is_paired:
         return (f"{have}. Only these are compared, in pairs.",)
-    advice = f"Run at least {ENOUGH_PAIRS} shared seeds to compare pairs, which finds smaller differences."
+    advice = f"Run at least {ENOUGH_PAIRS} shared seeds to compare pairs of runs, which finds smaller differences."
     return (f"{have}. The studies are compared as independent groups. {advice}",)
 
 
@@ -262,7 +266,7 @@ def _run_ids(side: Side) -> dict[Any, dict[int, str]]:
 
 
 def _column(name: str, tables: Tables, *, is_paired: bool) -> Measure:
-    """A measure of one variant."""
+    """The comparison of a measure for one variant."""
     a, b = arrays(tables)
     return measure(name, (a[:, 0], b[:, 0]), is_paired=is_paired)
 

@@ -26,7 +26,7 @@ class Across:
 
 
 def matched(a: Side, b: Side, names: Sequence[str]) -> tuple[Side, tuple[Across, ...]]:
-    """B with A's values of some settings, so that its variants are paired with A's. And the values of both studies.
+    """Study B with A's values of the named settings, so that its variants equal A's. And the values of both.
 
     Raises:
         UsageError: A setting has several values in a study, or the same value in both.
@@ -36,7 +36,7 @@ def matched(a: Side, b: Side, names: Sequence[str]) -> tuple[Side, tuple[Across,
         for letter, side in (("A", a), ("B", b)):
             if len(set(side.frame[name])) > 1:
                 cause = f"--across {name}: {name} has several values in {letter}: {listed(side.frame[name])}"
-                raise UsageError(cause, "Compare studies that have one value of this setting each.")
+                raise UsageError(cause, "Compare studies in which this setting has only one value.")
         ours, theirs = listed(a.frame[name]), listed(b.frame[name])
         if a.frame[name].iloc[0] == b.frame[name].iloc[0]:
             raise UsageError(f"--across {name}: {name} does not differ: it is {ours} in both", "Leave this option out.")

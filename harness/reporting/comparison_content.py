@@ -32,8 +32,8 @@ class Table:
 
 
 def side(one: Side) -> str:
-    """A study in words: its name, and what it has."""
-    left_out = f"; {one.left_out} more did not finish and are left out" if one.left_out else ""
+    """A study in words: its name, and its numbers of runs and seeds."""
+    left_out = f"; left out: {plural(one.left_out, 'unfinished run')}" if one.left_out else ""
     return f"{one.name}: {plural(len(one.frame), 'run')}, {plural(one.n_seeds, 'seed')}{left_out}"
 
 
@@ -43,19 +43,19 @@ def across(comparison: Comparison) -> str:
 
 
 def overall(comparison: Comparison) -> Table:
-    """The measures over all common variants, with the bounds and margins that decide."""
+    """The table of the two measures over all common variants, with the bounds and margins that decide the verdict."""
     both = (comparison.errors, comparison.first_zero)
     head = ["", *_MEASURED[:-1], "p (Holm)", "95% bound", "margin"]
     return Table(head, [[judged.measure.name, *_cells(judged.measure)[:-1], *_limits(judged)] for judged in both])
 
 
 def by_variant(comparison: Comparison) -> Table:
-    """The errors at the last epoch, variant by variant."""
+    """The table of the errors at the last epoch, one row for each variant."""
     return Table(["", *_MEASURED], [[row.label, *_cells(row.errors)] for row in comparison.rows])
 
 
 def by_training(comparison: Comparison) -> Table:
-    """The first zero epochs, training by training."""
+    """The table of the first zero epochs. Variants whose runs come from the same trainings share a row."""
     trainings = [(row.label, row.first_zero, row.reached) for row in comparison.rows if row.first_zero and row.reached]
     return Table(
         ["", *_MEASURED, "reached in A", "in B"],
@@ -64,7 +64,7 @@ def by_training(comparison: Comparison) -> Table:
 
 
 def images(comparison: Comparison) -> Table | None:
-    """The image differences; None if they are unknown."""
+    """The table of the images that are wrong in only one study; None if they are unknown."""
     head = ["", "pairs of runs", "wrong only in A", "wrong only in B", "pairs with McNemar's p below 5%"]
     found = [(row.label, row.images) for row in comparison.rows if row.images is not None and row.images.n]
     rows = [[label, *(str(count) for count in (i.n, i.only_a, i.only_b, i.below_5))] for label, i in found]
@@ -72,7 +72,7 @@ def images(comparison: Comparison) -> Table | None:
 
 
 def environment(comparison: Comparison) -> Table:
-    """The environments of both studies."""
+    """The table of the environments of both studies."""
     rows = [[name, a, "the same" if a == b else b] for name, a, b in comparison.environment]
     return Table(["", "A", "B"], rows, n_left=3)
 
@@ -100,7 +100,7 @@ def margins(comparison: Comparison) -> str:
 
 
 def unseen(comparison: Comparison) -> str:
-    """The sentence about faults that the seeds cannot show: those that affect a small share of seeds."""
+    """The sentence about faults that the comparison can miss, because they affect only a small percentage of seeds."""
     measure = comparison.errors.measure
     n = min(measure.n_a, measure.n_b)
     share = 1 - 0.05 ** (1 / n)

@@ -14,6 +14,7 @@ from harness.data.held_out import N_HELD_OUT
 from harness.errors import UsageError
 from harness.network.variant import BASELINE, N_IMAGES
 from harness.reporting import frames
+from harness.suggestions import did_you_mean_path
 from harness.tracking.run_record import StudyRecord
 from harness.tracking.tags import Tag
 
@@ -24,7 +25,7 @@ _NUMBERS = [name for name, value in BASELINE.settings().items() if not isinstanc
 _WHOLE = [name for name, value in BASELINE.settings().items() if isinstance(value, int)]
 _NEEDED = ["run_id", "status", "trial", *BASELINE.settings(), "engine", "dataset", "final_errors", "first_zero_epoch"]
 _HUGE = sys.float_info.max
-_MOST = 2**31 - 1  # of what is counted: seeds, epochs, trials
+_MOST = 2**31 - 1  # The largest seed, number of epochs and trial number.
 _NOT_IN_CSV = "not in a CSV file"
 _REMEDY = "Give an unchanged runs.csv of `harness report`."
 
@@ -38,8 +39,8 @@ class Side:
         frame: Finished runs, one per variant and seed.
         dataset: Name of the images.
         engine: Name of the engine.
-        facts: Environment of the study, by name.
-        left_out: Number of runs that are not finished.
+        facts: Environment of the study: the value of each of its parts, by name.
+        left_out: Number of runs that are left out, because they are not finished.
         wrong: Indices of the wrong images by run id; None if they are unknown.
     """
 
@@ -94,8 +95,9 @@ def of_csv(path: Path) -> Side:
     try:
         frame = pd.read_csv(path, dtype=str, compression=None)
     except OSError as error:
-        raise UsageError(f"{name}: cannot be read ({error.strerror or error})", _REMEDY) from error
-    except (ValueError, pd.errors.ParserError) as error:  # ValueError: no text, no column
+        cause = f"{name}: cannot be read ({error.strerror or error})"
+        raise UsageError(cause, f"{did_you_mean_path(path)}{_REMEDY}") from error
+    except (ValueError, pd.errors.ParserError) as error:  # ValueError: the file is not text, or is empty
         raise UsageError(f"{name}: is not a CSV file of runs ({str(error).splitlines()[0]})", _REMEDY) from error
     missing = [column for column in _NEEDED if column not in frame]
     if missing:
@@ -105,7 +107,7 @@ def of_csv(path: Path) -> Side:
 
 
 def fact(side: Side, name: str) -> str:
-    """A part of the environment of a side."""
+    """The value of one part of a study's environment, or the reason why it is unknown."""
     return side.facts.get(name, "not installed" if side.facts else _NOT_IN_CSV)
 
 
@@ -127,7 +129,7 @@ def _side(
     if len(datasets) > 1 or len(trained_by) > 1:
         found = ", ".join(datasets if len(datasets) > 1 else trained_by)
         raise UsageError(f"{name}: mixes runs of {found}", "Compare studies of one dataset and one engine.")
-    # A search may propose a variant twice. It is one training, and the later record counts.
+    # A variant and seed may have several runs, because a search may propose it again. The run of the last trial counts.
     once = finished.sort_values("trial").drop_duplicates([*VARIANT, "seed"], keep="last")
     return Side(name, once, str(datasets[0]), str(trained_by[0]), facts, left_out, wrong)
 
@@ -139,7 +141,7 @@ def _checked(frame: pd.DataFrame, name: str) -> pd.DataFrame:
         UsageError: A run has an impossible value.
     """
     frame = frame.copy()
-    if "held_out_errors" not in frame:  # a file of an earlier version
+    if "held_out_errors" not in frame:  # The file is of an earlier version.
         frame["held_out_errors"] = pd.NA
     for column in (*_NUMBERS, "trial", "final_errors", "first_zero_epoch", "held_out_errors"):
         values = frame[column].map(_number).astype(float)
@@ -163,7 +165,7 @@ def _checked(frame: pd.DataFrame, name: str) -> pd.DataFrame:
 
 
 def _number(text: object) -> float:
-    """The number in a text, to the last bit; NaN if the text is not a number."""
+    """A text as a number, without loss of precision; NaN if the text is not a number."""
     try:
         return float(str(text))
     except ValueError:

@@ -15,10 +15,10 @@ from harness.reporting.comparison_statistics import ERRORS, FIRST_ZERO, Measure
 from harness.reporting.comparison_verdict import Judged, signed
 from harness.text import plural
 
-# Characters of a line, without the indent that marks a block of code in Markdown.
+# The width of a line in characters, without the indent that marks a block of code in Markdown.
 _WIDTH = 76
 _LABEL, _NUMBER = 28, 8
-# Pixels of the figure, and of a character of its labels.
+# The width of the figure, and of a character of its labels, in pixels.
 _SVG_WIDTH, _CHARACTER = 460, 7.6
 
 _NEVER = "no zeros"
@@ -34,7 +34,7 @@ class Dot:
         value: Difference, B minus A; NaN if no training of either study reaches zero errors.
         low: Lower end of the 95% interval.
         high: Upper end of the 95% interval.
-        margin: Harm that must be excluded; NaN if the row does not decide.
+        margin: Harm that must be excluded; NaN if the verdict does not depend on the row.
     """
 
     label: str
@@ -57,7 +57,7 @@ class Panel:
         name: Identifier.
         title: Title.
         less, more: What a negative and a positive difference mean.
-        dots: Rows. The first one covers all variants and decides.
+        dots: Rows. The first one covers all variants. The verdict depends on it alone.
     """
 
     name: str
@@ -127,7 +127,7 @@ def as_text(panel: Panel) -> str:
 
 
 def _heading(panel: Panel, label: int, width: int, zero: int) -> str:
-    """The line that says what is left and what is right of zero, as far as there is room."""
+    """The line above the rows: the meaning of differences left and right of zero, as far as there is room."""
     left, right = f"{panel.less} <-", f"-> {panel.more}"
     line = [" "] * width
     if zero >= len(left):
@@ -139,7 +139,7 @@ def _heading(panel: Panel, label: int, width: int, zero: int) -> str:
 
 
 def _ends(dots: Sequence[Dot]) -> tuple[float, float]:
-    """The ends of a scale that shows zero and everything that is finite."""
+    """The ends of a scale that includes zero and all finite numbers of the rows."""
     marks = [mark for dot in dots for mark in (dot.value, dot.low, dot.high, dot.margin) if math.isfinite(mark)]
     start, end = min([0.0, *marks]), max([0.0, *marks])
     return (start, end) if end > start else (-1.0, 1.0)
@@ -187,7 +187,7 @@ def _specification(panel: Panel) -> dict[str, Any]:
         titleFontWeight="normal",
         labelLimit=_LABEL * _CHARACTER,
     )
-    # A browser's font can be wider than the one that the figure was laid out with.
+    # Reserve space for the labels: a browser's font can be wider than the one that the figure was laid out with.
     chart = chart.configure_axisY(minExtent=min(_LABEL, max(map(len, labels))) * _CHARACTER)
     specification: dict[str, Any] = chart.to_dict()
     return specification

@@ -1,4 +1,4 @@
-"""The statistics of a comparison: tests, means and bounds over seeds, pooled over all variants."""
+"""The statistics of a comparison: tests, means and confidence bounds over seeds, pooled over all variants."""
 
 from __future__ import annotations
 
@@ -12,27 +12,28 @@ from harness.statistics import Estimate
 
 ERRORS, FIRST_ZERO, HELD_OUT = "errors at the last epoch", "first zero epoch", "held-out errors"
 
-# The false-alarm rate: two equal studies are found different with this probability, over both tests, corrected by Holm.
+# The largest probability of a false alarm, that is, that any of the two tests finds a difference between equal studies.
+# Holm's method corrects the p-values for two tests.
 FAMILY_LEVEL = 0.02
 
-# The upper end of this two-sided interval is a one-sided bound. The true difference is above the bound in 5% of
-# comparisons.
+# The level of a two-sided interval, whose upper end is a one-sided 95% bound: the true difference is above the bound in
+# 5% of comparisons.
 _BOUND_LEVEL = 0.90
 
 
 @dataclass(frozen=True)
 class Measure:
-    """A measure of two studies, over all common variants or over one.
+    """The comparison of one measure between two studies, over all common variants or for one of them.
 
     Attributes:
         name: Name of the measure.
         is_paired: Whether runs with the same seed are compared in pairs.
-        n_a: Number of seeds of A; if paired, of both.
-        n_b: Number of seeds of B.
+        n_a: Number of seeds of A; if paired, number of pairs.
+        n_b: Number of seeds of B; if paired, number of pairs.
         mean_a: Mean over the seeds of A.
         mean_b: Mean over the seeds of B.
         difference: Difference of the means, B minus A, with its 95% interval.
-        bound: One-sided 95% upper bound of the difference; NaN with fewer than two seeds.
+        bound: One-sided 95% upper confidence bound of the difference; NaN with fewer than two seeds.
         p: p-value of the test over seeds.
     """
 
@@ -49,7 +50,13 @@ class Measure:
 
 @dataclass(frozen=True)
 class Finding:
-    """The result of a test over seeds: its p-value, the p-value for the family of tests, and whether B has more."""
+    """The result of a test over seeds.
+
+    Attributes:
+        p: p-value of the test.
+        p_family: p-value after Holm's correction for the two tests of a comparison.
+        b_has_more: Whether B has more errors, or later first zero epochs, by its mean score.
+    """
 
     p: float
     p_family: float
@@ -57,25 +64,28 @@ class Finding:
 
     @property
     def is_found(self) -> bool:
-        """Whether the test is significant at the level of the family."""
+        """Whether the test is significant after the correction for two tests."""
         return self.p_family <= FAMILY_LEVEL
 
 
 def judge(errors: tuple[Floats, Floats], zeros: tuple[Floats, Floats], *, is_paired: bool) -> tuple[Finding, Finding]:
     """Test errors and first zero epochs of two studies over seeds, each pooled over all variants.
 
-    In each variant, the score of a run is the share of all other runs with less, minus the share with more. The score
-    of a seed is the mean over its variants. So no variant outweighs the others because its numbers are large, trainings
-    that never reach zero rank last, and runs that share a training or a seed are one observation. A sign-flip or
-    permutation test over seeds compares the scores. Holm's method corrects for the two tests.
+    In each variant, the runs of both studies are ranked together. The score of a run is the fraction of these runs with
+    a smaller value, minus the fraction with a larger value. The score of a seed is the mean score of its runs. A
+    sign-flip test (if paired) or a permutation test compares the scores of A's and B's seeds. Holm's method corrects
+    for the two tests.
+
+    Only ranks count, so a variant with large numbers does not outweigh the others. A training that never reaches zero
+    ranks last. All runs of a seed are one observation.
 
     Args:
         errors: Errors of A and B, ``(seeds, variants)`` each; NaN if a seed lacks a variant.
         zeros: First zero epochs of A and B, in the same form; infinite if a training never reached zero.
-        is_paired: Whether the rows of both are the same seeds.
+        is_paired: Whether the rows of A and B have the same seeds in the same order.
 
-    Source of the pooling: P. C. O'Brien, "Procedures for comparing samples with multiple endpoints", Biometrics 40
-    (1984); of counting misses as last: E. A. Gehan, "A generalized Wilcoxon test for comparing arbitrarily
+    Source of the scores: P. C. O'Brien, "Procedures for comparing samples with multiple endpoints", Biometrics 40
+    (1984). Source of the last rank: E. A. Gehan, "A generalized Wilcoxon test for comparing arbitrarily
     singly-censored samples", Biometrika 52 (1965).
     """
     found = []
@@ -92,7 +102,7 @@ def judge(errors: tuple[Floats, Floats], zeros: tuple[Floats, Floats], *, is_pai
 
 
 def _scores(values: Floats) -> Floats:
-    """The share of the other values in a column that are less, minus the share that are more. NaN stays."""
+    """For each value: the fraction of its column that is smaller, minus the fraction that is larger. NaN stays NaN."""
     scores = np.full(values.shape, np.nan)
     for column, result in zip(values.T, scores.T, strict=True):
         is_there = ~np.isnan(column)
@@ -109,7 +119,7 @@ def _seed_means(values: Floats) -> Floats:
 
 
 def level_seed_means(a: Floats, b: Floats) -> tuple[Floats, Floats]:
-    """The means of the seeds over their variants, corrected for missing variants.
+    """The mean of each seed over its variants, corrected for variants that the seed lacks.
 
     Without the correction, a seed that lacks a variant with many errors would seem better.
     """
@@ -119,10 +129,10 @@ def level_seed_means(a: Floats, b: Floats) -> tuple[Floats, Floats]:
 
 
 def measure(name: str, seeds: tuple[Floats, Floats], *, is_paired: bool, p: float | None = None) -> Measure:
-    """Compare a measure over the seeds of A and B, ``(n,)`` each.
+    """Compare the values of a measure between the seeds of A and B, ``(n,)`` each.
 
     If no p-value is given, compute it with a test of this measure. The interval and the bound are Student's (paired) or
-    Welch's. They need means over seeds that are roughly normal: a fault that affects few seeds can remain unseen.
+    Welch's. They assume that means over seeds are roughly normal. So a fault that affects few seeds can remain unseen.
     """
     a, b = seeds
     if p is None:

@@ -1,4 +1,4 @@
-"""Tables of the numbers of two studies, seeds by variants, for the variants that both have."""
+"""Tables of the measured numbers of two studies: a row for each seed, a column for each variant that both have."""
 
 from __future__ import annotations
 
@@ -13,27 +13,28 @@ from numpy.typing import NDArray
 from harness.errors import UsageError
 from harness.reporting.comparison_inputs import CONFIGURATION, VARIANT, Side
 
-# Studies with at least this number of shared seeds are compared in pairs. Fewer pairs cannot differ at that level.
+# Studies with at least this number of shared seeds are compared in pairs. With fewer pairs, no difference is
+# significant after the correction for two tests.
 ENOUGH_PAIRS = 8
 
 Floats = NDArray[np.float64]
-Tables = tuple[pd.DataFrame, pd.DataFrame]  # A's and B's numbers, seeds by variants
+Tables = tuple[pd.DataFrame, pd.DataFrame]  # A's and B's numbers: a row per seed, a column per variant.
 
 
 def common(a: Side, b: Side, number: str, across: Sequence[str] = ()) -> Tables:
-    """A number of both studies by seed and variant, for the common variants. A missing run is NaN.
+    """The tables of one number of both studies, by seed and common variant. A missing run is NaN.
 
     Args:
         a: First study.
         b: Second study, with A's values of the settings in ``across``.
         number: Name of the number, a column of both frames.
-        across: Settings in which the studies may differ, for the error.
+        across: Settings in which the studies differ on purpose. The error names them.
 
     Raises:
         UsageError: The studies have no variant in common.
     """
     first, second = (
-        # In a finished run, only the first zero epoch can be missing.
+        # In a finished run, only the first zero epoch can be missing: the training never reached zero.
         side.frame.assign(value=side.frame[number].fillna(math.inf)).set_index(["seed", *VARIANT])["value"]
         for side in (a, b)
     )
@@ -64,13 +65,13 @@ def listed(values: Iterable[Any]) -> str:
 
 
 def can_pair(tables: Tables) -> bool:
-    """Whether to compare pairs of runs with the same seed: if enough seeds are shared, or all are."""
+    """Whether to compare pairs of runs with the same seed: if both studies have 8 common seeds, or the same seeds."""
     pairs = len(aligned(tables, is_paired=True)[0])
     return pairs >= ENOUGH_PAIRS or pairs == len(tables[0]) == len(tables[1])
 
 
 def aligned(tables: Tables, *, is_paired: bool) -> Tables:
-    """The tables. If paired, both have the same seeds as rows, and values only where both studies have one."""
+    """The tables. If paired, they have only common seeds as rows, and NaN for each run that only one study has."""
     first, second = tables
     if not is_paired:
         return tables
@@ -82,7 +83,7 @@ def aligned(tables: Tables, *, is_paired: bool) -> Tables:
 
 
 def longest(tables: Tables) -> Tables:
-    """The variant of each training with the most epochs. Its run has the first zero epoch."""
+    """The tables with one column per configuration: the variant with the most epochs. It has the first zero epoch."""
     columns = tables[0].columns.to_frame(index=False).sort_values("epochs")
     kept = columns.drop_duplicates(CONFIGURATION, keep="last").sort_index().index
     first, second = (table.iloc[:, kept].dropna(how="all") for table in tables)
@@ -90,13 +91,13 @@ def longest(tables: Tables) -> Tables:
 
 
 def restricted(zeros: Tables) -> Tables:
-    """First zero epochs, where a training that never reached zero has its last epoch."""
+    """The first zero epochs. A training that never reached zero has its last epoch instead."""
     first, second = (slowed(table, 0.0) for table in zeros)
     return first, second
 
 
 def slowed(zeros: pd.DataFrame, share: float) -> pd.DataFrame:
-    """First zero epochs that come later by a share, where a training that never reaches zero has its last epoch.
+    """The first zero epochs, later by the fraction ``share``. A training that never reaches zero has its last epoch.
 
     A delay is visible only within the trained epochs: a training cannot reach zero after its last epoch.
     """

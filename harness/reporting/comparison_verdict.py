@@ -1,4 +1,4 @@
-"""Decides whether study B is worse than study A, and says so in words."""
+"""Decides whether study B is worse than study A, and puts the verdict into words."""
 
 from __future__ import annotations
 
@@ -13,11 +13,12 @@ from harness.reporting.comparison_statistics import FAMILY_LEVEL, FIRST_ZERO, Fi
 from harness.reporting.comparison_tables import ENOUGH_PAIRS, Floats
 from harness.text import plural
 
-# With this factor on the half-width of a bound, 80% of comparisons of equal studies exclude the margin instead of half:
-# (1.645 + 0.842) / 1.645, from quantiles of the normal distribution.
+# If the margin is this factor times the distance between the mean difference and its bound, 80% of comparisons of equal
+# studies exclude it. With the factor 1, half of them do. It is (1.645 + 0.842) / 1.645, from quantiles of the normal
+# distribution.
 _POWER = 1.51
 
-# Differences below this are rounding errors of sums.
+# Differences whose absolute value is smaller are rounding errors of sums.
 _ROUNDING = 1e-9
 
 
@@ -53,8 +54,8 @@ class Margins:
     """The harm that a comparison must exclude. Smaller harm does not matter.
 
     Attributes:
-        share: Delay of the first zero epoch, as a fraction of A's.
-        errors: Errors at the last epoch, more than A has.
+        share: Delay of B's first zero epoch, as a fraction of A's first zero epoch.
+        errors: Number of errors at the last epoch that B has in addition to A's.
     """
 
     share: float = 0.10
@@ -63,10 +64,10 @@ class Margins:
 
 @dataclass(frozen=True)
 class Judged:
-    """A measure over all common variants, with what decides about it.
+    """A measure over all common variants, with its test and its margin.
 
     Attributes:
-        measure: Measure.
+        measure: Comparison of the measure.
         finding: Result of its test.
         margin: Harm that must be excluded, in the unit of the measure.
         reason: Reason for the margin, in words. Empty if the user gave the number itself.
@@ -81,7 +82,7 @@ class Judged:
 
     @property
     def is_excluded(self) -> bool:
-        """Whether harm of the margin is excluded: the seeds suffice for a test, and the bound is below the margin."""
+        """Whether harm as large as the margin is excluded: enough seeds for a test, and a bound below the margin."""
         return is_enough(self.measure) and self.measure.bound < self.margin
 
 
@@ -103,13 +104,13 @@ class Decision:
 def decide(errors: Judged, zeros: Judged, numbers: tuple[tuple[Floats, Floats], ...]) -> Decision:
     """Decide from the tests and the bounds.
 
-    B is worse if a test finds harm, even harm below the margin. Otherwise, B is not worse only if both bounds exclude
-    harm of their margins.
+    B is worse if a test finds harm, even if the harm is below its margin. Without such a finding, B is not worse only
+    if both measures have a bound below their margin.
 
     Args:
         errors: Errors at the last epoch.
         zeros: First zero epochs.
-        numbers: Numbers of A and B, ``(seeds, variants)`` each, for each measure.
+        numbers: For each measure, the numbers of A and of B, ``(seeds, variants)`` each.
     """
     both = (errors, zeros)
     is_paired = errors.measure.is_paired
@@ -172,7 +173,7 @@ def _seeds(measure: Measure) -> str:
 
 
 def _change(judged: Judged) -> str:
-    """What changes from A to B, and by how much. If the test found the opposite direction, the text says so."""
+    """The change of a mean from A to B in words. The text says so if the test found the opposite direction."""
     measure, is_epochs = judged.measure, judged.measure.name == FIRST_ZERO
     value = measure.difference.value if abs(measure.difference.value) > _ROUNDING else 0.0
     if is_epochs and not judged.is_reached:
@@ -221,7 +222,7 @@ def _tested(both: tuple[Judged, ...]) -> str:
 
 
 def _size_of_harm(both: tuple[Judged, ...]) -> str:
-    """The sentence for harm that a test finds although it is smaller than the margins. Otherwise empty."""
+    """The sentence that harm above the margins is excluded. Empty if it is not."""
     return "But harm above the margins is excluded." if all(judged.is_excluded for judged in both) else ""
 
 
@@ -234,7 +235,7 @@ def _excluded(both: tuple[Judged, ...]) -> str:
 
 
 def _at_most(judged: Judged) -> str:
-    """The bound of a measure beside its margin."""
+    """The bound of a measure and its margin, in words."""
     is_epochs, bound = judged.measure.name == FIRST_ZERO, judged.measure.bound
     fewer, more = ("earlier", "later") if is_epochs else ("fewer", "more")
     if abs(bound) <= _ROUNDING:
@@ -250,7 +251,7 @@ def _margin(judged: Judged) -> str:
 
 
 def _unclear(both: tuple[Judged, ...]) -> str:
-    """What is not excluded, and the number of seeds that would exclude it."""
+    """The harm that is not excluded, and the number of seeds that would exclude it, in words."""
     errors, zeros = both
     found, needed = [], []
     for judged in (zeros, errors):
@@ -281,9 +282,9 @@ def _up_to(judged: Judged) -> str:
 
 
 def _seeds_needed(judged: Judged) -> int:
-    """The number of seeds, in each study, that exclude the margin in 80% of comparisons of equal studies.
+    """The number of seeds per study with which 80% of comparisons of equal studies exclude harm of the margin's size.
 
-    It is rounded up to two digits. The spread of the seeds is taken from this comparison.
+    It is rounded up to two significant digits. The spread between seeds is taken from this comparison.
     """
     measure = judged.measure
     n = max(measure.n_a, measure.n_b) * ((measure.bound - measure.difference.value) * _POWER / judged.margin) ** 2

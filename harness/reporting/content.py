@@ -31,7 +31,7 @@ class Facts:
         dirty: Whether the checkout had uncommitted changes.
         cpu: Name of the processor.
         versions: Versions of the packages, on one line.
-        began: Start time.
+        began: Time of the first start, in UTC.
         took_s: Time from the first start to the end, in seconds; None if the study has not ended.
         command: Command that resumes the study.
         times_run: Number of times the study was started or resumed.
@@ -65,13 +65,13 @@ class Findings:
         baseline_said: Sentences about the baseline.
         baseline: Runs of the baseline.
         groups: How often and when each group of variants reaches zero errors.
-        first_zero: One row for each training.
+        first_zero: Trainings with their first zero epochs, one row for each training.
         cells: Errors by learning rate and number of epochs.
-        cards: Answers of the first screen.
+        cards: Cards with answers, for the first screen of the report.
         rule: Rule that chose the recommended variant.
         recommended: Best variants with zero errors, best first.
-        recommended_said: Sentence about the first of them.
-        spikes: Trainings whose errors returned the most.
+        recommended_said: Sentences about the first recommended variant.
+        spikes: Trainings with the largest error counts after their first zero epoch.
         held_out_said: Sentences about held-out errors, or the reason why there are none.
         has_held_out: Whether any run has held-out errors.
         differences: Differences from the baseline.
@@ -137,5 +137,5 @@ class ReportContent:
     softmax: Rows
 
     def variables(self) -> dict[str, Any]:
-        """The variables of the templates. Facts and findings are variables of their own."""
+        """The variables of the templates: the attributes of this object, of its facts and of its findings."""
         return {**vars(self), **vars(self.facts), **vars(self.findings)}

@@ -16,10 +16,10 @@ from harness.network.softmax import my_softmax, my_softmax_stable
 
 # Okabe and Ito's palette, as in `charts`. Lines also differ in their dashes.
 _BLUE, _VERMILLION, _GREEN, _ORANGE = "#0072B2", "#D55E00", "#009E73", "#E69F00"
-_SIDE = 20  # pixels of an image's edge
-_ACROSS = 8  # images in a row of a grid
-_MOST = 64  # images in a grid: of random images by default, of wrong images at most
-_GAP, _HEADING = 4, 11  # pixels between images; pixels above an image, for its label
+_SIDE = 20  # The width and height of an image, in pixels.
+_ACROSS = 8  # The number of images in a row of a grid.
+_MOST = 64  # The default number of random images in a grid. Also the largest number of wrong images.
+_GAP, _HEADING = 4, 11  # The space between images, and the space above an image for its label, in pixels.
 _NO_DIGIT = -1
 
 Labels = Sequence[int] | NDArray[np.integer]
@@ -102,7 +102,7 @@ def display_errors(x: NDArray[np.floating], labels: Labels, predicted: Labels, a
 
 
 def plot_activations(axes: Axes | None = None) -> Axes:
-    """Plot the three activation functions of the course for z from -4 to 4."""
+    """Plot three activation functions (linear, ReLU and sigmoid) for z from -4 to 4."""
     axes = _axes(axes, 5.4, 3.6)
     z = np.linspace(-4, 4, 161)
     axes.plot(z, z, color=_GREEN, linestyle=(0, (5, 3)), label="linear: z")
@@ -123,7 +123,7 @@ def plot_softmax(z: ArrayLike, axes: Axes | None = None) -> Axes:
     """
     entries = np.asarray(z, np.float64)
     axes = _axes(axes, max(3.6, 0.8 * len(entries)), 3.2)
-    with np.errstate(over="ignore", invalid="ignore"):  # an entry that overflows gets a text instead of a bar
+    with np.errstate(over="ignore", invalid="ignore"):
         probabilities = my_softmax(entries)
     for place, probability in enumerate(probabilities):
         if np.isfinite(probability):
@@ -140,7 +140,7 @@ def plot_softmax(z: ArrayLike, axes: Axes | None = None) -> Axes:
 
 
 def plot_z_and_softmax(z: ArrayLike, softmax: Callable[[NDArray[np.float64]], ArrayLike], name: str) -> Axes:
-    """Plot a vector and its softmax side by side: one pair of bars for each entry. A result that overflows has a text.
+    """Plot a vector and its softmax side by side: one pair of bars for each entry. An overflow is shown as text.
 
     Args:
         z: Vector, ``(n,)``.

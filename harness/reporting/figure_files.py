@@ -13,7 +13,7 @@ import matplotlib as mpl
 from matplotlib import style
 from matplotlib.figure import Figure
 
-# The colours of text, frames and grid lines. In a page, they follow the light or dark colour scheme.
+# The colours of text, of frames and grid lines, and of the background. In a page, they follow its colour scheme.
 INK, FAINT, PAPER = "#222222", "#dddddd", "#ffffff"
 
 # The colours of groups: Okabe and Ito's palette, which is distinguishable with all common kinds of colour vision
@@ -81,7 +81,7 @@ def picture(name: str, title: str, caption: str, figure: Figure) -> Picture:
 def png(figure: Figure) -> bytes:
     """The figure as a PNG file. Equal figures give equal bytes."""
     stream = BytesIO()
-    # This level gives slightly larger files than the default, in half the time.
+    # This compression level gives slightly larger files than the default, in half the time.
     figure.savefig(stream, format="png", dpi=_DPI, metadata={"Software": None}, pil_kwargs={"compress_level": 3})
     return stream.getvalue()
 

@@ -26,10 +26,10 @@ class Reach:
         n: Number of trainings.
         epochs: Number of epochs of the shortest and of the longest training.
         reached: Number of trainings that reached zero errors.
-        share: Share of trainings that reached zero; None if the trainings differ in more than their seeds.
-        median: Median first zero epoch, infinite if fewer than half reached zero; None as for `share`.
-        mean: Mean first zero epoch, where a training that never reached zero counts as the budget; None as for `share`,
-            and if the budgets differ.
+        share: Proportion of trainings that reached zero; None if the trainings differ in more than seeds and epochs.
+        median: Median first zero epoch, infinite if fewer than half reached zero; None if `share` is None.
+        mean: Mean first zero epoch. A training that never reached zero counts with its last epoch. None if `share` is
+            None, or if the trainings have different numbers of epochs.
         at_zero: Number of trainings with zero errors after the last epoch.
         came_back: Number of trainings in which errors returned after the first zero epoch.
     """
@@ -76,7 +76,7 @@ def reach(trainings: pd.DataFrame, curves: pd.DataFrame) -> list[Reach]:
 
 
 def observed(trainings: pd.DataFrame) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    """The first zero epochs for survival statistics. A training that never reached zero has its last epoch."""
+    """The first zero epochs, or the last epochs of trainings that never reached zero; and whether each reached zero."""
     reached = trainings["first_zero_epoch"].notna().to_numpy(bool)
     epochs = trainings["first_zero_epoch"].fillna(trainings["epochs"]).to_numpy(float)
     return epochs, reached
@@ -92,7 +92,7 @@ def came_back(curves: pd.DataFrame) -> pd.Series[int]:
 
 @dataclass(frozen=True)
 class HeldOutErrors:
-    """What the network gets wrong on held-out images.
+    """The numbers of errors on held-out images.
 
     Attributes:
         at_zero: Held-out errors of the runs with zero training errors after their last epoch, one per run.
@@ -127,10 +127,10 @@ def held_out_errors(frame: pd.DataFrame) -> HeldOutErrors | None:
 
 @dataclass(frozen=True)
 class Difference:
-    """The difference in errors from the baseline after the same number of epochs, paired by seed."""
+    """The difference in errors between a group and the baseline's group after equally many epochs, paired by seed."""
 
     rate: str
-    group: int  # its place among the study's groups
+    group: int  # The position of the group among the study's groups.
     epochs: int
     errors: Estimate
 
@@ -161,16 +161,16 @@ def against_baseline(frame: pd.DataFrame) -> list[Difference]:
 
 @dataclass(frozen=True)
 class Recommended:
-    """A variant with runs at zero after its last epoch.
+    """A variant of which at least one run has zero errors after its last epoch.
 
     Attributes:
         rate: Label of its group.
         epochs: Number of epochs.
         n: Number of seeds, including those whose training failed or diverged.
         at_zero: Number of seeds with zero errors.
-        share: Share of seeds with zero errors.
+        share: Proportion of seeds with zero errors.
         mean_errors: Mean errors after the last epoch, over the seeds with a finite loss.
-        worst_errors: Errors of the worst of these seeds.
+        worst_errors: Largest number of errors of one of these seeds.
         held_out: Mean held-out errors; NaN if there are none.
     """
 
@@ -185,7 +185,7 @@ class Recommended:
 
 
 def recommended(frame: pd.DataFrame) -> list[Recommended]:
-    """The best variants with runs at zero, best first. :data:`harness.selection.RULE` is the rule.
+    """The variants with a run that ends with zero errors, in the order of :data:`harness.selection.RULE`, best first.
 
     Seeds whose training failed or diverged count against their variant.
     """
@@ -213,7 +213,7 @@ class Spike:
         epoch: Epoch of the largest count.
         errors: Largest count.
         first_zero: First zero epoch.
-        run_id: Run.
+        run_id: Id of the run.
     """
 
     rate: str
@@ -225,7 +225,7 @@ class Spike:
 
 
 def spikes(curves: pd.DataFrame, trainings: pd.DataFrame, most: int = 8) -> list[Spike]:
-    """The trainings whose errors returned the most after their first zero epoch, largest count first."""
+    """The trainings with the largest error counts after their first zero epoch, largest count first."""
     found = []
     labels = {
         str(row["run_id"]): frames.label(trainings, trainings.loc[[index]]) for index, row in trainings.iterrows()
@@ -245,7 +245,8 @@ class HardImages:
 
     Attributes:
         times: Number of trainings in which the image was wrong at the end of a run, ``(5000,)``.
-        answers: Number of these trainings by their last wrong prediction, ``(5000, 11)``. The last column is no digit.
+        answers: Number of these trainings by their last wrong prediction, ``(5000, 11)``. The last column counts
+            predictions that are no digit.
         n: Number of trainings.
     """
 
@@ -254,7 +255,7 @@ class HardImages:
     n: int
 
     def hardest(self, most: int) -> list[int]:
-        """The images that were wrong most often, at most `most`. Images that were never wrong are left out."""
+        """The indices of at most ``most`` images that were wrong most often. None of them was never wrong."""
         order = np.argsort(-self.times, kind="stable")[:most]
         return [int(index) for index in order if self.times[index]]
 
@@ -265,7 +266,7 @@ class HardImages:
 
 
 def hard_images(record: StudyRecord, frame: pd.DataFrame) -> HardImages | None:
-    """The hard images of all trainings; None if no answers were recorded or there is no training."""
+    """The hard images of all trainings; None without a training, and if the wrong predictions were not recorded."""
     groups: dict[frozenset[tuple[str, str]], list[RunRecord]] = {}
     scored = set(frames.finished(frame)["run_id"])
     for run in record.trainings:
@@ -287,14 +288,14 @@ def hard_images(record: StudyRecord, frame: pd.DataFrame) -> HardImages | None:
 
 
 def confusion(hard: HardImages, labels: NDArray[np.int64]) -> NDArray[np.int64]:
-    """The number of wrong images by label and answer, ``(10, 10)``."""
+    """The number of wrong images by label and wrong prediction, ``(10, 10)``."""
     counts = np.zeros((N_DIGITS, N_DIGITS), np.int64)
     np.add.at(counts, labels, hard.answers[:, :N_DIGITS])
     return counts
 
 
 def softmax_by_size(record: StudyRecord) -> pd.DataFrame:
-    """The largest ULPs and the overflowing rows of each implementation of ``my_softmax``, by size of the logits."""
+    """The largest difference in ULPs and the overflows of each ``my_softmax``, by size of the logits."""
     rows = [
         {
             "below": sized.below,

@@ -89,7 +89,7 @@ def _row(run: RunRecord) -> dict[str, object]:
 
 
 def short_names(values: Sequence[float]) -> dict[float, str]:
-    """Each value with as many significant digits as distinguish all of them, at least three."""
+    """Each value as text. All texts have the same number of significant digits: enough to differ, at least three."""
     for digits in range(3, 17):
         names = {value: f"{value:.{digits}g}" for value in values}
         if len(set(names.values())) == len(names):
@@ -117,7 +117,7 @@ def finished(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def once(frame: pd.DataFrame) -> pd.DataFrame:
-    """The runs with a score, each variant and seed once."""
+    """The runs with a score, only the first one of each variant and seed."""
     return finished(frame).drop_duplicates(["epochs", *TRAINING_SETTINGS])
 
 
@@ -133,7 +133,7 @@ def by_configuration(frame: pd.DataFrame) -> Iterator[pd.DataFrame]:
 
 
 def label(frame: pd.DataFrame, seeds: pd.DataFrame) -> str:
-    """The label of a configuration: that of its group, or its learning rate if the group has several."""
+    """The label of a configuration: that of its group or, if the group has several learning rates, its own rate."""
     group = frame[frame["rate"] == seeds["rate"].iloc[0]]
     if group["learning_rate"].min() == group["learning_rate"].max():
         return str(seeds["rate"].iloc[0])
@@ -142,14 +142,14 @@ def label(frame: pd.DataFrame, seeds: pd.DataFrame) -> str:
 
 
 def trainings(frame: pd.DataFrame) -> pd.DataFrame:
-    """The trainings, one row per training: the longest run that was read from it."""
+    """The trainings, one row per training. It is the row of the training's run with the most epochs."""
     same = list(TRAINING_SETTINGS)
     longest = finished(frame).sort_values(["epochs", "trial"]).drop_duplicates(same, keep="last")
     return longest.sort_values(["learning_rate", "seed", *_SETTINGS])
 
 
 def by_epochs_and_rate(frame: pd.DataFrame) -> pd.DataFrame:
-    """Final error counts by epochs and learning rate: mean, minimum, maximum, runs at zero, and held-out mean."""
+    """Final error counts by epochs and learning rate: mean, minimum, maximum, number of zeros, and held-out mean."""
     rows = []
     for (rate, epochs), cell in once(frame).groupby(["rate", "epochs"], observed=True):
         errors = cell["final_errors"]
@@ -204,7 +204,7 @@ def baseline(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def softmax(record: StudyRecord) -> pd.DataFrame:
-    """The largest difference of each implementation of ``my_softmax`` over all runs, with its run."""
+    """The largest differences of each ``my_softmax`` from TensorFlow's over all runs, with the run of each."""
     checks = [(run.run_id, way, check) for run in record.trainings for way, check in run.softmax.items()]
     if not checks:
         return pd.DataFrame(columns=["way", "runs", *_SOFTMAX_FIGURES])

@@ -48,7 +48,7 @@ class Drawn:
 
 @in_default_style
 def write(result: GateResult, reference: Reference | None, folder: Path) -> None:
-    """Write ``gate.html`` and ``figures/`` into ``folder``. Figures of checks that did not run are deleted.
+    """Write ``gate.html`` and ``figures/`` into ``folder``. Old figures of checks that did not run are deleted.
 
     Raises:
         StoppedError: A file cannot be written.
@@ -92,10 +92,12 @@ def _pictures(result: GateResult, reference: Reference) -> dict[str, Picture]:
     found, repeats = [], reference.repeats
     if result.seeds:
         figure = charts.survival(result.first_zero, repeats.first_zero, repeats.budget, reference.goal)
-        caption = f"The share of seeds that have not yet reached {reference.goal}, by epoch. Bands are 95% intervals."
+        caption = (
+            f"The percentage of seeds that have not yet reached {reference.goal}, by epoch. Bands are 95% intervals."
+        )
         found.append(picture(SURVIVAL, "Seeds and the reference", caption, figure))
         figure = charts.errors(result.errors, repeats.errors, repeats.errors_at)
-        caption = f"For each number: the share of seeds with at most so many errors after epoch {repeats.errors_at}."
+        caption = f"The percentage of seeds with at most a given number of errors after epoch {repeats.errors_at}."
         found.append(picture(ERRORS, "Early errors", caption, figure))
     traces = {check.name.partition(" ")[2]: check.details for check in result.checks if "losses" in check.details}
     if traces:

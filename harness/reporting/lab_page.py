@@ -89,7 +89,7 @@ def _by_part(lab: Lab) -> dict[str, list[Number]]:
 
 
 def _by_name(lab: Lab) -> dict[str, list[Number]]:
-    """The predictions for the lab's image of a two: for each name, those after 40 epochs and after 100 epochs."""
+    """The predictions for the lab's image of a two, after 40 and 100 epochs, by a name such as ``logits``."""
     names: dict[str, list[Number]] = {}
     for number in _by_part(lab)["prediction"]:
         names.setdefault(number.name.partition(",")[0], []).append(number)
@@ -97,7 +97,7 @@ def _by_name(lab: Lab) -> dict[str, list[Number]]:
 
 
 def _log(lab: Lab) -> list[dict[str, Any]]:
-    """The loss and error count of each epoch, as text."""
+    """The loss and error count of each epoch."""
     both = zip(lab.history.losses.tolist(), lab.history.errors.tolist(), strict=True)
     return [{"epoch": epoch, "loss": loss, "errors": errors} for epoch, (loss, errors) in enumerate(both, start=1)]
 
@@ -182,7 +182,7 @@ def _why(lab: Lab) -> dict[str, str]:
                 "moments of training."
             )
         if not len(late.wrong):
-            why["errors"] += " With more epochs, as the page advises, this training reaches zero errors."
+            why["errors"] += " With more epochs, as the lab's page advises, this training reaches zero errors."
     return why
 
 

@@ -41,7 +41,7 @@ class Confusion:
 
     @classmethod
     def of(cls, lab: Lab) -> Confusion:
-        """Return the confused digits on held-out images after 100 epochs, or on training images after 40 epochs."""
+        """Return the confusion of held-out images after 100 epochs; without any, of training images after 40."""
         early, late = (state.epochs for state in lab.states)
         held_out = lab.digits.held_out
         if held_out is None:
@@ -103,7 +103,8 @@ def data(lab: Lab, confusion: Confusion) -> dict[str, Any]:
 def _resize() -> dict[str, Any]:
     """What the page needs to resize a drawing from 28 x 28 to 20 x 20 pixels, as the lab's images were resized.
 
-    Each pixel of a resized row is a weighted sum of 8 pixels. The result has their weights and positions, ``(20, 8)``.
+    Each of the 20 pixels of a resized row is a weighted sum of 8 pixels. The result has the weights and the positions
+    of these pixels, ``(20, 8)`` each.
     """
     weights, positions = imresize.weights(_MNIST_SIDE, _SIDE)
     return {"weights": weights.tolist(), "positions": positions.tolist()}
@@ -125,7 +126,7 @@ def _epochs(lab: Lab) -> dict[str, Any]:
 
 
 def _spread(indices: NDArray[np.intp]) -> NDArray[np.intp]:
-    """At most 64 of the indices, evenly spaced. The images are sorted by digit, so all digits occur."""
+    """At most 64 of the indices, evenly spaced. Since the images are sorted by digit, all digits are represented."""
     if len(indices) <= _SHOWN:
         return indices
     places = np.linspace(0, len(indices) - 1, _SHOWN).round().astype(np.intp)

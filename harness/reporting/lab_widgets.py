@@ -17,7 +17,7 @@ from harness.lab.results import EPOCHS, VECTORS, Lab
 from harness.network.softmax import my_softmax, my_softmax_stable, tensorflow_softmax
 from harness.reporting import display, lab_page
 
-_PAGE_HEIGHT = 700  # pixels
+_PAGE_HEIGHT = 700  # In pixels.
 # The softmax functions among which the user of the notebook chooses, by name.
 SOFTMAXES: dict[str, Callable[[NDArray[np.float64]], NDArray[np.floating]]] = {
     "my_softmax": my_softmax,
@@ -100,9 +100,10 @@ def _interactive(draw: Callable[..., None], controls: dict[str, Any], values: di
 
     Args:
         draw: Function that draws with pyplot.
-        controls: For an argument of ``draw``: a range ``(lowest, highest)``, which becomes a slider, or a list of
-            choices, which become buttons. The first choice is the initial one.
-        values: Initial value of each argument that is a number. An argument without a range becomes a number field.
+        controls: Control of an argument of ``draw``, by name: a range ``(lowest, highest)``, which becomes a slider, or
+            a list of choices, which become buttons. The first choice is the initial one.
+        values: Initial value of each argument that is a number. An argument without a control becomes a number
+            field.
     """
     try:
         import ipywidgets  # type: ignore[import-untyped] # it ships no types

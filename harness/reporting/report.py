@@ -6,6 +6,7 @@ import json
 from datetime import UTC, datetime
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from harness.data.digits import LAB_NAME
@@ -107,11 +108,11 @@ def _facts(record: StudyRecord) -> Facts:
 
 
 def _baseline_named(record: StudyRecord) -> str:
-    """The sentence that names the baseline's own training. With the lab's images and Adam, it is the lab's training."""
+    """The sentence that names the baseline's own training. With the lab's images and Adam, it is the lab's own."""
     own = registry.baseline(record.parent.tags[Tag.ENGINE])
-    settings = f"Seed {own.seed}, learning rate {own.learning_rate:g}, {'/'.join(map(str, own.layers))}"
+    settings = f"Seed {own.seed}, learning rate {own.learning_rate:g}, {'/'.join(map(str, own.layers))} units"
     is_the_labs = record.parent.tags[Tag.DATASET] == LAB_NAME and own.adam == "tensorflow"
-    named = "the lab's own training" if is_the_labs else "the baseline's own"
+    named = "the lab's own training" if is_the_labs else "the baseline's own training"
     return f"{settings}, is {named}."
 
 
@@ -217,12 +218,13 @@ def _curve_pictures(
         return []
     n_lines, n = lines["run_id"].nunique(), curves["run_id"].nunique()
     some = "" if n_lines == n else f" The figure shows {n_lines} of {n} trainings."
-    errors, loss = error_charts.by_epoch(lines, own_run), error_charts.loss_by_epoch(lines, own_run)
-    said = captions.errors_by_epoch(groups, has_baseline=own_run is not None) + some, captions.losses(curves) + some
-    return [
-        vega.picture("errors_by_epoch", "Errors after every epoch", said[0], errors, shared),
-        vega.picture("loss_by_epoch", "Loss after every epoch", said[1], loss, shared),
-    ]
+    said = captions.errors_by_epoch(groups, has_baseline=own_run is not None) + some
+    chart = error_charts.by_epoch(lines, own_run)
+    found = [vega.picture("errors_by_epoch", "Errors after every epoch", said, chart, shared)]
+    if (np.isfinite(lines["loss"].astype(float)) & (lines["loss"] > 0)).any():
+        said, chart = captions.losses(curves) + some, error_charts.loss_by_epoch(lines, own_run)
+        found.append(vega.picture("loss_by_epoch", "Loss after every epoch", said, chart, shared))
+    return found
 
 
 def _difference_pictures(differences: list[findings.Difference]) -> list[Picture]:
@@ -239,7 +241,7 @@ def _image_pictures(hard: findings.HardImages | None, images: StoredImages | Non
     gallery = image_charts.gallery(hard, images, chosen)
     found = [picture("hard_images", "The hardest images", captions.hardest(hard, images, chosen), gallery)]
     if counts.any():
-        title = "What the network answers for them"
+        title = "Labels and predictions of wrong images"
         found.append(vega.picture("confusion", title, captions.confusions(counts), image_charts.confusion(counts)))
     return found
 
@@ -259,18 +261,18 @@ def _softmax_pictures(record: StudyRecord) -> list[Picture]:
 def _held_out_pictures(cells: pd.DataFrame, unseen: findings.HeldOutErrors | None) -> list[Picture]:
     if unseen is None or cells["epochs"].nunique() < 2 or cells["epochs"].nunique() > _MOST_COLUMNS:
         return []
-    said = "Each point is the mean over the seeds of a number of epochs and a learning rate."
+    said = "Each point is the mean over all seeds with the same number of epochs and learning rate."
     return [vega.picture("held_out", "Unseen images by epochs", said, error_charts.held_out(cells))]
 
 
 def _importances(record: StudyRecord, trials: pd.DataFrame) -> dict[str, dict[str, float]]:
-    """The share of each objective's variance that each parameter explains, for objectives where it is known."""
+    """The proportion of each objective's variance that each parameter explains, for objectives where it is known."""
     from harness.search.importance import importances
 
     names = search_trials.varied(trials)
     points = [{str(key): value for key, value in row.items()} for row in trials[names].to_dict("records")]
     logarithmic = {name for name in names if search_trials.scale(record, name) == "log"}
-    # The objective `epochs` depends on the parameter `epochs` alone.
+    # The objective `epochs` equals the parameter `epochs`, so its importances say nothing.
     goals = [goal for goal in search_trials.objectives(record) if goal != "epochs"]
     found = {goal: importances(points, trials[goal].tolist(), logarithmic) for goal in goals}
     return {goal: by_name for goal, by_name in found.items() if by_name}

@@ -22,13 +22,13 @@ def is_search(record: StudyRecord) -> bool:
 
 
 def recorded_signature(record: StudyRecord) -> Mapping[str, Any]:
-    """The recorded signature of a study; empty if an earlier version did not record it."""
+    """The signature of a study, that is, its fixed settings; empty if an earlier version did not record it."""
     found: Mapping[str, Any] = json.loads(record.parent.tags.get(Tag.SIGNATURE, "{}"))
     return found
 
 
 def trials(record: StudyRecord, frame: pd.DataFrame) -> pd.DataFrame:
-    """The complete trials, one row per trial, in the order of their numbers: point and objectives over the seeds."""
+    """The complete trials, one row per trial, in the order of their numbers: parameters, and means over the seeds."""
     done = frames.finished(frame)
     if done.empty:
         return done

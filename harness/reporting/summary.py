@@ -47,7 +47,7 @@ class Question:
     Attributes:
         description: Description of the study; empty if it has none.
         varied: Settings that vary, with their values.
-        fixed: Settings that are fixed at other than the baseline's values, with both values.
+        fixed: Settings that have one value, which is not the baseline's, with both values.
     """
 
     description: str
@@ -98,7 +98,8 @@ def baseline_card(groups: Sequence[Reach], like: pd.DataFrame) -> Card:
     if group.median is not None and math.isfinite(group.median.value):
         lines.append(f"Median first zero epoch: {captions.epoch(group.median)}.")
     lines.append(
-        f"Errors return in {group.came_back} of them. After the last epoch, {group.at_zero} of {group.n} have none."
+        f"Errors return in {group.came_back} of the seeds that reach zero. After the last epoch, {group.at_zero} of "
+        f"{plural(group.n, 'seed')} have zero errors."
     )
     held_out = like[like["epochs"] == like["epochs"].max()]["held_out_errors"].mean()
     if not np.isnan(held_out):
@@ -107,7 +108,7 @@ def baseline_card(groups: Sequence[Reach], like: pd.DataFrame) -> Card:
 
 
 def recommended_card(found: Sequence[Recommended], groups: Sequence[Reach]) -> Card:
-    """The card of the recommended variant, with how sure it is, ties, and the rule that chose it.
+    """The card of the recommended variant: its results with their confidence, its ties, and the rule that chose it.
 
     Args:
         found: The best variants, best first.
@@ -141,20 +142,23 @@ def search_card(trials: pd.DataFrame, shares: Mapping[str, float]) -> Card:
 
     Args:
         trials: Complete trials, with their mean errors over seeds.
-        shares: Share of the variance of the errors that each parameter explains; empty if it is not known.
+        shares: Proportion of the variance of the errors that each parameter explains; empty if it is not known.
     """
     at_zero = trials[trials["at_zero"] == trials["n"]].sort_values(["epochs", "trial"])
     lines = []
     if len(at_zero):
         first = at_zero.iloc[0]
         lines.append(
-            f"The cheapest is trial {first['trial']:.0f}: learning rate {first['learning_rate']:.3g}, "
+            f"Of these, trial {first['trial']:.0f} has the fewest epochs: learning rate {first['learning_rate']:.3g}, "
             f"{plural(int(first['epochs']), 'epoch')}."
         )
     if shares:
         listed = ", ".join(f"{name.replace('_', ' ')} {share:.0%}" for name, share in shares.items())
-        lines.append(f"Share of the variance of the errors: {listed} (rough, from {plural(len(trials), 'trial')}).")
-    return Card("The search", f"{len(at_zero)} of {plural(len(trials), 'trial')} at zero for every seed", lines)
+        rough = f"rough numbers, from {plural(len(trials), 'trial')}"
+        lines.append(f"Percentage of the variance of the errors that a parameter explains: {listed} ({rough}).")
+    return Card(
+        "The search", f"{len(at_zero)} of {plural(len(trials), 'trial')} with zero errors for every seed", lines
+    )
 
 
 def surprise_card(frame: pd.DataFrame, groups: Sequence[Reach], found: Sequence[Spike]) -> Card:

@@ -58,5 +58,5 @@ def short(run_id: str) -> str:
 
 
 def of_run(run_id: str) -> str:
-    """The run of a number, in parentheses. Empty if there is no run."""
+    """The short form of a run id in parentheses. Empty if there is no run."""
     return f" ({short(run_id)})" if run_id else ""

@@ -20,7 +20,7 @@ from harness.files import write_text
 from harness.reporting.charts.encodings import PICKED
 from harness.reporting.figure_files import INK, OF_THE_PAGE, PAPER, Picture
 
-# Data that several figures share. The page holds them once.
+# Data that several figures share, by name. The page contains each of them only once.
 Shared = Mapping[str, Sequence[Mapping[str, Any]]]
 
 _PNG_WIDTH = 760  # pixels
@@ -57,7 +57,7 @@ _log = logging.getLogger(__name__)
 
 
 def specification(chart: alt.Chart | alt.LayerChart) -> dict[str, Any]:
-    """The Vega-Lite specification of a chart, with this project's look and the parameters of the page's selection."""
+    """The Vega-Lite specification of a chart, with this project's look and the parameters that a selection sets."""
     # Tests validate the charts, which takes longer than building them.
     found: dict[str, Any] = chart.to_dict(validate=False)
     params = [*({"name": name, "value": None} for name in PICKED), *found.get("params", [])]
@@ -74,7 +74,7 @@ def picture(
         title: Title.
         caption: Caption, computed from the data.
         chart: Chart whose width is that of its container.
-        shared: Data by the names that the chart uses.
+        shared: Data to which the chart refers by name, under these names.
     """
     found = specification(chart)
     text = json.dumps(found, separators=(",", ":"), allow_nan=False)

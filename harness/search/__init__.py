@@ -1,1 +1,1 @@
-"""Runs studies: a grid or Optuna provides trials, workers train them, MLflow records them."""
+"""Runs studies. A grid or Optuna provides trials, workers train them, and MLflow records them."""

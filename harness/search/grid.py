@@ -1,4 +1,4 @@
-"""Creates the jobs of a grid. Each point that is not recorded yet becomes one trial."""
+"""Creates the jobs of a grid. Each combination of values that is not recorded yet becomes one trial."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class GridJobs:
         parent_id: Id of the study's parent run.
 
     Attributes:
-        n_done: Number of points that were already recorded.
+        n_done: Number of trials that were already complete.
     """
 
     def __init__(
@@ -37,7 +37,7 @@ class GridJobs:
         return 2 * n_workers
 
     def jobs(self, n_workers: int) -> Iterator[Job]:
-        """Yield the jobs, sorted by the shape of their variants. :func:`trials_per_job` gives the size of a job."""
+        """Yield the jobs, sorted so that variants that can be trained in one call are neighbours."""
         numbers = count(self._next_number)
         trainings = by_training(self._left)
         trainings.sort(key=lambda training: training[0].shape)

@@ -15,7 +15,7 @@ FEWEST = 8
 def importances(
     points: Sequence[Mapping[str, int | float]], values: Sequence[float], logarithmic: set[str]
 ) -> dict[str, float]:
-    """Return the share of an objective's variance that each parameter explains, computed with fANOVA.
+    """Return the proportion of an objective's variance that each parameter explains, computed with fANOVA.
 
     Source: Hutter, Hoos and Leyton-Brown, "An Efficient Approach for Assessing Hyperparameter Importance", ICML 2014,
     as implemented in Optuna. The random forest has a fixed seed.
@@ -26,8 +26,8 @@ def importances(
         logarithmic: Names of the parameters with a logarithmic scale.
 
     Returns:
-        The shares by parameter name, largest first. They add up to 1. The result is empty if there are fewer than
-        :data:`FEWEST` trials, or if all values or all points are equal.
+        The proportions by parameter name, largest first. They add up to 1. The result is empty if there are fewer than
+        :data:`FEWEST` trials, or if all trials have equal parameter values or equal objective values.
     """
     if len(points) < FEWEST or len(set(values)) < 2:
         return {}

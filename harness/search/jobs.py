@@ -65,6 +65,7 @@ class JobSource(Protocol):
 def trials_per_job(engine: str, n_trials: int, trainings_per_trial: int, n_workers: int) -> int:
     """Return the number of trials in a job, at least 1.
 
-    The trainings of a job fill at most one batch of the engine. The trials are also divided among all workers.
+    A job has at most as many trainings as the engine trains in one call, unless a single trial has more. It also has at
+    most the number of trials that each worker gets if all of them are divided equally.
     """
     return max(1, min(registry.width(engine) // trainings_per_trial, -(-n_trials // n_workers)))

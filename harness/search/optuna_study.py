@@ -39,8 +39,8 @@ def rebuild(
     """Create an Optuna study in memory from recorded trials. Each trial keeps its recorded number.
 
     ``optuna.Study.add_trial`` numbers trials from 0 without gaps. So every number without a record gets a failed trial
-    as a placeholder. A trial with a point outside the distributions, or with a value that is not finite, is also
-    replaced by a placeholder. The records in MLflow do not change.
+    as a placeholder. A trial with a parameter value outside its distribution, or with an objective value
+    that is not finite, is also replaced by a placeholder. The records in MLflow do not change.
 
     Args:
         name: Name of the study.
@@ -108,7 +108,7 @@ class OptunaSampler:
         self._study = rebuild(config.name, config.objectives, trials, self._distributions, sampler)
 
     def propose(self) -> tuple[int, Point]:
-        """Ask Optuna for the next trial, and return its number and its point."""
+        """Ask Optuna for the next trial, and return its number and its parameter values."""
         asked = self._study.ask(dict(self._distributions))
         return asked.number, dict(asked.params)
 
@@ -122,9 +122,9 @@ class OptunaSampler:
 
 
 def distributions_of(config: StudyConfig) -> dict[str, BaseDistribution]:
-    """Return the Optuna distribution of each parameter in a study's space.
+    """Return the Optuna distribution of each parameter in a study's search space.
 
-    A list of numbers becomes a range, because Optuna allows a range to grow later. A list of choices must not change.
+    A list of numbers becomes a range: Optuna allows a range to grow in later trials, but not a list of choices.
     """
     distributions: dict[str, BaseDistribution] = {}
     for name, values in config.space.parameters().items():

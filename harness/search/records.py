@@ -168,7 +168,7 @@ def _number(run: RunRecord) -> int:
 
 
 def _point(run: RunRecord, names: Iterable[str]) -> Point:
-    """Return the point of a trial from the run's tag, or from the run's parameters if the tag has no value."""
+    """Return the parameter values of a trial, each from the run's tag or, if missing there, from its parameters."""
     point: Point = json.loads(run.tags.get(Tag.POINT, "{}"))
     kinds = {name: type(getattr(BASELINE, name)) for name in names}
     return {name: point[name] if name in point else kind(run.settings[name]) for name, kind in kinds.items()}

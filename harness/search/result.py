@@ -43,8 +43,8 @@ class StudyResult:
         total: Number of trials that the study has when it is complete.
         mlflow_s: Time that this process spent in MLflow, in seconds.
         optuna_s: Time that this process spent in Optuna, in seconds; 0 for a grid.
-        busy_share: Share of the workers' time that was spent on training, 0 to 1. The time is counted from the start of
-            the first batch to the end of the last batch. The share is 0 if nothing was trained.
+        busy_share: Fraction of the workers' time that was spent on training, 0 to 1. The time is counted from the start
+            of the first batch to the end of the last batch. The fraction is 0 if nothing was trained.
     """
 
     before: int
@@ -66,7 +66,7 @@ class Costs:
 
     @contextmanager
     def of(self, what: str) -> Iterator[None]:
-        """Measure the time of a ``with`` block, and add it to the time of ``what``."""
+        """Measure the time of a ``with`` block, and add it to the total of ``what``: ``mlflow`` or ``optuna``."""
         started_s = time.perf_counter()
         try:
             yield
@@ -79,6 +79,6 @@ class Costs:
         self._first_s, self._last_s = min(self._first_s, batch.began_s), max(self._last_s, batch.ended_s)
 
     def busy_share(self, n_workers: int) -> float:
-        """Return the share of the workers' time that was spent on training, 0 to 1."""
+        """Return the fraction of the workers' time that was spent on training, 0 to 1."""
         whole_s = self._last_s - self._first_s
         return self._trained_s / (n_workers * whole_s) if whole_s > 0 else 0.0

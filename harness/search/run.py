@@ -23,7 +23,7 @@ from harness.tracking.owner import HEARTBEAT_S
 from harness.tracking.run_writer import RunWriter
 from harness.workers.local import Batch, Pool
 
-# The interval between checks for a request to stop, while workers train.
+# While workers train, the seconds between two checks for a request to stop.
 _POLL_S = 0.5
 
 

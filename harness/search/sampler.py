@@ -20,8 +20,8 @@ class SampledJobs:
     """The job source of a sampled design, in which Optuna proposes the trials.
 
     The MLflow run of a trial is created before the training starts, so that an interrupted trial can resume. If Optuna
-    proposes a point that is already recorded or in training, the new trial is not trained. Its run names the trial that
-    it repeats, and it gets the values of that trial.
+    proposes parameter values that are already recorded or in training, the new trial is not trained. Its run names the
+    trial that it repeats, and it gets the objective values of that trial.
 
     Args:
         config: Configuration of the study.
@@ -73,7 +73,7 @@ class SampledJobs:
         return replace(trial, state=TrialState.COMPLETE, values=self._values(variants))
 
     def most_jobs(self, n_workers: int) -> int:
-        """Return the number of workers plus 1. Only one job waits, because it does not use the latest results."""
+        """Return the number of workers plus 1. Only one job waits: its proposal cannot use later results."""
         return n_workers + 1
 
     def jobs(self, n_workers: int) -> Iterator[Job]:
@@ -132,7 +132,7 @@ class SampledJobs:
         return None
 
     def finish(self, trial: Trial) -> int:
-        """Complete a trial whose trainings are recorded, and all trials that repeat it. Return their number."""
+        """Complete a trial whose trainings are recorded, and all trials that repeat it. Return how many these are."""
         ended = [trial, *self._active.pop(_keys(trial.variants))[1]]
         for one in ended:
             self._end(one)
@@ -145,7 +145,7 @@ class SampledJobs:
             self._optuna.tell(trial.number, self._values(trial.variants))
 
     def fail(self, trial: Trial) -> int:
-        """Record a trial, and all trials that repeat it, as failed. Return their number."""
+        """Record a trial, and all trials that repeat it, as failed. Return how many these are."""
         ended = [trial, *self._active.pop(_keys(trial.variants))[1]]
         for one in ended:
             self._writer.end_trial(one.parent_id, {}, "FAILED")

@@ -62,11 +62,12 @@ class StudyStatus:
 
 def statuses(reader: StudyReader, name: str | None = None) -> list[StudyStatus]:
     """Return the status of all recorded studies, or of all with this name. The last started study comes first."""
-    found = [_status(reader, run) for run in reader.studies(name)]
+    found = [status(reader, run) for run in reader.studies(name)]
     return sorted(found, key=lambda standing: -standing.last_run_s)
 
 
-def _status(reader: StudyReader, parent: RunRecord) -> StudyStatus:
+def status(reader: StudyReader, parent: RunRecord) -> StudyStatus:
+    """Return the status of the study with this parent run."""
     tags = parent.tags
     finished = int(tags.get(Tag.DONE, "0"))
     runs = reader.runs(tags[Tag.STUDY_KEY], Role.TRAINING)
@@ -161,9 +162,10 @@ def forecast(config: StudyConfig, digits: Digits, reader: StudyReader | None, wo
 
 
 def _new_trainings(config: StudyConfig, known: set[str], n_trials: int) -> list[Variant]:
-    """Return one variant for each missing training: the variant with the most epochs.
+    """Return one variant for each missing training. If several variants need it, it is the one with the most epochs.
 
-    A sampled design has unknown points. Each of its trainings is estimated with the largest value of every parameter.
+    In a sampled design, the parameter values of new trials are unknown. So the largest value of every parameter is
+    assumed.
     """
     if config.design.seeds:
         largest = config.variant(config.corners()[-1])

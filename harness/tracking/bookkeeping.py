@@ -1,8 +1,9 @@
 """Keeps the bookkeeping of a study in one tag of its parent run.
 
-The bookkeeping is what only this project reads: the signature, the command and the like. No filter or view of MLflow
-uses it. Earlier versions wrote one tag for each part. :func:`unpacked` gives both kinds of records the same form, which
-has one entry for each part, so no other module knows about the combined tag.
+The bookkeeping consists of values that only this project reads, such as the signature and the command of the study. No
+filter or view of MLflow uses them. Each value is a part of one combined tag. Earlier versions of this project wrote
+each part as a separate tag. :func:`unpacked` converts the combined tag to separate tags, so other modules need not know
+which version recorded the study.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import Any
 from harness.errors import UsageError
 from harness.tracking.tags import Tag
 
-# The names of the parts in the combined tag.
+# For each tag that earlier versions wrote, the name of the same part in the combined tag.
 _PARTS = {
     Tag.DESCRIPTION: "description",
     Tag.COMMAND: "command",
@@ -24,16 +25,19 @@ _PARTS = {
     Tag.CPU: "cpu",
     Tag.SIGNATURE: "signature",
 }
-# Parts that are JSON values and not text.
+# The parts whose value is JSON. The values of the other parts are plain text.
 _JSON = frozenset({Tag.TIMES_RUN, Tag.LAST_RUN, Tag.SIGNATURE})
-# MLflow truncates longer tags without an error, which would damage the JSON.
+# The maximum length of a tag. MLflow truncates longer tags without an error, which would damage the JSON.
 _MOST_CHARACTERS = 8000
 
 
 def packed(tags: Mapping[str, str]) -> dict[str, str]:
-    """Replace the bookkeeping parts among the tags of a study's parent run by the combined tag.
+    """Replace separate tags of the bookkeeping by the combined tag. All other tags stay as they are.
 
-    If the combined tag would be too long for MLflow, the description is shortened.
+    If the combined tag would be too long for MLflow, the description of the study is shortened.
+
+    Args:
+        tags: Tags of a study's parent run, with each part of the bookkeeping as a separate tag.
 
     Raises:
         UsageError: The combined tag is too long even without the description.
@@ -51,10 +55,10 @@ def packed(tags: Mapping[str, str]) -> dict[str, str]:
 
 
 def unpacked(tags: Mapping[str, str]) -> Mapping[str, str]:
-    """Add the parts of the combined tag to the tags of a run.
+    """Return the tags of a run, with each part of the combined tag added as a separate tag.
 
-    A part may also be a tag of its own, which an earlier version wrote. The combined tag is newer and wins. A run
-    without the combined tag, or with an invalid one, keeps its tags as they are.
+    An earlier version of this project may already have recorded a part as a separate tag. The value in the combined tag
+    is newer and replaces it. If the combined tag is missing or invalid, the tags are returned unchanged.
     """
     try:
         kept = parts(tags[Tag.BOOKKEEPING])
@@ -64,12 +68,12 @@ def unpacked(tags: Mapping[str, str]) -> Mapping[str, str]:
 
 
 def only(tags: Mapping[str, str]) -> dict[str, str]:
-    """The bookkeeping parts among unpacked tags."""
+    """Return only the tags that belong to the bookkeeping. `tags` is a result of :func:`unpacked`."""
     return {tag: tags[tag] for tag in _PARTS if tag in tags}
 
 
 def parts(text: str) -> dict[str, str]:
-    """The parts of a combined tag, by the name of the tag that earlier versions wrote.
+    """Convert the value of a combined tag to separate tags, with the names that earlier versions used.
 
     Raises:
         ValueError: The text is not JSON.

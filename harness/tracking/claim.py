@@ -180,7 +180,7 @@ class Claim:
     def _current(self) -> list[RunRecord]:
         """The parent runs with the configured study name that are not archived, oldest first.
 
-        On a server, wait first until runs that other processes have just created are visible.
+        If the store is a server, first wait until runs that other processes have just created are visible.
         """
         if self.store.path is None:
             time.sleep(_SETTLED_S)
@@ -222,7 +222,7 @@ class Claim:
             self._drop_tag(study.run_id, me)
 
     def _drop_tag(self, run_id: str, name: str) -> None:
-        """Delete a tag of a run. A missing tag is not an error: an earlier attempt may already have deleted the tag."""
+        """Delete a tag of a run. If the tag is missing, do nothing: a previous try of the same call may have worked."""
         try:
             self.store.client.delete_tag(run_id, name)
         except MlflowException as error:
@@ -237,7 +237,8 @@ class Claim:
         """Record that the study is running.
 
         Args:
-            recorded: Recorded tags of the parent run. The bookkeeping and text that users added to the note are kept.
+            recorded: Recorded tags of the parent run. Their bookkeeping is kept, and the text that users added to the
+                note is kept too.
         """
         study = self.study
         client, config = self.store.client, study.config
@@ -304,7 +305,8 @@ class Claim:
     def end(self) -> None:
         """Close the open runs of the study. Close the parent run too if this process still owns the study."""
         self._is_ended = True
-        self.close_orphans()  # includes runs that were created twice because the reply to a call was lost
+        # This call also closes duplicate runs, which MLflow creates if a reply is lost and the call is repeated.
+        self.close_orphans()
         with failures():
             if not self._is_mine():
                 return
@@ -315,9 +317,12 @@ class Claim:
             self.store.client.set_terminated(study.run_id, self.status)
 
     def close_orphans(self) -> int:
-        """Close the open runs of this study and of all studies whose owner is dead, and return the number of runs.
+        """Close the open runs of this study, and those of all other studies that no living process owns.
 
         The parent run of this study stays open.
+
+        Returns:
+            The number of runs that were closed.
         """
         with failures():
             left = list(self.store.search("attributes.status = 'RUNNING'"))
@@ -340,7 +345,7 @@ class Claim:
 
 
 def archive(store: Store, name: str, keep: Callable[[str], None]) -> bool:
-    """Archive the study with this name, so that the next run starts a new study.
+    """Archive the study with this name. The next start of a study with this name then creates a new study.
 
     The records of the archived study are kept.
 

@@ -42,7 +42,7 @@ _log = logging.getLogger(__name__)
 
 
 class Schema(Enum):
-    """The state of a database schema, relative to the schema of the installed MLflow."""
+    """The state of a database schema, compared with the schema of the installed MLflow."""
 
     EMPTY = "empty"
     CURRENT = "current"
@@ -101,7 +101,7 @@ def create(path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     new = path.with_name(f".{path.name}.new")
     for left in (new, *(new.with_name(new.name + part) for part in ("-wal", "-shm", "-journal"))):
-        left.unlink(missing_ok=True)  # A process that was killed in this function may have left the file.
+        left.unlink(missing_ok=True)  # If a process was killed in this function, the file may still exist.
     kept = cache_folder() / "databases" / f"mlflow-{provenance.versions()['mlflow']}.db"
     if _is_intact(kept):
         copy(kept, new)
@@ -171,7 +171,7 @@ def relocate(path: Path, old: str, new: str) -> Path:
 
 
 def _unused(path: Path, suffix: str) -> Path:
-    """An unused path in the folder of the database. The file name is the name of the database with a suffix."""
+    """A path in the folder of the database at which no file exists: the database's name with a suffix."""
     kept = path.with_name(f"{path.name}.{suffix}")
     for number in count(2):
         if not kept.exists():

@@ -126,8 +126,9 @@ def _count(cells: Sequence[model_selection.Cell]) -> str:
 def _table(cells: Sequence[model_selection.Cell], varied: list[str], *, is_search: bool) -> str:
     """A Markdown table of the results. Each row summarizes the runs that differ only in the seed.
 
-    For a sampled design, the table shows the `_BEST_TRIALS` rows with the fewest mean errors. For a factorial design,
-    it shows at most `_MOST_ROWS` rows, sorted by the settings.
+    If Optuna chose the settings of the trials (a sampled design), the table shows the `_BEST_TRIALS` rows with the
+    lowest mean error count. If the study has a trial for every combination of settings (a factorial design), the table
+    shows at most `_MOST_ROWS` rows, sorted by the settings.
     """
     if not cells:
         return ""

@@ -33,9 +33,10 @@ def tracking_uri() -> str:
 
 
 def sqlite_uri(path: Path, like: URL | None = None) -> str:
-    """The URI of an SQLite database file. The driver and the options are those of the URL `like`, if it is given."""
+    """The URI of an SQLite database file. If the URL `like` is given, its driver and options are used."""
     url = (like or make_url("sqlite://")).set(database=_PATH)
-    # SQLAlchemy would quote spaces and letters beyond ASCII, and MLflow creates the folder of the quoted path.
+    # Percent-encode only these three characters. SQLAlchemy would also encode spaces and non-ASCII letters, and MLflow
+    # would then create a folder with the encoded name.
     quoted = str(path).replace("%", "%25").replace("?", "%3F").replace("#", "%23")
     return url.render_as_string(hide_password=False).replace(_PATH, quoted, 1)
 

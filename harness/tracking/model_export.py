@@ -53,7 +53,8 @@ def _write(model: keras.Model, spec: ModelSpec, examples: NDArray[np.float32]) -
         mlflow_model=described,
         signature=ModelSignature(_tensor(N_FEATURES), _tensor(N_CLASSES)),
         input_example=examples,
-        # Without this list, MLflow loads the model in another process to infer the requirements, which takes 6 seconds.
+        # Without this list, MLflow loads the model in another process to find the required packages. That takes 6
+        # seconds.
         pip_requirements=[f"{name}=={metadata.version(name)}" for name in _NEEDED],
     )
 

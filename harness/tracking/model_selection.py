@@ -58,7 +58,10 @@ class Cell:
 
     @property
     def order(self) -> tuple[float, ...]:
-        """The sort key that puts the best variant first. If two variants are equal, the earlier trial comes first."""
+        """The sort key that puts the best variant first.
+
+        Of two equally good variants, the one with the earlier trial comes first.
+        """
         key = recommended_order(self.at_zero, self.n_seeds, self.mean_errors, self.epochs, self.mean_loss)
         return *key, _trial(self.runs[0])
 
@@ -90,8 +93,9 @@ def cells(runs: Iterable[RunRecord]) -> list[Cell]:
 
 
 def baseline(runs: Iterable[RunRecord], engine: str) -> RunRecord | None:
-    """The longest run of the engine's baseline, which is the run with the most epochs. None if there is no such run.
+    """The finished run with the settings and the seed of the engine's baseline. Its number of epochs may differ.
 
+    If there are several such runs, the result is the run with the most epochs. If there are none, the result is None.
     Runs whose loss is not finite are ignored.
     """
     seed = str(registry.baseline(engine).seed)
@@ -106,7 +110,10 @@ def is_like_baseline(run: RunRecord, engine: str) -> bool:
 
 
 def longest(runs: Iterable[RunRecord]) -> list[RunRecord]:
-    """The finished run with the most epochs of each training. Of two equal runs, the one with the later trial."""
+    """For each training, its finished run with the most epochs.
+
+    If two runs of a training have the same number of epochs, the run of the later trial is chosen.
+    """
     finished = sorted(
         (run for run in runs if run.status == "FINISHED"), key=lambda run: (int(run.params["epochs"]), _trial(run))
     )

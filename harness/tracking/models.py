@@ -30,9 +30,9 @@ MODEL = EXPERIMENT
 BASELINE, BEST = "baseline", "best"
 _ABOUT = (
     "The lab's network for handwritten digits, trained by `harness study run`. It computes 10 logits from 400 inputs. "
-    "The inputs are images of 20x20 pixels, unrolled column by column. The alias `baseline` marks the reference "
-    "variant. The alias `best` marks the cheapest variant that reliably reaches zero errors. Each study sets the "
-    "aliases for which it has a model."
+    "The inputs are images of 20x20 pixels, unrolled column by column. The alias `baseline` marks the model of the "
+    "baseline. The alias `best` marks the model of the cheapest variant that reliably reaches zero errors. Each study "
+    "sets the aliases for which it has a model."
 )
 
 
@@ -152,7 +152,7 @@ class ModelRegistry:
         """Register the model if it is new, set its aliases, and return a message for the user.
 
         Args:
-            one: Run that trained the model.
+            one: Run that trained the model, with the aliases to set.
             spec: Specification of the new model. None if the model is already registered.
             result: Number of images that the new model classifies incorrectly, or the reason why it was not written.
         """

@@ -90,8 +90,9 @@ class Owner:
     def is_near(self) -> bool:
         """Whether the process is on this machine and in this PID namespace.
 
-        If so, the operating system can report whether the process is alive. The PID namespaces and the machine ids must
-        be equal. If a machine id is missing, the host names and the boot ids must be equal instead.
+        If so, the operating system can report whether the process is alive. This method compares the PID namespace and
+        the machine id of the process with those of the current process. If one of the machine ids is missing, it
+        compares the host names and the boot ids instead.
         """
         if self.space != _space():
             return False

@@ -22,7 +22,7 @@ import uvicorn  # noqa: E402 - the garbage collector is configured first, which 
 
 warnings.filterwarnings("ignore", "starlette.middleware.wsgi is deprecated")  # MLflow causes this warning
 
-from mlflow.server import handlers  # noqa: E402 - must be imported after uvicorn
+from mlflow.server import handlers  # noqa: E402 - MLflow must be imported after uvicorn.
 from mlflow.server.constants import (  # noqa: E402
     ARTIFACT_ROOT_ENV_VAR,
     ARTIFACTS_DESTINATION_ENV_VAR,

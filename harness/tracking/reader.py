@@ -12,7 +12,6 @@ import tempfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, TypeVar
 from zipfile import BadZipFile
@@ -27,6 +26,7 @@ from harness.files import masked
 from harness.network.softmax import SizedCheck, SoftmaxCheck
 from harness.network.variant import N_FEATURES, N_IMAGES
 from harness.study.config import NAME_PATTERN
+from harness.suggestions import did_you_mean
 from harness.tracking import bookkeeping, model_selection
 from harness.tracking.location import local_folder, tracking_uri
 from harness.tracking.run_record import DamagedRecordError, RunRecord, StoredImages, StudyRecord, damage
@@ -35,7 +35,8 @@ from harness.tracking.tags import Role, Tag
 
 OUTCOME = "outcome.json"
 IMAGES = "images.npz"
-WEIGHTS = "weights.npz"  # Only runs whose model may be registered have this file.
+WEIGHTS = "weights.npz"  # Only runs whose model may be registered have weights.
+_LIST = "`harness study list` shows the recorded studies."
 _log = logging.getLogger(__name__)
 
 T = TypeVar("T")
@@ -135,9 +136,8 @@ class StudyReader:
 
     def similar(self, name: str) -> str:
         """A hint with the recorded study that has the most similar name. Empty if no name is similar."""
-        names = dict.fromkeys(run.tags[Tag.STUDY] for run in self.current_studies())
-        found = get_close_matches(name, names, n=1)
-        return f"Did you mean {found[0]}? `harness study list` shows the recorded studies." if found else ""
+        hint = did_you_mean(name, (run.tags[Tag.STUDY] for run in self.current_studies()))
+        return f"{hint}{_LIST}" if hint else ""
 
     def last_change(self, key: str) -> str:
         """A text that changes when a run of the study is created or ends. Compare two texts to detect a change."""
@@ -151,8 +151,8 @@ class StudyReader:
         """Read the study with this name and its trainings. If no name is given, read the study that ran last.
 
         Runs that differ only in the number of epochs may come from one training. Only the longest of these runs gets
-        its training history. The shorter histories are the first epochs of the longest history. Reading a history can
-        take two calls to MLflow.
+        its training history, because reading a history can take two calls to MLflow. The histories of the shorter runs
+        are the first epochs of the longest history.
 
         Raises:
             UsageError: No such study was recorded.
@@ -167,10 +167,11 @@ class StudyReader:
         Raises:
             UsageError: No such study was recorded.
         """
-        parent = self.newest_study(name) or next((run for run in self.studies() if run.run_id == name), None)
+        by_id = {run.run_id: run for run in self.studies()}
+        parent = self.newest_study(name) or by_id.get(name)
         if parent is None:
             cause = f"no study with the name or run id {name!r} was recorded in {masked(tracking_uri())}"
-            raise UsageError(cause, self.similar(name) or "`harness study list` shows the recorded studies.")
+            raise UsageError(cause, self.similar(name) or f"{did_you_mean(name, by_id)}{_LIST}")
         return self._whole(parent)
 
     def _whole(self, parent: RunRecord) -> StudyRecord:
@@ -324,7 +325,7 @@ def _damaged_file(run_id: str, name: str, content: bytes | None) -> DamagedRecor
 
 
 def _left_out(damaged: str) -> bool:
-    """Warn that a damaged run or file is left out. If nothing is damaged, do nothing and return false."""
+    """Warn that a damaged run or file is ignored, and return true. If `damaged` is empty, only return false."""
     if damaged:
         _log.warning("left out: %s", damaged)
     return bool(damaged)

@@ -29,8 +29,9 @@ def describe(store: Store, record: StudyRecord) -> None:
 def log_results(store: Store, record: StudyRecord, metrics: Mapping[str, float], step: int) -> None:
     """Record the results of a study that has ended.
 
-    The metrics go to the study's parent run. A run that is no longer the longest of its training loses that mark. This
-    happens if the study has grown to more epochs.
+    The metrics are written to the study's parent run. The tag ``harness.longest`` is "true" for the run of a training
+    that has the most epochs. If the training now has a run with more epochs, the tag of the old run becomes "false".
+    This happens if the study was resumed with more epochs.
 
     Args:
         store: Tracking store.

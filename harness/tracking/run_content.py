@@ -21,7 +21,8 @@ from harness.tracking.owner import Owner
 from harness.tracking.reader import IMAGES, OUTCOME, WEIGHTS
 from harness.tracking.tags import Tag
 
-SOFTMAX_WAY = "vector"  # the lab's implementation of my_softmax; only the check of this one is recorded as metrics
+# The lab's implementation of ``my_softmax``. The checks of the other implementations are not recorded as metrics.
+SOFTMAX_WAY = "vector"
 
 
 @dataclass(frozen=True)
@@ -79,9 +80,9 @@ def origin_tags() -> dict[str, str]:
 
 
 def done_tags(done: int | None) -> list[RunTag]:
-    """The tag with the number of complete trials.
+    """The tag with the number of complete trials, as a list of one tag.
 
-    The list is empty if the number is unknown. The tag that is already recorded then stays.
+    If the number is unknown, the list is empty, so that the recorded tag is not changed.
     """
     return [] if done is None else [RunTag(Tag.DONE, str(done))]
 

@@ -106,7 +106,7 @@ class StoredImages:
     """The images of a study in 256 grey levels. They are recorded so that reports can draw them.
 
     Attributes:
-        x: Grey values, ``(5000, 400)``, ``uint8``, 0 to 255, unrolled as in the lab.
+        x: Grey values, ``(5000, 400)``, ``uint8``, 0 to 255. Each image is unrolled column by column.
         y: Labels (digits), ``(5000,)``.
     """
 
@@ -136,7 +136,7 @@ class StudyRecord:
 
 
 def damage(run: RunRecord) -> str:
-    """Describe the first tag, parameter or metric of a run that is missing or invalid. Empty if all are valid."""
+    """Describe the first missing or invalid tag, parameter or metric of a run. Empty if all are present and valid."""
     checks = _CHECKS.get(run.tags.get(Tag.ROLE, ""), {})
     is_training = run.tags.get(Tag.ROLE) == Role.TRAINING
     is_finished = is_training and run.status == "FINISHED"
@@ -212,7 +212,8 @@ _CHECKS: dict[str, dict[str, Check]] = {
         Tag.TOTAL: _count,
         Tag.DONE: _optional(_count),
         Tag.HEARTBEAT: _optional(_seconds),
-        Tag.BOOKKEEPING: _optional(_bookkeeping),  # before its parts, so that an error names the tag of the run
+        # The combined tag is checked before its parts, so that a message names the tag that is recorded in MLflow.
+        Tag.BOOKKEEPING: _optional(_bookkeeping),
         **_BOOKKEEPING,
     },
     Role.TRIAL: {

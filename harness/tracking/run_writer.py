@@ -40,17 +40,20 @@ class RunWriter:
     def __init__(self, store: Store, study: StudyHandle) -> None:
         self._store, self._study = store, study
 
-    def begin_trial(self, number: int, point: Point, variants: Sequence[Variant], *, same_as: int | None = None) -> str:
+    def begin_trial(
+        self, number: int, values: Point, variants: Sequence[Variant], *, same_as: int | None = None
+    ) -> str:
         """Create the run of a trial of a sampled design, and return its id.
 
-        The run is the parent of the trial's training runs. Its status is RUNNING until the trial ends. A single call
-        creates the run with the number, point and seeds of the trial, so that an interrupted trial can resume.
+        The run is the parent of the trial's training runs. Its status is RUNNING until the trial ends. One call to
+        MLflow creates the run together with the trial's number, parameter values and seeds. So an interrupted trial can
+        resume.
 
         Args:
             number: Number of the trial.
-            point: Values of the varied parameters.
-            variants: Variants of the trainings.
-            same_as: Number of the trial with the same point, if this trial repeats it.
+            values: Values of the varied parameters.
+            variants: Variant of each training of the trial. The variants differ only in the seed.
+            same_as: Number of an earlier trial with the same variants; None if there is none.
         """
         with failures():
             tags = {
@@ -58,7 +61,7 @@ class RunWriter:
                 Tag.PARENT: self._study.run_id,
                 Tag.NAME: f"trial {number}: {descriptions.label(variants[0], self._study.config, seed=False)}",
                 Tag.TRIAL: str(number),
-                Tag.POINT: json.dumps(point),
+                Tag.POINT: json.dumps(values),
                 Tag.SEEDS: json.dumps([variant.seed for variant in variants]),
             }
             if same_as is not None:

@@ -90,7 +90,7 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
 def _may_pass(error: BaseException) -> bool:
     """Whether an error may be temporary: the server is unavailable or busy, or another process locks the database."""
     if not isinstance(error, Exception):
-        return False  # Ctrl-C during the handling of an error
+        return False  # Ctrl-C was pressed during the handling of an error.
     for cause in _causes(error):
         if isinstance(cause, OperationalError):
             return database_may_come_back(cause)
@@ -115,8 +115,8 @@ class Store:
         uri: Tracking URI of the store.
         path: Database file of an SQLite store; None for other stores.
         is_copy: Whether the client reads a temporary copy, because an older MLflow made the database.
-        moved_from: Recorded artifact folder of an SQLite database that was moved or copied. The folder is then outside
-            the folder of the database. None for other stores.
+        moved_from: Recorded artifact folder of an SQLite database, if it is outside the folder of the database. The
+            database was then moved or copied. None in all other cases.
 
     Raises:
         StoppedError: The store cannot be reached, read or written.
@@ -212,7 +212,10 @@ class Store:
         self._use(self._experiment())
 
     def artifacts(self, uri: str) -> str:
-        """The artifact URI of a run. If the database was moved, the URI points to the artifact folder beside it."""
+        """The current artifact URI of a run. `uri` is the recorded artifact URI.
+
+        If the database was moved, the result is in the artifact folder that is beside the database.
+        """
         if self.moved_from is None or self.path is None or not uri.startswith(self._location):
             return uri
         return artifacts_beside(self.path).as_uri() + uri.removeprefix(self._location)

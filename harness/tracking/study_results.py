@@ -1,4 +1,4 @@
-"""The results of a study in two lines and a few numbers: the recommended variant and the baseline.
+"""The results of a study: a line about the recommended variant, a line about the baseline, and a few metrics.
 
 The terminal, the note in MLflow and the metrics of the study's parent run show the same results.
 """
@@ -26,9 +26,10 @@ class BaselineGroup:
     """The trainings with the baseline's settings, one for each seed.
 
     Attributes:
-        runs: Longest finished run of each training. A run whose loss is not finite is included.
+        runs: For each training, its finished run with the most epochs. A run whose loss is not finite is included.
         n_seeds: Number of seeds, including those whose training failed.
-        own: Longest run of the baseline's own seed; None if the study has none, or if its loss is not finite.
+        own: Finished run with the most epochs among the runs whose seed is that of the baseline. Runs whose loss is not
+            finite are ignored. None if there is no such run.
     """
 
     runs: tuple[RunRecord, ...]
@@ -79,7 +80,7 @@ class StudyResults:
     """The results of a study.
 
     Attributes:
-        cells: Variants with a finished run, each with its runs over the seeds.
+        cells: Variants that have a finished run with a finite loss, each with its runs over the seeds.
         recommended: Recommended variant; None if no run ended with zero errors.
         baseline: Trainings with the baseline's settings.
         n_failed: Number of failed runs.
@@ -99,16 +100,18 @@ class StudyResults:
         return cls(model_selection.cells(runs), model_selection.recommended(runs), group, n_failed)
 
     def metrics(self) -> dict[str, float]:
-        """The results as metrics of the study's parent run. A metric that has no value is left out.
+        """The results as metrics of the study's parent run. A metric without a value is left out.
 
-        - `share_at_zero`: the share of seeds of the recommended variant with zero errors after the last epoch; 0 if no
-          run ended with zero errors; missing if no run has finished,
-        - `held_out_errors`: the mean of the recommended variant; missing without a recommended variant or without
-          held-out images,
-        - `mean_first_zero_epoch`: see :attr:`BaselineGroup.mean_first_zero_epoch`,
-        - `baseline_first_zero_epoch`: of the baseline's own seed; missing if it never reached zero errors,
-        - `baseline_held_out_errors`: the mean over the baseline's seeds; missing without held-out images,
-        - `failed_runs`: the number of failed runs that are recorded.
+        - `share_at_zero`: the fraction of the recommended variant's seeds that have zero errors after the last epoch.
+          It is 0 if no run ended with zero errors. It is left out if no run has finished with a finite loss.
+        - `held_out_errors`: the mean number of held-out errors of the recommended variant. It is left out if there is
+          no recommended variant, or if there are no held-out images.
+        - `mean_first_zero_epoch`: the mean over the baseline's seeds; see :attr:`BaselineGroup.mean_first_zero_epoch`.
+        - `baseline_first_zero_epoch`: the first zero epoch of the baseline itself, with its own seed. It is left out if
+          this run is missing or never reached zero errors.
+        - `baseline_held_out_errors`: the mean number of held-out errors over the baseline's seeds. It is left out if
+          there are no held-out images.
+        - `failed_runs`: the number of failed runs.
         """
         best, own = self.recommended, self.baseline.own
         found = {
@@ -123,7 +126,10 @@ class StudyResults:
 
     @property
     def recommended_line(self) -> str:
-        """The recommended variant with its share of seeds at zero and its errors, or the reason why there is none."""
+        """The recommended variant, how many of its seeds end with zero errors, and its mean and largest error count.
+
+        If no variant is recommended, the line states the reason.
+        """
         if not self.cells:
             return "none, because no run has finished"
         best = self.recommended
@@ -138,7 +144,7 @@ class StudyResults:
 
     @property
     def baseline_line(self) -> str:
-        """How many seeds of the baseline reach zero errors and when, and how many unseen images they get wrong."""
+        """How many seeds of the baseline reach zero errors, the median first zero epoch, and the held-out errors."""
         group = self.baseline
         if not group.n_seeds:
             return "not part of this study"
@@ -176,7 +182,7 @@ def _setting(name: str, value: str) -> str:
 
 
 def _brief(value: float) -> str:
-    """A number with at most two decimals, without zeros at its end."""
+    """A number with at most two decimals and without trailing zeros."""
     return f"{value:.2f}".rstrip("0").rstrip(".")
 
 

@@ -7,7 +7,7 @@ class Role:
     """The role of a run, which is the value of :attr:`Tag.ROLE`."""
 
     STUDY = "study"
-    TRIAL = "trial"  # a trial of a sampled design; the parent of its training runs
+    TRIAL = "trial"  # A trial of a sampled design. Its run is the parent of the trial's training runs.
     TRAINING = "training"
     GATE = "gate"
 
@@ -17,7 +17,7 @@ class Tag:
 
     # Tags of every run.
     STUDY = "harness.study"
-    STUDY_KEY = "harness.study_key"  # distinguishes studies with the same name
+    STUDY_KEY = "harness.study_key"  # Distinguishes studies with the same name.
     ROLE = "harness.role"
     DATASET = "harness.dataset"
     ENGINE = "harness.engine"
@@ -30,28 +30,32 @@ class Tag:
     # Tags of trials and trainings.
     TRIAL = "harness.trial"
     VARIANT = "harness.variant"
-    LONGEST = "harness.longest"  # "true" for the run with the most epochs of each training, which the saved view shows
-    POINT = "harness.point"  # values of the varied parameters as JSON, in a sampled design
-    SEEDS = "harness.seeds"  # seeds of the trial as JSON, in a sampled design
-    SAME_AS = "harness.same_as"  # number of the earlier trial with the same values, in a sampled design
+    # For each training, the run with the most epochs has the value "true". The saved view shows these runs.
+    LONGEST = "harness.longest"
     FAILURE = "harness.failure"
     DIVERGED = "harness.diverged"
 
+    # Tags of the trials of a sampled design, in which Optuna chooses the parameter values.
+    POINT = "harness.point"  # The values of the varied parameters, as JSON.
+    SEEDS = "harness.seeds"  # The seeds of the trial, as JSON.
+    SAME_AS = "harness.same_as"  # The number of an earlier trial with the same parameter values and seeds.
+
     # Tags of the parent run of a study.
-    TOTAL = "harness.trials"  # the number of trials when the study is complete
+    TOTAL = "harness.trials"  # The number of trials that the study has when it is complete.
     DONE = "harness.trials_done"
-    BOOKKEEPING = "harness.bookkeeping"  # the parts below as JSON, with `CPU` and `VERSIONS`
+    BOOKKEEPING = "harness.bookkeeping"  # JSON with the parts that are listed below, `CPU` and `VERSIONS`.
     OWNER = "harness.runner"
     HEARTBEAT = "harness.heartbeat_s"
-    REQUEST = "harness.asking."  # prefix of the tag by which a process requests the ownership of the study
+    REQUEST = "harness.asking."  # Prefix of the tag by which a process requests the ownership of the study.
     ARCHIVED = "harness.archived"
 
-    # Parts of the bookkeeping of a study. Earlier versions wrote a tag for each; see `harness.tracking.bookkeeping`.
+    # Parts of the bookkeeping of a study. Earlier versions of this project wrote each part as a separate tag; see
+    # `harness.tracking.bookkeeping`.
     DESCRIPTION = "harness.description"
     SIGNATURE = "harness.meaning"
     TIMES_RUN = "harness.times_run"
     LAST_RUN = "harness.last_run_ms"
-    COMMAND = "harness.command"  # the command that resumes the study
+    COMMAND = "harness.command"  # The command that resumes the study.
 
     # Tags of gate runs.
     VERDICT = "harness.verdict"

@@ -38,9 +38,9 @@ def address(experiment_id: str, key: str) -> str:
 def of_study(config: StudyConfig, key: str) -> tuple[str, str]:
     """The saved view of a study's trainings, as the name and value of an experiment tag.
 
-    The view shows one run of each training: the longest. It groups the runs by learning rate if the learning rate
-    varies. A chart then has one line for each learning rate, the mean over the group. The runs with the fewest errors
-    come first.
+    The view shows one run of each training: the run with the most epochs. The runs with the fewest errors come first.
+    If the learning rate varies, the view groups the runs by learning rate. A chart then has one line for each learning
+    rate, which is the mean over the runs of the group.
     """
     varied = [name for name in BASELINE.settings() if name in config.varied]
     columns = [*(f"params.`{name}`" for name in varied), *(f"metrics.`{name}`" for name in _COLUMNS)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import replace
 from typing import Any
 
@@ -156,3 +157,43 @@ def test_gates_of_several_environments_are_a_row_each() -> None:
     assert rows[0][-4:] == ["check 0", "check 1", "first zero epoch, mean", "seconds"]
     assert rows[2][-5:] == ["**PASS**", "PASS", "PASS", "59.5 (2 seeds)", "12"]
     assert rows[3] == ["2.16.2", "-", "-", "-", "**NOT RUN**", "NOT RUN", "-", "-", "12"]
+
+
+def in_a_terminal(monkeypatch: pytest.MonkeyPatch, found: GateResult) -> list[str]:
+    """The lines of a result in a terminal of 80 columns."""
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    return results.terminal(found).splitlines()
+
+
+def test_in_a_terminal_the_verdict_is_one_line_and_no_word_is_broken(monkeypatch: pytest.MonkeyPatch) -> None:
+    said = "zero errors come as early as in the reference"
+    details = "less than 2.4% later with 95% confidence; 63 seeds, reference 1024 seeds"
+    found = replace(
+        result(Verdict.PASS),
+        checks=[replace(check("epochs", Verdict.PASS), answer=f"{said} ({details})")],
+        environment=[Difference("CPU instructions", "-", " ".join(f"avx512_number_{number}" for number in range(20)))],
+        command="harness gate run --data 'my own images' --engine xla --workers 2 --seeds 63 --first-seed 200000",
+    )
+    lines = in_a_terminal(monkeypatch, found)
+    assert lines[:2] == [f"PASS: {said}", f"  ({details})"]
+    assert max(map(len, lines)) <= 80
+    whole = f"PASS: {said} ({details})"
+    words = {word for text in (whole, found.environment[0].now) for word in text.split()}
+    assert words <= {word for line in lines for word in line.split()}
+
+
+def test_in_a_terminal_the_command_that_repeats_a_gate_can_be_pasted(monkeypatch: pytest.MonkeyPatch) -> None:
+    command = f"harness gate run --data 'my own images' --reference {'folder/' * 8}reference.json --first-seed 200000"
+    lines = in_a_terminal(monkeypatch, replace(result(Verdict.PASS), command=command))
+    pasted = lines[lines.index("Repeat this gate:") + 1 :]
+    assert len(pasted) > 1
+    assert max(map(len, pasted)) <= 80
+    assert shlex.split("\n".join(pasted).replace("\\\n", " ")) == shlex.split(command)
+    short = in_a_terminal(monkeypatch, replace(result(Verdict.PASS), command="harness gate run"))
+    assert short[-1] == "Repeat this gate: harness gate run"
+
+
+def test_in_a_log_file_each_text_is_one_line() -> None:
+    long = replace(result(Verdict.PASS), command=f"harness gate run --data {'folder/' * 30}")
+    assert results.terminal(long).splitlines()[-1] == f"Repeat this gate: {long.command}"

@@ -11,8 +11,10 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Frame
 
+from harness.reporting import report
 from tests.browser import VIEWER, Watched, open_in_viewer, watch
 from tests.reporting.rows import Row
+from tests.reporting.test_report import ODD
 
 pytestmark = pytest.mark.slow
 
@@ -250,6 +252,16 @@ def test_it_prints_whole_tables_with_their_heads_and_figures_that_fit(browser: B
         <= 680
     )
     assert watched.view.locator("details").evaluate_all("all => all.every(one => one.open)")
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_the_page_of_an_odd_study_draws_its_figures_without_a_warning(
+    browser: Browser, name: str, tmp_path: Path
+) -> None:
+    watched = show(browser, report.write(ODD[name], tmp_path), "disk")
+    assert watched.complaints == []
+    empty = "all => all.filter(one => !one.querySelector('svg path')).map(one => one.dataset.chart)"
+    assert watched.view.locator("[data-chart]").evaluate_all(empty) == []
 
 
 def test_without_scripts_the_figures_are_images(browser: Browser, folder: Path) -> None:

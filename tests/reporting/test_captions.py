@@ -39,8 +39,10 @@ def test_whether_a_training_reaches_zero_and_stays_there(errors: tuple[int, ...]
 
 
 def test_eight_of_eight_seeds_are_not_all() -> None:
-    assert captions.supports(8, wilson(8, 8)) == ("With 8 seeds the true share may be as low as 68% (95% confidence)")
-    assert captions.supports(6, wilson(6, 8)) == "The 95% interval of the share is 41% to 93%"
+    assert captions.supports(8, wilson(8, 8)) == (
+        "With 8 seeds, the true proportion may be as low as 68% (95% confidence)"
+    )
+    assert captions.supports(6, wilson(6, 8)) == "The 95% interval of this proportion is 41% to 93%"
 
 
 @pytest.mark.parametrize(
@@ -61,22 +63,23 @@ def test_held_out_errors_are_said_with_their_share_and_whether_more_epochs_help(
         return HeldOutErrors(np.array(zero), np.array([800.0]), (25, 100), change)
 
     helped = captions.held_out(found(Estimate(-50.0, -70.0, -30.0, 8)), "lab-5000")
-    assert "Runs with zero training errors (2) get 710 of the 10,000 held-out images wrong" in helped
+    assert "In 2 runs with zero training errors, 710 of the 10,000 held-out images are wrong" in helped
     assert "(7.1%; range 700 to 720)" in helped
-    assert "Runs with training errors (1) get 800 of the 10,000 wrong" in helped
+    assert "In 1 run with training errors, 800 of the 10,000 held-out images are wrong" in helped
     fewer = (
-        "With 100 instead of 25 epochs, the baseline gets 50 fewer of them wrong (95% interval -70 to -30, 8 seeds)."
+        "With 100 instead of 25 epochs, the baseline gets 50 fewer of these images wrong "
+        "(95% interval -70 to -30, 8 seeds)."
     )
     assert fewer in helped
-    assert "5 more of them wrong" in captions.held_out(found(Estimate(5.0, 1.0, 9.0, 8)), "lab-5000")
-    unclear = "the interval includes no difference"
+    assert "5 more of these images wrong" in captions.held_out(found(Estimate(5.0, 1.0, 9.0, 8)), "lab-5000")
+    unclear = "the interval includes 0"
     assert unclear in captions.held_out(found(Estimate(5.0, -1.0, 9.0, 8)), "lab-5000")
     assert unclear not in helped
     assert "one seed does not show" in captions.held_out(found(Estimate(5.0, math.nan, math.nan, 1)), "lab-5000")
     none = captions.held_out(found(None, ()), "lab-5000", is_objective=True)
     assert none == (
-        "These images are no longer unseen: the search chose variants by them. Runs with training errors (1) get 800 "
-        "of the 10,000 wrong on average."
+        "These images are no longer unseen: the search chose variants by them. In 1 run with training errors, 800 of "
+        "the 10,000 held-out images are wrong on average."
     )
 
 

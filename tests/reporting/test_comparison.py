@@ -370,7 +370,7 @@ def test_runs_that_did_not_finish_are_left_out_and_counted() -> None:
     found = compared(whole, study([*whole.trainings[:-1], failed, killed]))
     assert found.b.left_out == 2
     assert found.errors.measure.n_a == 8
-    assert "8 runs, 8 seeds; 2 more did not finish and are left out" in comparison_text.markdown(found)
+    assert "8 runs, 8 seeds; left out: 2 unfinished runs" in comparison_text.markdown(found)
 
 
 def test_of_a_variant_that_a_search_tried_twice_the_later_stands() -> None:

@@ -75,7 +75,7 @@ def test_a_learning_rate_that_differs_on_purpose_names_no_variant() -> None:
             of(),
             ("learning_rate",),
             "--across learning_rate: learning_rate has several values in A: 0.001, 0.003",
-            "one value of this setting each",
+            "in which this setting has only one value",
         ),
         (of(beta_1=0.95), (), "no variant in common: beta_1 is 0.9 in A and 0.95 in B", "give --across beta_1."),
     ],

@@ -215,7 +215,7 @@ def test_the_captions_count_what_was_recorded(report: Page, runs: list[Row]) -> 
     reached = [run for run in trainings if run.first_zero is not None]
     back = [run for run in reached if any(run.errors[run.first_zero or 100 :])]
     captions = report.captions
-    assert captions["reached"].startswith(f"{len(reached)} of {len(trainings)} trainings reached zero.")
+    assert captions["reached"].startswith(f"{len(reached)} of {len(trainings)} trainings reached zero errors.")
     assert f"in {len(back)} of the {len(reached)} trainings that reached zero errors" in captions["errors_by_epoch"]
     zero = sum(run.errors[-1] == 0 for run in runs)
     assert captions["errors_heat_map"].startswith(f"{zero} of {len(runs)} runs ended with zero errors.")

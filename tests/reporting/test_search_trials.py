@@ -60,11 +60,11 @@ def test_on_the_front_are_those_that_no_other_beats(points: list[tuple[int, int]
     assert found.tolist() == [not is_beaten for is_beaten in beaten]
 
 
-def test_the_page_of_a_search_shows_its_history_front_importances_and_slices(tmp_path: Path) -> None:
+def test_the_page_of_a_search_shows_its_history_front_importances_and_parameters(tmp_path: Path) -> None:
     html = report.write(SEARCH, tmp_path).read_text()
     drawn = {path.stem for path in (tmp_path / "figures").iterdir()}
-    assert {"history", "front", "importance", "slices"} <= drawn
-    assert "The best of 12 trials is trial 0 with 0.5 mean errors: learning rate 0.001, 1 epoch." in html
+    assert {"history_errors", "front", "importance", "by_learning_rate", "by_epochs"} <= drawn
+    assert "The first of 12 trials with the best value, 0.5, is trial 0: learning rate 0.001, 1 epoch." in html
 
 
 def test_with_one_objective_there_is_no_front(tmp_path: Path) -> None:
@@ -75,5 +75,5 @@ def test_with_one_objective_there_is_no_front(tmp_path: Path) -> None:
 def test_a_search_of_one_trial_still_gives_a_page(tmp_path: Path) -> None:
     report.write(search(*SEARCH.trainings[:2]), tmp_path)
     drawn = {path.stem for path in (tmp_path / "figures").iterdir()}
-    assert "history" in drawn
-    assert not drawn & {"importance", "slices"}
+    assert "history_errors" in drawn
+    assert not drawn & {"importance", "by_learning_rate"}

@@ -1,4 +1,4 @@
-"""What the charts share: data, the colours of groups, scales, and the parts that follow the page's selection."""
+"""Shared parts of the charts: their data, the colours and shapes of groups, scales, and how a selection shows."""
 
 from __future__ import annotations
 
@@ -12,14 +12,18 @@ from harness.reporting.figure_files import SERIES
 
 Chart = alt.Chart | alt.LayerChart
 
-# The page sets these parameters to a group's label, a number of epochs and a run. All other marks are then faint.
-# A mark without such a field keeps its opacity.
+# The axis of epochs.
+EPOCHS = alt.Axis(format="d", tickMinStep=1)
+
+# The chart parameters of a selection, and the data field of each. When the user selects a group, a number of epochs or
+# a run, the page sets the parameter to it. Marks with another value of the field become faint. Marks without the field
+# do not change.
 PICKED = {"picked_rate": "rate", "picked_epochs": "epochs", "picked_run": "run"}
 _IS_PICKED = " && ".join(
     f"({name} === null || !isValid(datum.{field}) || datum.{field} === {name})" for name, field in PICKED.items()
 )
 _FAINT_OPACITY = 0.06
-# The ticks of error counts, of losses and of learning rates.
+# The possible ticks: first those of error counts, then those of losses and of learning rates.
 _COUNTS = (0, 1, 3, 10, 30, 100, 300, 1000, 3000)
 _DECADES = [factor * 10.0**power for power in range(-9, 2) for factor in (1, 3)]
 
@@ -39,7 +43,7 @@ def _plain(value: Any) -> Any:  # noqa: ANN401 - any value of a data frame
 
 
 def groups(frame: pd.DataFrame) -> list[str]:
-    """The labels of the groups of a study, in their order."""
+    """The labels of the groups of runs of a study, in their order."""
     return [str(label) for label in frame["rate"].cat.categories]
 
 
@@ -55,7 +59,7 @@ def shape(labels: Sequence[str]) -> alt.Shape:
 
 
 def opacity(picked: float) -> Any:  # noqa: ANN401 - Altair's condition
-    """The opacity of a mark that is picked, or of each mark if nothing is."""
+    """The opacity of marks: ``picked`` for a selected mark, and for all marks if nothing is selected; else faint."""
     return alt.condition(_IS_PICKED, alt.value(picked), alt.value(_FAINT_OPACITY))
 
 

@@ -15,13 +15,14 @@ from harness.reporting.charts.encodings import Chart
 
 
 def reached(trainings: pd.DataFrame) -> Chart:
-    """The share of trainings that have reached zero errors, by epoch and learning rate, with intervals.
+    """The proportion of trainings that have reached zero errors, by epoch and learning rate, with intervals.
 
     A tick marks the last epoch of trainings that ended before they reached zero: they count only until then.
     """
     labels = encodings.groups(trainings)
-    base = alt.Chart(encodings.data(_steps(trainings))).encode(
-        x=alt.X("epoch:Q", title="epoch", scale=alt.Scale(nice=False)),
+    steps, ends = list(_steps(trainings)), list(_ends(trainings))
+    base = alt.Chart(encodings.data(steps)).encode(
+        x=alt.X("epoch:Q", title="epoch", scale=alt.Scale(nice=False), axis=encodings.EPOCHS),
         color=encodings.colour(labels),
         tooltip=[
             alt.Tooltip("rate:N", title="learning rate"),
@@ -37,7 +38,6 @@ def reached(trainings: pd.DataFrame) -> Chart:
         axis=alt.Axis(format=".0%"),
         scale=alt.Scale(domain=[0, 1]),
     )
-    bands = base.mark_area(interpolate="step-after").encode(y="low:Q", y2="high:Q", opacity=encodings.opacity(0.15))
     lines = base.mark_line(interpolate="step-after", strokeWidth=2).encode(y=share, opacity=encodings.opacity(1))
     ended = [
         alt.Tooltip("rate:N", title="learning rate"),
@@ -45,19 +45,21 @@ def reached(trainings: pd.DataFrame) -> Chart:
         alt.Tooltip("ended:Q", title="ended without zero"),
     ]
     ticks = (
-        alt.Chart(encodings.data(_ends(trainings)))
+        alt.Chart(encodings.data(ends))
         .mark_point(shape="stroke", angle=90, size=120, strokeWidth=2)
         .encode(x="epoch:Q", y="share:Q", color=encodings.colour(labels), opacity=encodings.opacity(1), tooltip=ended)
     )
-    return encodings.sized(bands + lines + ticks, 300)
+    bands = base.mark_area(interpolate="step-after").encode(y="low:Q", y2="high:Q", opacity=encodings.opacity(0.15))
+    layers = [*([bands] if any(step["low"] is not None for step in steps) else []), lines, *([ticks] if ends else [])]
+    return encodings.sized(alt.layer(*layers), 300)
 
 
 def _steps(trainings: pd.DataFrame) -> Iterator[dict[str, Any]]:
-    """The steps of each group's curve, with intervals and the number of trainings at risk."""
+    """The steps of each group's curve, with intervals and the number of trainings that have yet to reach zero."""
     for label, group in trainings.groupby("rate", observed=True):
         epochs, is_reached = findings.observed(group)
         curve = statistics.survival(epochs, is_reached)
-        # An interval over seeds makes sense for one configuration only.
+        # An interval over seeds makes sense only if the trainings of the group differ in nothing but their seeds.
         has_band = frames.one_configuration(group)
         for epoch, left, low, high in zip(*curve.steps(), strict=True):
             yield {

@@ -1,4 +1,4 @@
-"""Charts of error counts: by cell, by seed, by epoch, and against the baseline."""
+"""Charts of error counts: by learning rate and number of epochs, by seed, by epoch, and against the baseline."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from harness.reporting.findings import Difference
 
 MOST_SEEDS = 40
 _MOST_LINES = 100
-# The name of the data that the charts of curves share, one row for each training.
+# The name of the data that the charts of errors and of losses by epoch share. It has one row for each training.
 CURVES = "curves"
 
 
@@ -63,7 +63,7 @@ def heat_map(cells: pd.DataFrame) -> Chart:
 
 
 def zero_strip(curves: pd.DataFrame, own_run: str | None) -> Chart:
-    """The epochs with zero errors, with one row for each seed of a group. The baseline's own seed is on top."""
+    """The epochs with zero errors, with one row for each seed. The row of the baseline's own seed is on top."""
     trainings = {key: own.sort_values("epoch") for key, own in curves.groupby(["seed", "run_id"], observed=True)}
     order = sorted(trainings, key=lambda key: (key[1] != own_run, key))[:MOST_SEEDS]
     names = {key: f"{key[0]}, the baseline" if key[1] == own_run else str(key[0]) for key in order}
@@ -84,7 +84,7 @@ def zero_strip(curves: pd.DataFrame, own_run: str | None) -> Chart:
         alt.Chart(encodings.data(spans))
         .mark_bar(height={"band": 0.75}, cursor="pointer")
         .encode(
-            x=alt.X("start:Q", title="epoch", scale=alt.Scale(nice=False, zero=False)),
+            x=alt.X("start:Q", title="epoch", scale=alt.Scale(nice=False, zero=False), axis=encodings.EPOCHS),
             x2="end:Q",
             y=alt.Y("seed:N", title="seed", sort=list(names.values()), axis=alt.Axis(domain=False, ticks=False)),
             color=alt.Color(
@@ -105,7 +105,7 @@ def zero_strip(curves: pd.DataFrame, own_run: str | None) -> Chart:
 
 
 def _spans(zero: np.ndarray[Any, np.dtype[np.bool_]]) -> list[tuple[int, int, str]]:
-    """The first epoch (from 1), number of epochs and state of each stretch of epochs with the same state."""
+    """For each stretch of epochs with errors, or without: its first epoch (from 1), its length, and its state."""
     starts = np.flatnonzero(np.diff(zero.astype(int), prepend=-1))
     lengths = np.diff([*starts, len(zero)])
     return [
@@ -122,7 +122,7 @@ def by_seed(finished: pd.DataFrame) -> Chart:
         columns={"run_id": "run", "final_errors": "errors"}
     )
     x = (
-        alt.X("epochs:Q", title="epochs", scale=alt.Scale(zero=False))
+        alt.X("epochs:Q", title="epochs", scale=alt.Scale(zero=False), axis=encodings.EPOCHS)
         if many
         else alt.X("epochs:O", title="epochs", axis=alt.Axis(labelAngle=0, grid=True, gridOpacity=0.4, bandPosition=0))
     )
@@ -153,7 +153,7 @@ def held_out(cells: pd.DataFrame) -> Chart:
         alt.Chart(encodings.data(shown.to_dict("records")))
         .mark_line(point=alt.OverlayMarkDef(size=50), strokeWidth=2)
         .encode(
-            x=alt.X("epochs:Q", title="epochs", scale=alt.Scale(zero=False)),
+            x=alt.X("epochs:Q", title="epochs", scale=alt.Scale(zero=False), axis=encodings.EPOCHS),
             y=alt.Y("held_out:Q", title="held-out errors (mean over seeds)", scale=alt.Scale(zero=False)),
             color=encodings.colour(labels),
             opacity=encodings.opacity(1),
@@ -169,7 +169,7 @@ def held_out(cells: pd.DataFrame) -> Chart:
 
 
 def against_baseline(differences: Sequence[Difference]) -> Chart:
-    """Paired differences in errors from the baseline with their intervals, one line for each cell."""
+    """Paired differences in errors from the baseline, with intervals, by learning rate and number of epochs."""
     labels = list(dict.fromkeys(found.rate for found in differences))
     names = [f"{found.rate}, {found.epochs} epochs" for found in differences]
     rows = [
@@ -208,11 +208,13 @@ def against_baseline(differences: Sequence[Difference]) -> Chart:
         x=alt.X("low:Q", title=title, scale=scale, axis=axis), x2="high:Q"
     )
     points = base.mark_point(filled=True, size=70).encode(x=alt.X("difference:Q", scale=scale))
-    return encodings.sized(zero + intervals + points, 22 * len(rows))
+    has_intervals = any(np.isfinite(found.errors.low) for found in differences)
+    layers = [zero, *([intervals] if has_intervals else []), points]
+    return encodings.sized(alt.layer(*layers), 22 * len(rows))
 
 
 def some(curves: pd.DataFrame, own_run: str | None) -> pd.DataFrame:
-    """The curves of at most 100 trainings, equally many of each group if possible, with the baseline's own training."""
+    """The curves of at most 100 trainings, equally many of each group if possible. The baseline's own is included."""
     runs = curves[["rate", "run_id"]].drop_duplicates()
     most = max(1, _MOST_LINES // max(1, runs["rate"].nunique()))
     is_own = runs["run_id"].astype(str) == own_run
@@ -262,7 +264,7 @@ def _lines(curves: pd.DataFrame, y: alt.Y, baseline_run: str | None, *, positive
         .transform_filter("datum.loss > 0" if positive else "true")
         .mark_line(cursor="pointer", clip=True)
         .encode(
-            x=alt.X("epoch:Q", title="epoch", scale=alt.Scale(nice=False, domainMin=1)),
+            x=alt.X("epoch:Q", title="epoch", scale=alt.Scale(nice=False, domainMin=1), axis=encodings.EPOCHS),
             y=y,
             color=encodings.colour(labels),
             detail="run:N",

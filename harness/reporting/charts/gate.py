@@ -1,4 +1,4 @@
-"""Charts of the gate: seeds against the reference, and one training against the recorded one."""
+"""Charts of the gate: its seeds beside those of the reference, and one training beside the recorded one."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ _NONE = 1e-8
 
 
 def survival(now: Sequence[int | None], reference: Sequence[int | None], budget: int, goal: str) -> Figure:
-    """The share of seeds that have not reached the goal so far, by epoch, for the gate and the reference.
+    """The proportion of seeds that have not yet reached the goal, by epoch, for the gate and the reference.
 
     Args:
         now: First zero epochs of the gate; None for a seed that never reached zero.
-        reference: The same of the reference.
+        reference: First zero epochs of the reference, in the same form.
         budget: Number of epochs of each training.
         goal: Goal of the training in words.
     """
@@ -38,13 +38,13 @@ def survival(now: Sequence[int | None], reference: Sequence[int | None], budget:
 
 
 def errors(now: Sequence[int], reference: Sequence[int], epoch: int) -> Figure:
-    """The share of seeds with at most each error count after an epoch, for the gate and the reference."""
+    """The proportion of seeds with at most a given number of errors after an epoch, for the gate and the reference."""
     figure, axes = style.one()
     for index, (name, counts) in enumerate((("reference", reference), ("now", now))):
         colour, _ = style.style(index)
         axes.ecdf(counts, color=colour, linewidth=1.8, label=f"{name}: {np.mean(counts):.1f} errors on average")
     axes.set_xlabel(f"errors after epoch {epoch}")
-    axes.set_ylabel("seeds with at most this number")
+    axes.set_ylabel("seeds with at most this number of errors")
     axes.yaxis.set_major_formatter(PercentFormatter(1))
     style.plain(axes, "y")
     figure.legend(loc="outside lower center", frameon=False, fontsize=9, ncols=2)
@@ -52,7 +52,7 @@ def errors(now: Sequence[int], reference: Sequence[int], epoch: int) -> Figure:
 
 
 def trace(traces: Mapping[str, Mapping[str, Any]]) -> Figure:
-    """The difference of each engine's losses from the recorded ones by epoch, and the tolerance for rounding.
+    """The relative difference between each engine's losses and the recorded ones by epoch, and the tolerance for it.
 
     Args:
         traces: Details of the trace check by engine: ``losses``, ``recorded_losses``, ``tolerance``, ``early_epochs``.
@@ -66,8 +66,8 @@ def trace(traces: Mapping[str, Mapping[str, Any]]) -> Figure:
         if not np.isfinite(off).any():
             label = f"{engine}: no finite loss"
         else:
-            label = f"{engine}: recorded to the last bit" if (off == 0).all() else engine
-        # Shift the points of equal engines, so that all are visible.
+            label = f"{engine}: equal to the last bit" if (off == 0).all() else engine
+        # Shift the curves of the engines slightly, so that equal curves are all visible.
         places = np.arange(1, n + 1) + 0.25 * index
         drawn = np.maximum(off, _NONE * 1.5**index)
         axes.plot(places, drawn, color=colour, marker=marker, markevery=10, markersize=5, linewidth=1.2, label=label)

@@ -14,7 +14,8 @@ from harness.reporting.findings import HardImages
 from harness.tracking.run_record import StoredImages
 
 _COLUMNS = 6
-_WIDTH, _HEIGHT = 1.18, 1.5  # of an image and what is around it, in images
+# The distances between neighbouring images in a row and in a column, as multiples of an image's edge.
+_WIDTH, _HEIGHT = 1.18, 1.5
 
 
 def gallery(hard: HardImages, images: StoredImages, chosen: list[int]) -> Figure:

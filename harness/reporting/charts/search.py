@@ -50,7 +50,8 @@ def history(trials: pd.DataFrame, goal: str) -> Chart:
 
 def front(trials: pd.DataFrame, is_best: pd.Series[bool], goals: Sequence[str]) -> Chart:
     """The first two objectives against each other. A line joins the Pareto-optimal trials."""
-    x, y = sorted(goals[:2], key=lambda goal: goal != "epochs")  # epochs, if there are any, along the x axis
+    # If the number of epochs is one of the two objectives, it is on the x axis.
+    x, y = sorted(goals[:2], key=lambda goal: goal != "epochs")
     names = {True: "Pareto-optimal", False: "other trials"}
     base = alt.Chart(_rows(trials, best=is_best.map(names))).encode(
         x=alt.X(f"{x}:Q", title=NAMES[x], scale=alt.Scale(zero=False)),
@@ -67,7 +68,7 @@ def front(trials: pd.DataFrame, is_best: pd.Series[bool], goals: Sequence[str]) 
 
 
 def importance(shares: Mapping[str, Mapping[str, float]]) -> Chart:
-    """The importance of each parameter for each objective: the share of the objective's variance that it explains."""
+    """The importance of the parameters: the percentage of each objective's variance that each of them explains."""
     rows = [
         {"goal": NAMES[goal], "parameter": NAMES[name], "share": share, "text": f"{share:.0%}"}
         for goal, by_name in shares.items()
@@ -78,7 +79,7 @@ def importance(shares: Mapping[str, Mapping[str, float]]) -> Chart:
     base = alt.Chart(encodings.data(rows)).encode(
         x=alt.X(
             "share:Q",
-            title="share of the variance that it explains (fANOVA)",
+            title="percentage of the variance that the parameter explains (fANOVA)",
             scale=alt.Scale(domain=[0, 1], nice=False),
             axis=alt.Axis(format=".0%"),
         ),
@@ -99,7 +100,7 @@ def importance(shares: Mapping[str, Mapping[str, float]]) -> Chart:
 
 
 def by_parameter(trials: pd.DataFrame, name: str, *, is_logarithmic: bool) -> Chart:
-    """Mean errors against a parameter."""
+    """The mean errors of each trial by the value of a parameter."""
     look = (
         encodings.logarithmic(float(trials[name].min()), float(trials[name].max()))
         if is_logarithmic

@@ -14,14 +14,14 @@ _NAMES = {"loop": "loop", "vector": "vector", "stable": "stable"}
 
 
 def distance(found: pd.DataFrame) -> Chart:
-    """The largest difference in ULPs, by the size of the logits."""
+    """The largest difference from TensorFlow's softmax in ULPs, by the size of the logits."""
     ticks = alt.Axis(values=[0, 1, 3, 10, 30, 100, 1000, 10_000, 100_000], format="d")
     y = alt.Y("max_ulp:Q", title="largest difference, ULPs", scale=alt.Scale(type="symlog", constant=1), axis=ticks)
     return _by_size(found, y)
 
 
 def overflow(found: pd.DataFrame) -> Chart:
-    """The share of rows that overflow, by the size of the logits."""
+    """The proportion of rows of logits that overflow, by the size of the logits."""
     y = alt.Y("share:Q", title="rows that overflow", axis=alt.Axis(format=".0%"), scale=alt.Scale(domain=[0, 1]))
     return _by_size(found, y)
 

@@ -1,4 +1,4 @@
-"""The shared style of charts: colours, markers, axes and panels."""
+"""The shared style of matplotlib charts: colours, markers, axes and survival curves."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def plain(axes: Axes, grid: Literal["x", "y", "both"] | None = None) -> None:
 
 
 def survival(axes: Axes, curve: Survival, index: int, label: str, *, is_banded: bool = True) -> None:
-    """Draw a survival curve: the share of trainings that have not reached zero errors, with or without its interval."""
+    """Draw a survival curve: the proportion of trainings with no zero epoch so far, with or without its interval."""
     colour, marker = style(index)
     x, left, low, high = curve.steps()
     if is_banded:
@@ -52,7 +52,7 @@ def survivals(axes: Axes, longest: float, whose: str) -> None:
     Args:
         axes: Axes of the curves.
         longest: Last epoch that is shown.
-        whose: What the shares count, such as ``trainings``.
+        whose: What the curves count, such as ``trainings``.
     """
     axes.set_xlim(0, longest * 1.02)
     axes.set_ylim(-0.02, 1.02)

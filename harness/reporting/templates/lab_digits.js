@@ -38,7 +38,7 @@ const showReading = (panel, text, greys, logits) => {
   panel.dataset.probabilities = JSON.stringify(probabilities);
 };
 
-// Fills a gallery with buttons, one a digit. A click shows the digit's probabilities in the panel.
+// Fills a gallery with one button for each digit. A click shows the digit's probabilities in the panel.
 const fillGallery = (gallery, panel, digits, when) => {
   const choose = (button, { label, greys, logits }) => {
     for (const other of gallery.children) Object.assign(other, { ariaPressed: String(other === button), tabIndex: other === button ? 0 : -1 });
@@ -53,7 +53,7 @@ const fillGallery = (gallery, panel, digits, when) => {
     button.addEventListener("click", () => choose(button, digit));
     return button;
   }));
-  // One stop of the tab key; the arrow keys move between digits.
+  // The tab key stops once at the gallery. The arrow keys move between its digits.
   gallery.onkeydown = event => {
     const columns = getComputedStyle(gallery).gridTemplateColumns.split(" ").length;
     const step = { ArrowLeft: -1, ArrowRight: 1, ArrowUp: -columns, ArrowDown: columns }[event.key];

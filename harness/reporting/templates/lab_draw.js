@@ -26,7 +26,8 @@ const clear = () => {
   element("drawing").classList.add("screen");  // an empty box is not printed
 };
 
-// Returns 28 by 28 grey values from 0 to 1, scaled and centred as MNIST's images are: 20 pixels, then the centre of mass.
+// Returns the drawing as 28 by 28 grey values from 0 to 1. As in MNIST, the longer side of the digit has 20 pixels, and its
+// centre of mass is in the middle.
 const centred = () => {
   const source = pen.getImageData(0, 0, 280, 280).data;
   let [left, top, right, bottom] = [280, 280, -1, -1];
@@ -52,10 +53,10 @@ const centred = () => {
 
 // Resizes to 20 by 20, unrolled column by column, with the weights that resize the lab's images.
 const resized = image => {
-  const { weights: taps, positions } = play.resize;
-  const half = taps.map((row, r) => Array.from({ length: 28 }, (_, c) => row.reduce((sum, weight, tap) => sum + weight * image[positions[r][tap] * 28 + c], 0)));
+  const { weights, positions } = play.resize;
+  const half = weights.map((row, r) => Array.from({ length: 28 }, (_, c) => row.reduce((sum, weight, place) => sum + weight * image[positions[r][place] * 28 + c], 0)));
   const found = new Float32Array(400);
-  taps.forEach((row, c) => { for (let r = 0; r < 20; r += 1) found[c * 20 + r] = row.reduce((sum, weight, tap) => sum + weight * half[r][positions[c][tap]], 0); });
+  weights.forEach((row, c) => { for (let r = 0; r < 20; r += 1) found[c * 20 + r] = row.reduce((sum, weight, place) => sum + weight * half[r][positions[c][place]], 0); });
   return found;
 };
 

@@ -1,7 +1,7 @@
 // The figures, the selection that figures and table share, the table of runs, and copying.
 const element = id => document.getElementById(id);
 const make = (tag, name) => Object.assign(document.createElement(tag), { className: name });
-const isolated = ["blob:", "about:"].includes(location.protocol);  // MLflow's viewer: no downloads, no popups
+const isolated = ["blob:", "about:"].includes(location.protocol);  // MLflow's viewer allows no downloads and no popups
 const views = [];
 const table = element("runs");
 const rows = [...table.tBodies[0].rows];
@@ -40,7 +40,7 @@ const onClick = (event, item) => {
   else if (found.rate !== undefined && !found.low) pick(found.rate, found.epochs === undefined ? null : String(found.epochs));
   else if (found.rate !== undefined) pick(found.rate);
 };
-// Legends of Vega react to clicks only if their marks say so.
+// Vega's legends react to clicks only if their marks are interactive.
 const withLegends = specification => {
   for (const legend of specification.legends ?? []) {
     const [labels, symbols] = [legend.encode?.labels, legend.encode?.symbols].map(one => ({ ...one, interactive: true }));
@@ -101,7 +101,7 @@ drawn.then(() => { document.body.dataset.drawn = "yes"; });
 // The table of runs.
 const heads = [...table.tHead.rows[0].cells];
 const value = (row, column) => row.cells[column].textContent.trim();
-// Numbers by size, words by letter. Missing values come last either way.
+// Sorts numbers by size and words by letter. Missing values come last, also in descending order.
 const compare = (a, b) => {
   const [x, y] = [Number(a), Number(b)];
   return Number.isFinite(x) && Number.isFinite(y) ? x - y : a.localeCompare(b);
@@ -117,7 +117,7 @@ heads.forEach((head, column) => head.firstElementChild.addEventListener("click",
   });
   table.tBodies[0].append(...rows);
 }));
-// A short number is a whole cell, so that 1 does not find 100. Other words, such as a run id, may be a part.
+// A short number must be a whole cell, so that 1 does not find 100. Other words may be a part of a cell, such as of a run id.
 const holds = (cell, word) => word.length < 8 && Number.isFinite(Number(word)) ? cell === word : cell.includes(word);
 const filterRows = () => {
   const words = element("find").value.toLowerCase().split(/\s+/).filter(Boolean);
@@ -126,7 +126,7 @@ const filterRows = () => {
     const cells = [...row.cells].map(cell => cell.textContent.trim().toLowerCase());
     const isPicked = (picked.rate === null || row.dataset.rate === picked.rate) && (picked.epochs === null || row.dataset.epochs === picked.epochs)
       && (picked.run === null || row.dataset.run === picked.run);
-    row.hidden = !isPicked || !words.every(word => row.dataset.run.includes(word) || cells.some(cell => holds(cell, word)));
+    row.hidden = !isPicked || !words.every(word => (word.length >= 8 && row.dataset.run.includes(word)) || cells.some(cell => holds(cell, word)));
     shown += !row.hidden;
   }
   element("found").textContent = `${shown} of ${rows.length}`;
