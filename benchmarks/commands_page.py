@@ -10,6 +10,7 @@ import click
 import nox.registry
 
 import noxfile  # noqa: F401 - importing the file registers its sessions
+from harness.commands import help_text
 from harness.commands.main import cli, main
 from harness.errors import ExitStatus
 from harness.files import write_text
@@ -32,7 +33,8 @@ A session of nox prepares the environment and then runs a command. Arguments aft
 
 _STATUSES = {
     ExitStatus.OK: "The command is done, and the answer is good.",
-    ExitStatus.NEGATIVE: "The command is done, and the answer is bad: the gate says FAIL, B is worse, or runs failed.",
+    ExitStatus.NEGATIVE: "The command is done, and the answer is bad: the gate says FAIL, B is worse, runs failed, or "
+    "`doctor` finds a problem.",
     ExitStatus.USAGE: "An argument or an input is wrong.",
     ExitStatus.GATE_INCONCLUSIVE: "Undecided: the gate says INCONCLUSIVE, or `compare` cannot tell.",
     ExitStatus.GATE_NOT_RUN: "The gate did not run.",
@@ -67,16 +69,18 @@ def _contexts(context: click.Context) -> Iterator[click.Context]:
 
 
 def _command(context: click.Context) -> str:
-    """Return the section of one command: its usage, its help text and its options."""
+    """Return the section of one command: its usage, its help text, its options and its examples."""
     command = context.command
     usage = " ".join([context.command_path, *command.collect_usage_pieces(context)])
     options = [option for option in command.params if isinstance(option, click.Option)]
     records = [record for option in options if (record := option.get_help_record(context))]
-    rows = [[f"`{names}`", " ".join(text.split())] for names, text in records]
+    rows = [[f"`{names}`", " ".join(meaning.split())] for names, meaning in records]
     paragraphs = (" ".join(part.split()) for part in (command.help or "").split("\n\n"))
-    help_text = "\n\n".join(fill(part, _WIDTH) for part in paragraphs)
+    text = "\n\n".join(fill(part, _WIDTH) for part in paragraphs)
     table = f"\n\n{markdown_table(['option', 'meaning'], rows, n_left=2)}" if rows else ""
-    return f"## {context.command_path}\n\n```text\n{usage}\n```\n\n{help_text}{table}"
+    lines = command.example_lines() if isinstance(command, help_text.Command) else []
+    examples = "\n\n```console\n{}\n```".format("\n".join(lines)) if lines else ""
+    return f"## {context.command_path}\n\n```text\n{usage}\n```\n\n{text}{table}{examples}"
 
 
 def _sessions() -> list[list[str]]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from harness.commands import console, options
+from harness.commands.help_text import Command
 from harness.errors import UsageError
 from harness.files import check_destinations, write_json, write_text
 from harness.network.variant import TRAINING_SETTINGS
@@ -46,7 +47,13 @@ def _errors(_context: click.Context, _option: click.Parameter, value: float) -> 
     return value
 
 
-@click.command()
+@click.command(
+    cls=Command,
+    examples={
+        "harness compare before/runs.csv variants": "Compare a study with the report of an earlier one",
+        "harness compare batch-32 batch-64 --across batch_size": "Compare studies that differ in a setting",
+    },
+)
 @click.argument("a")
 @click.argument("b")
 @click.option(

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
 import click
 from rich.console import Console
+from rich.text import Text
 
 from harness.data import digits
 from harness.errors import UsageError
@@ -49,3 +50,17 @@ def load(data: str, why: str | None = None) -> digits.Digits:
 def say(text: str, json_to: str | None = None) -> None:
     """Print a line on standard output. If standard output receives JSON, print on standard error instead."""
     click.echo(text, err=json_to == "-")
+
+
+def say_in_colour(text: str, colours: Mapping[str, str], json_to: str | None = None) -> None:
+    """Print a text. If the terminal has colours, each line that begins with a word of ``colours`` shows it in colour.
+
+    Args:
+        text: The text, which may have several lines.
+        colours: Name of the colour of each word.
+        json_to: As for :func:`say`.
+    """
+    coloured = Text(text)
+    for word, colour in colours.items():
+        coloured.highlight_regex(rf"(?m)^{word}\b", f"bold {colour}")
+    Console(stderr=json_to == "-", highlight=False, soft_wrap=True).print(coloured)

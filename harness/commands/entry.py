@@ -8,6 +8,7 @@ from __future__ import annotations
 import sys
 
 from harness import provenance
+from harness.errors import ExitStatus, first_line
 from harness.workers import server
 
 # Commands that train in worker processes.
@@ -23,6 +24,12 @@ def main() -> None:
     # that imports TensorFlow, so the command checks the settings first.
     if words[:2] in _TRAINING and not _NOT_HERE.intersection(words) and not provenance.computing_settings():
         server.start()
-    from harness.commands.main import main as run
-
+    try:
+        from harness.commands.main import main as run
+    except Exception as error:  # noqa: BLE001 - a broken package may raise any exception
+        sys.stderr.write(
+            f"error: a package cannot be imported ({type(error).__name__}: {first_line(error)})\n"
+            "  Install the packages again: python -m pip install --force-reinstall zero-errors\n"
+        )
+        sys.exit(ExitStatus.ENVIRONMENT)
     run()

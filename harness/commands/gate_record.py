@@ -10,6 +10,7 @@ import click
 import numpy as np
 
 from harness.commands import console, gate_inputs, options
+from harness.commands.help_text import Command
 from harness.commands.progress import TrainingsProgress
 from harness.errors import UsageError
 from harness.files import check_destinations
@@ -26,7 +27,14 @@ _FEWEST_SEEDS = 8
 _FEW_EPOCHS = 20
 
 
-@click.command("record")
+@click.command(
+    "record",
+    cls=Command,
+    examples={
+        "harness gate record --train mine.py:train --data optdigits": "Record your own training code",
+        "harness gate record --data lab --reason 'a new trace'": "Replace the package's reference for the lab's images",
+    },
+)
 @gate_inputs.train
 @click.option(
     "--seeds",
@@ -55,8 +63,8 @@ _FEW_EPOCHS = 20
 @click.option(
     "--out",
     type=click.Path(path_type=Path),
-    help="The file to write. Default: the package's own reference for these images, or "
-    f"{gate_inputs.OWN_REFERENCE} with --train.",
+    help=f"The file to write. Default: {gate_inputs.OWN_REFERENCE} with --train, otherwise the package's own reference "
+    "for these images.",
 )
 @click.option("--reason", help="The reason for replacing an existing reference. The new file stores the reason.")
 @options.workers
@@ -76,7 +84,10 @@ def gate_record(  # noqa: PLR0913 - one argument for each option
     data: str,
     quiet: bool,
 ) -> None:
-    """Train with many seeds, and record the results as a reference for the gate."""
+    """Train with many seeds, and record the results as a reference.
+
+    The gate compares later trainings with this reference.
+    """
     from harness.gate import record, reference
 
     asked = {"epochs": epochs, "errors_at": early_epoch, "reached_at": zero_errors, "margin": margin}

@@ -15,6 +15,7 @@ import click
 
 from harness import provenance
 from harness.commands import console, gate_inputs, options
+from harness.commands.help_text import Command
 from harness.commands.progress import TrainingsProgress
 from harness.engines import function as functions
 from harness.engines import registry
@@ -37,7 +38,14 @@ _FRESH = 1_000_000
 _GRAPH_EPOCH_S = 0.02
 
 
-@click.command("run")
+@click.command(
+    "run",
+    cls=Command,
+    examples={
+        "harness gate run": "Compare the engine xla with the reference",
+        "harness gate run --train mine.py:train --data optdigits": "Test your own training code",
+    },
+)
 @click.option("--engine", help="The engine to test: the name of a built-in engine or of an entry point. Default: xla.")
 @gate_inputs.train
 @click.option(
@@ -60,7 +68,14 @@ _GRAPH_EPOCH_S = 0.02
 @click.option("--conformance", is_flag=True, help="Run the conformance tests of the engine contract first.")
 @click.option("--strict", is_flag=True, help="Fail also if training is better than the reference.")
 @options.reference
-@click.option("--out", "folder", type=click.Path(path_type=Path), default=console.OUT / "gate", show_default=True)
+@click.option(
+    "--out",
+    "folder",
+    type=click.Path(path_type=Path),
+    default=console.OUT / "gate",
+    show_default=True,
+    help="The output folder.",
+)
 @click.option("--untracked", is_flag=True, help="Do not record the gate in MLflow.")
 @options.workers
 @options.data
@@ -84,7 +99,10 @@ def gate_run(  # noqa: PLR0913 - one argument for each option
     untracked: bool,
     quiet: bool,
 ) -> ExitStatus:
-    """Compare training with the recorded reference. Exit status: 0 PASS, 1 FAIL, 3 INCONCLUSIVE, 4 NOT RUN."""
+    """Compare training with the recorded reference.
+
+    Exit status: 0 PASS, 1 FAIL, 3 INCONCLUSIVE, 4 NOT RUN.
+    """
     from harness.gate import results, run
     from harness.gate.verdict import STATUSES, Verdict
 
@@ -108,8 +126,7 @@ def gate_run(  # noqa: PLR0913 - one argument for each option
         kept.append(_kept(f"{json_to} is not written", lambda: _write_json(result, json_to)))
     if not untracked:
         kept.append(_kept("the gate is not recorded in MLflow", lambda: _track(result, digits, folder)))
-    verdict, _, rest = results.terminal(result).partition(":")
-    console.say(f"{click.style(verdict, fg=_COLOURS[verdict], bold=True)}:{rest}", json_to)
+    console.say_in_colour(results.terminal(result), _COLOURS, json_to)
     console.say(f"Written: {folder.absolute()} ({result.duration_s:.0f} s)", json_to)
     # A gate passes only if all its results were saved.
     return STATUSES[result.verdict] if all(kept) or result.verdict is not Verdict.PASS else ExitStatus.ENVIRONMENT
@@ -151,7 +168,8 @@ def _run(
     return run.run(digits, reference, config, progress.trained), digits, reference
 
 
-_COLOURS = {"PASS": "green", "FAIL": "red", "INCONCLUSIVE": "yellow", "NOT RUN": "yellow"}
+# The colours of the verdicts in a terminal.
+_COLOURS = {"PASS": "green", "FAIL": "red", "CHANGED": "cyan", "INCONCLUSIVE": "yellow", "NOT RUN": "yellow"}
 
 
 def _say_the_time(config: GateConfig, reference: Reference, n: int) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from harness.commands import console, options
+from harness.commands.help_text import Command
 from harness.data import held_out
 from harness.data.digits import Digits
 from harness.files import check_destinations, write_bytes, write_json
@@ -19,14 +20,20 @@ def _held_out(digits: Digits) -> str:
     return f"{x.shape} {x.dtype}, sha256 of X {held_out.SHA256_X}, of y {held_out.SHA256_Y}"
 
 
-@click.command()
+@click.command(
+    cls=Command,
+    examples={
+        "harness data": "Show which images a study would use now",
+        "harness data --data mnist.npz --figure digits.png": "Read the lab's images from MNIST, and draw 64 of them",
+    },
+)
 @options.data
 @options.json
 @click.option(
     "--figure", metavar="FILE", help="Draw 64 random images in a grid, each with its label, into this PNG file."
 )
 def data(data: str, json_to: str | None, figure: str | None) -> None:
-    """Show the source of the 5000 images, and verify the images by their hashes."""
+    """Show the source of the 5000 images, and verify them by their hashes."""
     check_destinations(json_to, figure)
     digits = console.load(data)
     facts = digits.facts()

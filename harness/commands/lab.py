@@ -9,13 +9,20 @@ import click
 
 from harness import provenance
 from harness.commands import console, options
+from harness.commands.help_text import Command
 from harness.engines import function as functions
 from harness.engines import registry
 from harness.errors import ExitStatus
 from harness.files import check_destinations, write_json
 
 
-@click.command()
+@click.command(
+    cls=Command,
+    examples={
+        "harness lab": "Run the lab, and write its page",
+        "harness lab --softmax mine.py:my_softmax": "Check the function my_softmax in your file mine.py",
+    },
+)
 @options.engine
 @options.data
 @click.option("--out", "folder", type=click.Path(path_type=Path), help="The output folder. Default: out/lab.")
@@ -30,7 +37,10 @@ from harness.files import check_destinations, write_json
 def lab(
     engine: str, data: str, folder: Path | None, json_to: str | None, quiet: bool, function: str | None
 ) -> ExitStatus:
-    """Run the lab, and write a page that compares its results with the published results."""
+    """Run the lab, and compare its results with the published results.
+
+    The results are written as a page.
+    """
     if function is not None:
         return _check_softmax(function)
     from harness.commands.progress import EpochLines

@@ -15,7 +15,8 @@ import warnings
 import click
 
 from harness import provenance, startup
-from harness.commands import compare, console, gate, images, lab, report, serve, study, train
+from harness.commands import compare, console, doctor, gate, images, lab, report, serve, study, train
+from harness.commands.help_text import Group
 from harness.errors import ExitStatus, HarnessError, first_line
 from harness.files import masked
 from harness.signals import TerminatedError, terminate
@@ -105,14 +106,38 @@ def _again() -> str:
     return masked(shlex.join(["harness", *typed]))
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+_FIRST_STEPS = """\
+Do these three things first:
+
+  harness study run    Train 160 variants, and report their errors.
+  harness gate run     Check that training is as good as recorded (35 s).
+  harness lab          Work through the lab, with its numbers beside yours.
+
+Each command prints the path of its page. Add --data optdigits to use the
+embedded images. `harness doctor` shows what is wrong with an installation.
+
+All commands: harness --help"""
+
+
+@click.group(
+    cls=Group,
+    invoke_without_command=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    examples={
+        "harness study run --data optdigits": "Train 160 variants with the embedded images",
+        "harness study run --help": "Show the options of a command",
+    },
+)
 @click.version_option(provenance.versions()["zero-errors"], prog_name="harness")
-def cli() -> None:
-    """Train, track and compare the network that learns 5000 handwritten digits."""
+@click.pass_context
+def cli(context: click.Context) -> None:
+    """Train, track and compare the network that learns 5000 digits."""
+    if context.invoked_subcommand is None:
+        click.echo(_FIRST_STEPS)
 
 
 for command in (
     *(images.data, train.train, study.study, report.report, compare.compare, gate.gate),
-    *(lab.lab, serve.ui, serve.dashboard, serve.cluster),
+    *(lab.lab, serve.ui, serve.dashboard, serve.cluster, doctor.doctor),
 ):
     cli.add_command(command)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -10,6 +11,7 @@ from harness.data.digits import AUTO
 from harness.engines import registry
 from harness.errors import UsageError
 from harness.files import masked
+from harness.suggestions import did_you_mean_path
 
 DEFAULT_STUDY = "variants"
 
@@ -25,6 +27,23 @@ def _refuse_storage(_context: click.Context, _option: click.Parameter, value: st
             f"Run the study without --storage. Then export it: harness study export STUDY --storage {masked(value)}"
         )
         raise UsageError("the option --storage was removed: MLflow stores the trials of a study", remedy)
+
+
+class _ExistingFile(click.Path):
+    """The type of an option whose value is the path of an existing file. A mistyped path gets a suggestion."""
+
+    def __init__(self) -> None:
+        super().__init__(dir_okay=False, path_type=Path)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:  # noqa: ANN401
+        """Return the path.
+
+        Raises:
+            click.BadParameter: There is no such file.
+        """
+        if not Path(value).exists():
+            self.fail(f"there is no file {str(value)!r}. {did_you_mean_path(value)}".rstrip(), param, ctx)
+        return super().convert(value, param, ctx)
 
 
 data = click.option(
@@ -43,7 +62,7 @@ engine = click.option(
     show_default=True,
     help=f"The engine that trains: {', '.join(registry.NAMES)}, or the engine of an installed package.",
 )
-FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+FILE = _ExistingFile()
 study = click.argument("name", default=DEFAULT_STUDY, metavar="[NAME|FILE]")
 no_storage = click.option("--storage", hidden=True, callback=_refuse_storage, expose_value=False)
 workers = click.option(

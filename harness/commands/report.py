@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from harness.commands import console
+from harness.commands.help_text import Command
 from harness.tracking.tags import Tag
 
 if TYPE_CHECKING:
@@ -51,11 +52,20 @@ def publish(store: Store, record: StudyRecord, written: Path, me: Owner | None =
         console.err.print(f"warning: the report was not uploaded to MLflow: {error.cause}", markup=False)
 
 
-@click.command()
+@click.command(
+    cls=Command,
+    examples={
+        "harness report": "Write the report of the study that ran last",
+        "harness report variants --out my-report": "Write the report of a study to another folder",
+    },
+)
 @click.argument("name", required=False, metavar="[STUDY]")
 @click.option("--out", "folder", type=click.Path(path_type=Path), help="The output folder. Default: out/<study>.")
 def report(name: str | None, folder: Path | None) -> None:
-    """Write the report of a recorded study. The default is the study that ran last."""
+    """Write the report of a recorded study.
+
+    The default is the study that ran last. The report is also recorded in MLflow.
+    """
     from harness.tracking.reader import StudyReader
     from harness.tracking.store import Store
 

@@ -11,6 +11,7 @@ from threading import Event
 import click
 
 from harness.commands import console, options
+from harness.commands.help_text import Command
 from harness.errors import ExitStatus
 from harness.files import masked
 
@@ -18,11 +19,20 @@ _DASHBOARD_PORT = 8080
 _PORT = click.IntRange(1, 65535)
 
 
-@click.command()
+@click.command(
+    cls=Command,
+    examples={
+        "harness ui": "Browse all runs of this folder",
+        "harness ui variants --port 5001": "Open the page of a study on port 5001",
+    },
+)
 @click.argument("name", required=False, metavar="[STUDY]")
 @click.option("--port", type=_PORT, help="The port. Default: 5000, or the next free port.")
 def ui(name: str | None, port: int | None) -> int:
-    """Browse the recorded runs in MLflow, or open the page of a study. Only this machine can connect."""
+    """Browse the recorded runs in MLflow, or open the page of a study.
+
+    Only this machine can connect. Ctrl-C stops the server.
+    """
     from harness.tracking import ui as ui_module
     from harness.tracking.location import tracking_uri
 
@@ -67,11 +77,20 @@ def _has_browser() -> bool:
     return sys.stderr.isatty() and (has_display or not needs_display)
 
 
-@click.command()
+@click.command(
+    cls=Command,
+    examples={
+        "harness dashboard": "Browse the trials of the study `variants`",
+        "harness dashboard search --port 8081": "Browse another study on port 8081",
+    },
+)
 @click.argument("name", default=options.DEFAULT_STUDY, metavar="[STUDY]")
 @click.option("--port", type=_PORT, help="The port. Default: 8080, or the next free port.")
 def dashboard(name: str, port: int | None) -> int:
-    """Browse the trials of a study in Optuna's dashboard, read-only. Only this machine can connect."""
+    """Browse the trials of a study in Optuna's dashboard.
+
+    The dashboard is read-only. Only this machine can connect. Ctrl-C stops the server.
+    """
     from harness.search import dashboard as dashboard_module
     from harness.tracking import ui as ui_module
     from harness.tracking.reader import StudyReader
@@ -87,12 +106,21 @@ def dashboard(name: str, port: int | None) -> int:
     return ExitStatus.OK
 
 
-@click.command()
+@click.command(
+    cls=Command,
+    examples={
+        "harness cluster --workers 2": "Start a cluster with two workers",
+        "harness study run --cluster tcp://127.0.0.1:8786": "Train a study on it, in another terminal",
+    },
+)
 @click.option("--workers", type=click.IntRange(min=1), help="The number of worker processes. Default: one per core.")
 @click.option("--port", type=click.IntRange(1, 65535), default=8786, show_default=True, help="The scheduler's port.")
 @click.option("--host", default="127.0.0.1", show_default=True, help="The address that the scheduler listens on.")
 def cluster(workers: int | None, port: int, host: str) -> int:
-    """Start a Dask scheduler and workers on this machine, to try out `study run --cluster`."""
+    """Start a Dask cluster on this machine, to try out `study run --cluster`.
+
+    The cluster is a scheduler and workers. Ctrl-C stops them.
+    """
     with console.cluster_packages():
         from harness.workers.dask_local import local
     from harness.workers.local import default_count

@@ -16,7 +16,8 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from harness.commands import console, options, report
+from harness.commands import console, options, pools, report
+from harness.commands.help_text import Group
 from harness.data.digits import AUTO
 from harness.engines import registry
 from harness.errors import ExitStatus, UsageError
@@ -35,11 +36,16 @@ if TYPE_CHECKING:
     from harness.tracking.reader import StudyReader
     from harness.tracking.study_results import StudyResults
     from harness.workers.dask import Cluster
-    from harness.workers.dask_connection import Tls
     from harness.workers.local import Workers
 
 
-@click.group()
+@click.group(
+    cls=Group,
+    examples={
+        "harness study run": "Run the study `variants`",
+        "harness study list": "List the studies that were run in this folder",
+    },
+)
 def study() -> None:
     """Run studies and inspect them."""
 
@@ -51,7 +57,13 @@ def _config(name: str, trials: int | None, new_name: str | None) -> StudyConfig:
     return files.changed(config, trials=trials, name=new_name)
 
 
-@study.command("run")
+@study.command(
+    "run",
+    examples={
+        "harness study run --data optdigits": "Run the study `variants` with the embedded images",
+        "harness study run my-study.toml --fresh": "Archive the records of your own study, and run it again",
+    },
+)
 @options.study
 @options.workers
 @options.no_storage
@@ -80,6 +92,8 @@ def study_run(  # noqa: PLR0913, PLR0917 - one argument for each option
 
     NAME is a study of the project: variants (the default) or search. FILE is the path of a study file.
 
+    Exit status: 0 if all trials are done, 1 if a training failed.
+
     The first Ctrl-C stops the study after the current trainings are recorded. The second Ctrl-C stops it at once. To
     resume the study, run the same command.
     """
@@ -96,7 +110,7 @@ def study_run(  # noqa: PLR0913, PLR0917 - one argument for each option
     check_destinations(json_to)
     registry.check_environment(config.engine)
     me, folder = Owner.me(), console.OUT / config.name
-    with sole_owner(folder, me), _pool(config, workers, **cluster) as pool, ModelProcess(folder) as models:
+    with sole_owner(folder, me), pools.pool(config, workers, **cluster) as pool, ModelProcess(folder) as models:
         from harness.tracking.claim import Claim, archive
         from harness.tracking.reader import StudyReader
         from harness.tracking.store import Store
@@ -196,39 +210,6 @@ def _shown(claim: Claim, folder: Path, models: ModelProcess) -> tuple[StudyResul
     return results, written
 
 
-def _pool(
-    config: StudyConfig, workers: int | None, cluster: str | None, **tls: Path | None
-) -> Workers[TrainingResult] | Cluster:
-    """Return the workers that train a study: processes of this machine, or a Dask cluster."""
-    if cluster is None:
-        from harness.engines import training
-        from harness.workers.local import Workers, default_count
-
-        if any(tls.values()):
-            raise UsageError(
-                "--tls-ca, --tls-cert and --tls-key need --cluster",
-                "Give the address of the cluster: --cluster ADDRESS.",
-            )
-        return Workers(workers or default_count(), config.engine, training.run, config.shape)
-    if workers is not None:
-        cause = "--workers and --cluster cannot be used together"
-        raise UsageError(cause, "Give only one of them. A cluster has its own workers.")
-    with console.cluster_packages():
-        from harness.workers.dask import Cluster
-
-    return Cluster(cluster, config.engine, config.shape, _tls(**tls))
-
-
-def _tls(tls_ca: Path | None, tls_cert: Path | None, tls_key: Path | None) -> Tls | None:
-    if tls_ca is None and tls_cert is None and tls_key is None:
-        return None
-    if tls_ca is None or tls_cert is None or tls_key is None:
-        raise UsageError("--tls-ca, --tls-cert and --tls-key must be given together", "Give all three, or none.")
-    from harness.workers.dask_connection import Tls
-
-    return Tls(tls_ca, tls_cert, tls_key)
-
-
 def _as_it_began(reader: StudyReader, name: str, data: str) -> str | None:
     """Return the value of ``--data`` that a study was started with.
 
@@ -256,7 +237,13 @@ def _archive(folder: Path, key: str) -> None:
             (folder / part).replace(kept / part)
 
 
-@study.command("list")
+@study.command(
+    "list",
+    examples={
+        "harness study list": "List all studies of this folder",
+        "harness study list --json studies.json": "Also write the list to a file",
+    },
+)
 @options.json
 def study_list(json_to: str | None) -> None:
     """List the recorded studies with their status."""
@@ -275,7 +262,13 @@ def study_list(json_to: str | None) -> None:
         write_json(json_to, {"studies": [asdict(one) for one in found]})
 
 
-@study.command("show")
+@study.command(
+    "show",
+    examples={
+        "harness study show variants": "Show how many trials are done, and why runs failed",
+        "harness study show variants --json -": "Print the same as JSON",
+    },
+)
 @click.argument("name")
 @options.json
 def study_show(name: str, json_to: str | None) -> None:
@@ -304,7 +297,13 @@ def study_show(name: str, json_to: str | None) -> None:
         write_json(json_to, {"studies": [asdict(one) for one in found]})
 
 
-@study.command("check")
+@study.command(
+    "check",
+    examples={
+        "harness study check my-study.toml": "Check a study file, and estimate the duration",
+        "harness study check --workers 8": "Estimate the duration with 8 workers",
+    },
+)
 @options.study
 @options.workers
 @options.no_storage
@@ -320,7 +319,10 @@ def study_check(
     data: str,
     json_to: str | None,
 ) -> int:
-    """Show what `study run` would train, and how long it would take. Nothing is trained."""
+    """Show what `study run` would train, and how long it would take.
+
+    Nothing is trained. Exit status: 0 if the study would run, 2 if it would be refused.
+    """
     from harness.search import status
     from harness.tracking.reader import StudyReader
     from harness.tracking.store import Store
@@ -352,7 +354,13 @@ def study_check(
     return ExitStatus.USAGE if found.refused else ExitStatus.OK
 
 
-@study.command("export")
+@study.command(
+    "export",
+    examples={
+        "harness study export search --storage trials.journal": "Copy a study to a journal file",
+        "harness study export search --storage sqlite:///optuna.db": "Copy a study to a database",
+    },
+)
 @click.argument("name")
 @click.option("--storage", required=True, metavar="URL", help="The URL of a database, or the path of a journal file.")
 @click.option("--new-name", metavar="NAME", help="The name of the copy. Default: the name of the study.")

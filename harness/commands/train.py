@@ -9,6 +9,7 @@ import click
 
 from harness import provenance
 from harness.commands import console, options
+from harness.commands.help_text import Command
 from harness.data.held_out import N_HELD_OUT, why_none
 from harness.engines import registry
 from harness.files import check_destinations, write_json
@@ -22,15 +23,35 @@ def _layers(_context: click.Context, _parameter: click.Parameter, value: str) ->
         raise click.BadParameter(f"{value!r} is not a list of whole numbers such as 25,15,10") from None
 
 
-@click.command()
+@click.command(
+    cls=Command,
+    examples={
+        "harness train --data optdigits": "Train the baseline with the embedded images",
+        "harness train --epochs 100 --learning-rate 0.003 --json run.json": "Also write the results to a file",
+    },
+)
 @options.engine
-@click.option("--epochs", type=int, default=BASELINE.epochs, show_default=True)
-@click.option("--learning-rate", type=float, default=BASELINE.learning_rate, show_default=True)
-@click.option("--seed", type=int, default=BASELINE.seed, show_default=True)
+@click.option("--epochs", type=int, default=BASELINE.epochs, show_default=True, help="The number of epochs.")
+@click.option(
+    "--learning-rate",
+    type=float,
+    default=BASELINE.learning_rate,
+    show_default=True,
+    help="The learning rate of Adam.",
+)
+@click.option(
+    "--seed",
+    type=int,
+    default=BASELINE.seed,
+    show_default=True,
+    help="The seed of the first weights and of the order of the images.",
+)
 @click.option(
     "--layers", callback=_layers, default="25,15,10", show_default=True, help="The number of units in each layer."
 )
-@click.option("--batch-size", type=int, default=BASELINE.batch_size, show_default=True)
+@click.option(
+    "--batch-size", type=int, default=BASELINE.batch_size, show_default=True, help="The number of images in a batch."
+)
 @click.option(
     "--softmax",
     type=click.Choice(get_args(SoftmaxPlace)),
@@ -43,9 +64,9 @@ def _layers(_context: click.Context, _parameter: click.Parameter, value: str) ->
     type=click.Choice(get_args(AdamKind)),
     help="The library whose rounding Adam uses for 1 - beta. Default: depends on the engine.",
 )
-@click.option("--beta-1", type=float, default=BASELINE.beta_1, show_default=True)
-@click.option("--beta-2", type=float, default=BASELINE.beta_2, show_default=True)
-@click.option("--epsilon", type=float, default=BASELINE.epsilon, show_default=True)
+@click.option("--beta-1", type=float, default=BASELINE.beta_1, show_default=True, help="beta_1 of Adam.")
+@click.option("--beta-2", type=float, default=BASELINE.beta_2, show_default=True, help="beta_2 of Adam.")
+@click.option("--epsilon", type=float, default=BASELINE.epsilon, show_default=True, help="epsilon of Adam.")
 @options.data
 @options.json
 @options.quiet

@@ -111,25 +111,34 @@ def load(choice: str = AUTO) -> Digits:
         path = Path(choice).expanduser()
     except RuntimeError as error:
         raise DataError(f"{choice}: {error}", "Give the absolute path of the file.") from None
-    digits = _from_file(path, str(path))
+    digits = from_file(path, str(path))
     if digits.name == LAB_NAME:
         _write_cache(digits)
     return digits
 
 
-def _from_file(path: Path, source: str) -> Digits:
+def from_file(path: Path, source: str) -> Digits:
+    """Read images from a file or folder. Nothing is written to the cache.
+
+    Args:
+        path: Path in a format of :func:`load`.
+        source: Description of where the images come from.
+
+    Raises:
+        DataError: The path is missing or in another format, or its content is not 5000 labelled images.
+    """
     found = readers.read(path)
     return with_held_out(canonical(found.x, found.y, source=source, where=source), found.held_out)
 
 
 def _lab_or_default(*, required: bool) -> Digits:
-    cached = _read_cache(LAB_NAME)
+    cached = from_cache(LAB_NAME)
     if cached is not None and (cached.held_out is not None or not mnist.keras_cache().is_file()):
         return cached
     try:
         with tempfile.TemporaryDirectory() as folder:
             path = mnist.find(Path(folder))
-            digits = _from_file(path, "Keras' MNIST")
+            digits = from_file(path, "Keras' MNIST")
     except DataError as error:
         if cached is not None:
             return cached
@@ -153,7 +162,7 @@ def _lab_or_default(*, required: bool) -> Digits:
 
 
 def _embedded() -> Digits:
-    cached = _read_cache(OPTDIGITS_NAME)
+    cached = from_cache(OPTDIGITS_NAME)
     if cached is not None:
         return cached
     images, labels = optdigits.build()
@@ -232,8 +241,8 @@ def cache_folder() -> Path:
     return platformdirs.user_cache_path("zero-errors", appauthor=False)
 
 
-def _read_cache(name: str) -> Digits | None:
-    """Return the dataset of this name from the cache. Return None if the dataset is missing or damaged."""
+def from_cache(name: str) -> Digits | None:
+    """Return the dataset of this name from the cache. Return None if it is missing, or damaged (with a warning)."""
     folder = cache_folder() / name
     if not folder.is_dir():
         return None

@@ -14,11 +14,14 @@ from numpy.typing import NDArray
 from harness.data.held_out import N_HELD_OUT
 from harness.data.imresize import imresize
 from harness.errors import DataError
+from harness.suggestions import did_you_mean_path
 
 _IMAGES_A_DIGIT = 500
 _MNIST_SIDE = 28
 _MNIST_ARRAYS = ("x_train", "y_train", "x_test", "y_test")
 _UNSIGNED_BYTES = 8
+# The words that users may give in place of a path.
+_WORDS = ("auto", "lab", "optdigits")
 _REMEDY = (
     "Give auto, lab, optdigits or a path. The path may be an mnist.npz in Keras' format, an ex3data1.mat, or a folder "
     "with MNIST's IDX files or with X.npy and y.npy."
@@ -57,7 +60,7 @@ def read(path: Path) -> Found:
                 return _lab_images(_idx(idx[0]), _idx(idx[1]), str(path), _test_of(path))
             return Found(_npy(path / "X.npy"), _npy(path / "y.npy"), _cached_held_out(path))
         if not path.exists():
-            raise DataError(f"{path}: no such file or folder", _REMEDY)
+            raise DataError(f"{path}: no such file or folder", f"{did_you_mean_path(path, _WORDS)}{_REMEDY}")
         kind = path.suffix.lower()
         if kind == ".npz":
             return _mnist(path)

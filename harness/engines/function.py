@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from harness.data.digits import Digits
 from harness.engines.contract import InvalidResultError
 from harness.errors import UsageError
+from harness.suggestions import did_you_mean_path
 
 _HOW = "Give FILE.py:function or module:function."
 # Environment variables that set the number of threads of a library. Each core runs one training process, so each
@@ -47,7 +48,7 @@ def check(name: str) -> None:
     if not place or not function.isidentifier():
         raise UsageError(f"{name!r} does not name a training function", _HOW)
     if place.endswith(".py") and not Path(place).is_file():
-        raise UsageError(f"{place}: there is no such file", _HOW)
+        raise UsageError(f"{place}: there is no such file", f"{did_you_mean_path(place)}{_HOW}")
 
 
 def load(name: str) -> Callable[..., Any]:

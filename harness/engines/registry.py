@@ -13,6 +13,7 @@ from harness.engines import function
 from harness.engines.contract import Engine
 from harness.errors import UsageError
 from harness.network.variant import BASELINE, Shape, Variant
+from harness.suggestions import did_you_mean
 
 # The width of each of the project's engines: the number of variants that the engine trains in one call. For `xla`, a
 # width of 8 was measured to be the fastest. The other engines train one variant after another. With a width of 1, each
@@ -42,7 +43,8 @@ def _other(name: str) -> Callable[[Digits], Engine]:
         UsageError: No engine has this name, or its package cannot be loaded.
     """
     if name not in _others():
-        raise UsageError(f"no engine is called {name!r}", f"Engines: {', '.join((*NAMES, *_others()))}.")
+        known = (*NAMES, *_others())
+        raise UsageError(f"no engine is called {name!r}", f"{did_you_mean(name, known)}Engines: {', '.join(known)}.")
     try:
         made: Callable[[Digits], Engine] = _others()[name].load()
     except Exception as error:  # importing another package may raise any exception

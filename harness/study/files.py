@@ -14,6 +14,7 @@ from harness.errors import StudyFileError, UsageError
 from harness.network.variant import describe
 from harness.provenance import checkout
 from harness.study.config import NAME_PATTERN, Sampled, StudyConfig
+from harness.suggestions import did_you_mean, did_you_mean_path
 
 
 def _files() -> dict[str, Traversable]:
@@ -45,12 +46,14 @@ def load(study: str) -> StudyConfig:
         return _parse(file.read_bytes(), study, f"studies/{study}.toml")
     path = Path(study)
     if path.suffix != ".toml":
-        remedy = f"Give the path of a .toml file, or one of these names: {', '.join(names())}."
+        hint = did_you_mean(study, [*names(), *map(str, Path().glob("*.toml"))])
+        remedy = f"{hint}Give the path of a .toml file, or one of these names: {', '.join(names())}."
         raise StudyFileError(f"no study is called {study!r}", remedy)
     try:
         content = path.read_bytes()
     except OSError as error:
-        raise StudyFileError(f"{path}: cannot be read ({error.strerror})", "Give the path of a study file.") from error
+        remedy = f"{did_you_mean_path(path)}Give the path of a study file."
+        raise StudyFileError(f"{path}: cannot be read ({error.strerror})", remedy) from error
     return _parse(content, path.stem, str(path))
 
 
