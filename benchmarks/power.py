@@ -46,7 +46,7 @@ class Trained:
         first_zero: First zero epoch of each training, ``(n,)``; None for a training that never reached zero errors.
         errors: Error count of each training after epoch 40, at which the gate compares error counts, ``(n,)``.
         n_early: Number of early seeds. An early seed is a seed whose first losses the reference holds.
-        n_diverging: Number of early seeds whose first losses, trained with the fault, diverge from the reference.
+        n_diverging: Number of early seeds whose first losses, trained with the fault, depart from the reference.
         duration_s: Duration of all trainings together, in seconds.
         workers: Number of processes that trained in parallel.
         made_from: Inputs of the trainings besides the seeds: fault, images, trace version and package versions.
@@ -91,7 +91,7 @@ class Power:
             from the choice of the trained seeds and from the simulation.
         better: Fraction of the gates with the verdict CHANGED: training is significantly better than the reference.
         passed: Fraction of the gates with the verdict PASS or CHANGED.
-        diverging: Number of early seeds whose first losses diverge from the reference, and number of early seeds.
+        diverging: Number of early seeds whose first losses depart from the reference, and number of early seeds.
         is_traced: Whether the trace check fails on a machine other than the one where the reference was recorded.
         must: Whether the gate must detect the fault, because it slows training by at least the margin of the reference.
     """
@@ -227,7 +227,7 @@ def as_json(found: list[Power]) -> dict[str, Any]:
 
 _HEAD = (
     *("fault", "trainings", "first zero epoch", "reach zero", "errors at 40", "red", "CHANGED", "PASS"),
-    *("early seeds that diverge", "trace elsewhere"),
+    *("early seeds that depart", "trace elsewhere"),
 )
 
 
@@ -239,8 +239,8 @@ def markdown(found: list[Power], reference: Reference) -> str:
   the three checks over seeds. The 95% interval includes the uncertainty from the choice of the trained seeds and from
   the simulation.
 - CHANGED: the fraction of gates in which training is significantly better than the reference. PASS includes CHANGED.
-- Early seeds that diverge: the reference holds the first losses of a few seeds, the early seeds. This is the number of
-  them whose losses with the fault diverge from the recorded losses.
+- Early seeds that depart: the reference holds the first losses of a few seeds, the early seeds. This is the number of
+  them whose losses with the fault depart from the recorded losses.
 - Trace elsewhere: the verdict of the trace check on a machine other than the one where the reference was recorded. On
   the recording machine, the trace check detects every fault at the first epoch."""
     return "\n".join([markdown_table(_HEAD, map(_row, found), n_left=len(_HEAD)), "", about])

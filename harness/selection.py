@@ -6,8 +6,8 @@ from harness.statistics import wilson
 
 # The rule in words, for readers of a report.
 RULE = (
-    "The recommended variant has the highest lower 95% confidence bound of the share of seeds with zero errors. If "
-    "several variants have the same bound, the lowest mean error count decides, then the fewest epochs, then the "
+    "The recommended variant has the highest lower 95% confidence bound of the proportion of seeds with zero errors. "
+    "If several variants have the same bound, the lowest mean error count decides, then the fewest epochs, then the "
     "lowest mean loss."
 )
 
@@ -20,7 +20,7 @@ def recommended_order(
     Callers leave out variants without any run that has zero errors after its last epoch. The key compares, in this
     order:
 
-    1. the lower 95% confidence bound of the share of seeds with zero errors (larger is better),
+    1. the lower 95% confidence bound of the proportion of seeds with zero errors (larger is better),
     2. the mean error count after the last epoch (lower is better),
     3. the number of epochs (fewer is better),
     4. the mean loss (lower is better).

@@ -37,13 +37,13 @@ class Estimate:
 
 @dataclass(frozen=True, eq=False)
 class Survival:
-    """A survival curve: the share of trainings that have not reached zero errors, by epoch.
+    """A survival curve: the proportion of trainings that have not reached zero errors, by epoch.
 
     Attributes:
         epoch: Epochs at which at least one training first reached zero errors, ``(k,)``, ascending.
-        share_left: Estimated share of trainings that have not reached zero after each of these epochs, ``(k,)``.
-        low: Pointwise lower bounds of the share, ``(k,)``.
-        high: Pointwise upper bounds of the share, ``(k,)``.
+        share_left: Estimated proportion of trainings that have not reached zero after each of these epochs, ``(k,)``.
+        low: Pointwise lower bounds of the proportion, ``(k,)``.
+        high: Pointwise upper bounds of the proportion, ``(k,)``.
         n: Number of trainings.
         n_reached: Number of trainings that reached zero errors while they were observed.
         last_epoch: Number of epochs of the longest training; 0 without trainings.
@@ -58,9 +58,9 @@ class Survival:
     last_epoch: float
 
     def steps(self) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-        """Return epochs, share, lower bound and upper bound for Matplotlib's ``step(where="post")``.
+        """Return epochs, proportion, lower bound and upper bound for Matplotlib's ``step(where="post")``.
 
-        The curve starts at epoch 0 with a share of 1 and ends at the last observed epoch.
+        The curve starts at epoch 0 with a proportion of 1 and ends at the last observed epoch.
         """
         epochs = np.concatenate([[0.0], self.epoch, [self.last_epoch]])
         share, low, high = (
@@ -344,7 +344,7 @@ def _differences(a: ArrayLike, b: ArrayLike) -> NDArray[np.float64]:
 def _observed(epochs: ArrayLike, reached: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
     times, is_reached = np.asarray(epochs, np.float64), np.asarray(reached, np.bool_)
     if times.shape != is_reached.shape or not np.isfinite(times).all():
-        msg = "each training needs a finite epoch, and a flag that tells whether it reached zero errors"
+        msg = "each training needs a finite epoch number, and a flag: whether it reached zero errors"
         raise ValueError(msg)
     return times, is_reached
 
@@ -369,7 +369,7 @@ def _sums(rows: NDArray[np.int8], values: NDArray[np.float64]) -> NDArray[np.flo
 
 
 def _share_as_far(sums: NDArray[np.float64], seen: float, scale: float, *, is_every: bool) -> float:
-    """Return the p-value: the share of rearrangements whose sum is at least as far from zero as the observed sum."""
+    """Return the p-value: the fraction of rearrangements whose sum is at least as far from zero as the observed sum."""
     as_far = int(np.count_nonzero(np.abs(sums) >= abs(seen) - _ROUNDING * scale))
     return as_far / len(sums) if is_every else (as_far + 1) / (len(sums) + 1)
 

@@ -130,7 +130,7 @@ def test_the_gate_passes(installed: Path, folder: Path) -> None:
 
 
 def test_a_home_folder_that_is_missing_or_cannot_be_written_is_not_needed(installed: Path, folder: Path) -> None:
-    for home in ("/nonexistent/home", "/proc"):
+    for home in (str(folder / "missing"), "/proc"):
         done = harness(
             installed,
             *("study", "run", "kurz.toml", "--data", "optdigits", "--quiet"),

@@ -117,9 +117,9 @@ def test_bounds_stay_where_no_training_is_left() -> None:
 
 
 def test_what_is_no_epoch_is_refused() -> None:
-    with pytest.raises(ValueError, match="each training needs a finite epoch"):
+    with pytest.raises(ValueError, match="each training needs a finite epoch number"):
         statistics.survival([math.nan], [True])
-    with pytest.raises(ValueError, match="each training needs a finite epoch"):
+    with pytest.raises(ValueError, match="each training needs a finite epoch number"):
         statistics.median_epoch([1.0, 2.0], [True])
 
 

@@ -133,7 +133,10 @@ def _say_what_it_finds(made: Reference) -> None:
         f"{repeats.budget} epochs. The mean error count is {sample.errors.mean():.1f} at epoch {repeats.errors_at}"
     )
     if made.detectable is None:
-        click.echo(f"a gate trains {n_gate} seeds by default, too few to detect a slowdown of 50% in 9 of 10 gates")
+        click.echo(
+            f"a gate trains {n_gate} seeds by default. With so few seeds, a gate detects a slowdown of 50% in fewer "
+            "than 9 of 10 cases"
+        )
     else:
         found = f"{made.detectable:.0%}"
         click.echo(f"a gate trains {n_gate} seeds by default. 9 of 10 gates detect a slowdown of {found}")

@@ -24,7 +24,7 @@ def _held_out(digits: Digits) -> str:
     cls=Command,
     examples={
         "harness data": "Show which images a study would use now",
-        "harness data --data mnist.npz --figure digits.png": "Read the lab's images from MNIST, and draw 64 of them",
+        "harness data --data mnist.npz --figure digits.png": "Read the images of MNIST, and draw 64 of them",
     },
 )
 @options.data

@@ -26,7 +26,8 @@ NAMES = tuple(WIDTHS)
 _FAST_XLA = (2, 18)
 
 # The entry point group in which other packages register their engines. Each entry point is a callable that takes the
-# images and returns an engine. Its optional attribute `width` is the number of variants in a call, by default 1.
+# images and returns an engine. The callable can have an attribute `width`: the number of variants that the engine
+# trains in one call. The default is 1.
 GROUP = "harness.engines"
 
 

@@ -160,7 +160,7 @@ def trace(engine: str, own: Training, early: Sequence[Training], reference: Refe
         f"the recorded losses of {len(early)} seeds, within {traces.TOLERANCE:g} in the first "
         f"{traces.EARLY_EPOCHS} epochs",
         _votes(votes),
-        f"p = {votes.chance:.1g} for this number of diverged seeds or more; later epochs are not compared, because "
+        f"p = {votes.chance:.1g} for this number of departing seeds or more; later epochs are not compared, because "
         f"this environment differs from the recorded one in: {where}",
         _WHAT_CHANGED,
         answer=_diverged(engine, votes) if votes.is_wrong else "",
@@ -185,13 +185,13 @@ def _votes(votes: traces.Votes) -> str:
     n_kept = votes.n - len(votes.diverged)
     how = f" within {votes.worst:.1e}" if votes.worst else " exactly" if n_kept else ""
     kept = f"{n_kept} of {votes.n} seeds match{how}"
-    first = f"; the earliest divergence is at epoch {min(votes.diverged.values())}" if votes.diverged else ""
+    first = f"; the earliest departure is at epoch {min(votes.diverged.values())}" if votes.diverged else ""
     return kept + first
 
 
 def _diverged(engine: str, votes: traces.Votes) -> str:
     return (
-        f"training with {engine} differs from the recorded one: {len(votes.diverged)} of {votes.n} seeds diverge "
+        f"training with {engine} differs from the recorded one: {len(votes.diverged)} of {votes.n} seeds depart "
         f"from their recorded losses, the first at epoch {min(votes.diverged.values())}"
     )
 

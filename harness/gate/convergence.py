@@ -126,7 +126,7 @@ def _share(now: Sample, reference: Reference, looked: rule.Looked, verdict: Verd
         "the training histories of the seeds that never reach the goal. gate.json lists these seeds",
         answer=f"{now.n_reached} of {now.n} seeds reach {goal}, and {theirs.n_reached} of {theirs.n} in the reference",
         effect=Effect(
-            f"share of seeds that reach {goal}", found.value, found.low, found.high, expected, None, is_share=True
+            f"proportion of seeds that reach {goal}", found.value, found.low, found.high, expected, None, is_share=True
         ),
         figure=SURVIVAL,
         details={

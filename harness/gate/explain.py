@@ -110,12 +110,13 @@ def _of_engines(early: Early) -> dict[str, str]:
             recorded hash, and every digit of the lab's log is the same. In any other environment, the losses of the
             first {trace.EARLY_EPOCHS} epochs are within a relative {trace.TOLERANCE:g} of the recorded losses. Another
             order of summation changes a loss by about 1e-7, until a ReLU unit switches on or off. Then the training
-            diverges, and its later losses cannot be compared. When the reference was recorded, {early.left} of
-            {early.tried} correct trainings diverged within these epochs (95% interval {diverged.low:.0%} to
-            {diverged.high:.0%}). These {early.tried} trainings used other engines, or images with noise in the last
-            bit. Because one correct training may diverge, the check trains several seeds and counts those that diverge.
-            It assumes that {trace.may_diverge(early):.0%} of correct trainings diverge. It fails if the observed number
-            of diverged seeds, or more, then has a probability of at most {trace.ALPHA:.1%}.""",
+            departs from the recorded losses, and its later losses cannot be compared. When the reference was recorded,
+            {early.left} of {early.tried} correct trainings departed from the recorded losses within these epochs (95%
+            interval {diverged.low:.0%} to {diverged.high:.0%}). These {early.tried} trainings used other engines, or
+            images with noise in the last bit. Because one correct training may depart from the recorded losses, the
+            check trains several seeds and counts those that depart. It assumes that {trace.may_diverge(early):.0%} of
+            correct trainings depart. It fails if the observed number of departing seeds, or more, then has a
+            probability of at most {trace.ALPHA:.1%}.""",
     }
 
 

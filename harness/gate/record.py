@@ -151,8 +151,8 @@ def record_function(
     if not any(repeats.first_zero):
         counts = [int(training.errors.min()) for training in trained]
         raise StoppedError(
-            f"no training reaches at most {subject.reached_at} errors within {subject.epochs} epochs (fewest errors: "
-            f"{min(counts)} in the best training, {max(counts)} in the worst)",
+            f"no training gets down to {subject.reached_at} errors or fewer within {subject.epochs} epochs (the lowest "
+            f"error count of a training was {min(counts)} in the best and {max(counts)} in the worst)",
             "Increase --zero-errors or --epochs.",
         )
     return Reference(

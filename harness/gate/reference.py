@@ -57,14 +57,15 @@ class Early(Part):
     """The recorded losses of the first epochs of several seeds. Rounding hardly changes these losses.
 
     Another processor or engine rounds differently. At first, this changes a loss by less than 1e-6 (relative). Later, a
-    ReLU unit switches differently, or a gradient near zero changes its sign. From then on, the training diverges.
+    ReLU unit switches differently, or a gradient near zero changes its sign. From then on, the training departs from
+    the recorded losses.
 
     Attributes:
         seeds: Seeds, ``(n,)``: the baseline's seed, then the first seeds of the gate.
         losses: Losses, ``(n, epochs)``, by the kind of Adam; see :class:`harness.network.variant.Variant`.
         tried: Number of trainings that were compared with these losses when the reference was recorded. They used other
             engines, or images with noise in the last bit.
-        left: Number of the compared trainings that diverged.
+        left: Number of the compared trainings that departed from these losses.
     """
 
     seeds: list[int]

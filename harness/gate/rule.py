@@ -158,10 +158,10 @@ class Looked:
         return ~self.is_red & self.is_within & self.may_fail & self.may_fail_share
 
     def verdicts(self, row: int = 0) -> dict[str, Verdict]:
-        """Return the three verdicts on one gate.
+        """Return the verdicts of the three checks of one gate.
 
-        ``epochs`` judges the first zero epochs, ``errors`` the error counts at the early epoch, and ``share`` the share
-        of seeds that reach zero errors.
+        ``epochs`` judges the first zero epochs, ``errors`` the error counts at the early epoch, and ``share`` the
+        proportion of seeds that reach zero errors.
 
         Args:
             row: Index of the gate in the arrays.
@@ -300,7 +300,7 @@ def slower(reference: Sample, by: float) -> Sample:
 
 
 def power(reference: Sample, by: float, n: int) -> float:
-    """Return the share of simulated gates with ``n`` seeds that fail if training is slower by the fraction ``by``."""
+    """Return the proportion of simulated gates with ``n`` seeds that fail if training slows by the fraction ``by``."""
     random = np.random.Generator(np.random.PCG64(1))
     gates = resample(slower(reference, by), _SIMULATED, n, random)
     return float(look(gates, reference).is_red.mean())

@@ -44,8 +44,8 @@ class GateConfig:
         engine: Name of the engine under test, or the training function as the user gave it.
         seeds: Seeds to train in addition to the baseline's seed, in this order.
         workers: Number of worker processes of the engine under test.
-        others: Names of other engines that the gate also trains and compares with their recorded trainings. The name of
-            the engine under test is ignored.
+        others: Names of other engines that the gate also trains with. It compares these trainings with the recorded
+            ones. The name of the engine under test is ignored.
         strict: Whether the gate also fails if training is better than in the reference.
         conformance: Whether the gate first checks that the engine follows the engine contract.
         command: Command that repeats this gate with the same seeds.

@@ -17,15 +17,15 @@ from harness.statistics import wilson
 
 # The number of epochs to compare if training does not repeat bit for bit.
 EARLY_EPOCHS = 10
-# A training has diverged if a loss differs from the recorded loss by more than this tolerance (relative). With other
-# engines, or with noise in the last bit, the difference was at most 7e-7 before a training diverged, and at least 2e-4
-# afterwards.
+# A training has departed from the recorded losses if a loss differs from the recorded loss by more than this tolerance
+# (relative). With other engines, or with noise in the last bit, the difference was at most 7e-7 before a training
+# departed, and at least 2e-4 afterwards.
 TOLERANCE = 1e-5
-# The share of correct trainings that may diverge within the compared epochs. If more trainings diverged when the
-# reference was recorded, :func:`may_diverge` returns a larger share.
+# The proportion of correct trainings that may depart from the recorded losses within the compared epochs. If more
+# trainings departed when the reference was recorded, :func:`may_diverge` returns a larger proportion.
 MAY_DIVERGE = 0.15
 # The significance level of the comparison of several seeds. The comparison fails if correct trainings produce the
-# observed number of diverged seeds, or more, with at most this probability.
+# observed number of departing seeds, or more, with at most this probability.
 ALPHA = 0.001
 
 
@@ -44,13 +44,13 @@ class Difference:
 
 @dataclass(frozen=True)
 class Votes:
-    """How many of several seeds diverge from their expected losses.
+    """How many of several seeds depart from their expected losses.
 
     Attributes:
-        diverged: First epoch that differs, from 1, of each seed that diverges. The key is the seed.
+        diverged: First epoch that differs, from 1, of each seed that departs. The key is the seed.
         n: Number of seeds.
-        worst: Largest relative difference of a loss among the seeds that do not diverge. 0 if all diverge.
-        chance: Upper bound of the probability that this number of seeds, or more, diverge if all trainings are correct.
+        worst: Largest relative difference of a loss among the seeds that do not depart. 0 if all depart.
+        chance: Upper bound of the probability that this number of seeds, or more, depart if all trainings are correct.
     """
 
     diverged: Mapping[int, int]
@@ -60,7 +60,7 @@ class Votes:
 
     @property
     def is_wrong(self) -> bool:
-        """Whether more seeds diverge than rounding explains."""
+        """Whether more seeds depart from their expected losses than rounding explains."""
         return self.chance <= ALPHA
 
 
@@ -92,10 +92,10 @@ def exactly(training: Training, trace: Trace) -> Difference:
 
 
 def may_diverge(early: Early) -> float:
-    """Return the largest share of correct trainings that may diverge because of rounding.
+    """Return the largest proportion of correct trainings that may depart from the recorded losses because of rounding.
 
-    This is the larger of :data:`MAY_DIVERGE` and the upper 95% bound of the share that diverged when the reference was
-    recorded.
+    This is the larger of :data:`MAY_DIVERGE` and the upper 95% bound of the proportion that departed when the reference
+    was recorded.
     """
     return max(MAY_DIVERGE, wilson(early.left, early.tried).high)
 
@@ -110,7 +110,7 @@ def votes(
     Args:
         trainings: Trainings, one for each seed.
         recorded: Expected losses of each training, ``(n, epochs)``.
-        share: Largest share of correct trainings that may diverge.
+        share: Largest proportion of correct trainings that may depart from the expected losses.
     """
     diverged, worst = {}, 0.0
     for training, losses in zip(trainings, recorded, strict=True):
@@ -125,7 +125,7 @@ def votes(
 
 
 def chance(diverged: int, n: int, share: float) -> float:
-    """Return the probability that ``diverged`` or more of ``n`` trainings diverge, each with probability ``share``."""
+    """Return the probability that ``diverged`` or more of ``n`` trainings depart, each with probability ``share``."""
     return float(binom.sf(diverged - 1, n, share))
 
 

@@ -104,7 +104,7 @@ def _answers(function: str) -> dict[str, Answer] | Mistake:
     """Call the function once for each case, in a separate process.
 
     Returns:
-        The answers by the name of the case. If the calls exceed the time limit, a mistake that says so.
+        The answers by the name of the case. If the calls exceed the time limit, a :class:`Mistake` that reports this.
 
     Raises:
         StoppedError: The file or the function cannot be loaded.

@@ -274,7 +274,10 @@ def hardest(hard: HardImages, images: StoredImages, chosen: Sequence[int]) -> st
 
 
 def never_wrong(hard: HardImages | None) -> str:
-    """The sentence for a study in which no image was wrong. Empty for other studies, and without records of it."""
+    """The sentence for a study in which no image was wrong.
+
+    Empty for other studies, and for studies that did not record which images were wrong.
+    """
     if hard is None or hard.times.any():
         return ""
     return f"No image was wrong at the end of any run of {plural(hard.n, 'training')}."

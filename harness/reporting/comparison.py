@@ -260,7 +260,7 @@ def _rows(a: Side, b: Side, errors: Tables, zeros: Tables, across: Sequence[str]
 
 
 def _run_ids(side: Side) -> dict[Any, dict[int, str]]:
-    """The run ids of a study, by variant and seed."""
+    """The run ids of a study. For each variant, a mapping from seed to run id."""
     groups = side.frame.groupby(VARIANT)
     return {variant: dict(zip(group["seed"], group["run_id"], strict=True)) for variant, group in groups}
 
@@ -279,7 +279,16 @@ def _setting(name: str, value: object) -> str:
 
 
 def _images(a: Side, b: Side, first: dict[int, str], second: dict[int, str]) -> ImageDifferences | None:
-    """The image differences of one variant, whose run ids are given by seed."""
+    """The images that only one of the two studies misclassifies, for one variant.
+
+    None if a study did not record which images were wrong.
+
+    Args:
+        a: First study.
+        b: Second study.
+        first: Run ids of the variant in the first study: a mapping from seed to run id.
+        second: Run ids of the variant in the second study: a mapping from seed to run id.
+    """
     if a.wrong is None or b.wrong is None:
         return None
     counts = []

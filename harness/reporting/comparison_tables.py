@@ -71,7 +71,11 @@ def can_pair(tables: Tables) -> bool:
 
 
 def aligned(tables: Tables, *, is_paired: bool) -> Tables:
-    """The tables. If paired, they have only common seeds as rows, and NaN for each run that only one study has."""
+    """The tables. If paired, their rows are the seeds that both studies have.
+
+    A cell of paired tables is NaN if either study lacks the run for that seed and variant. Rows and columns in which
+    all cells are NaN are left out.
+    """
     first, second = tables
     if not is_paired:
         return tables

@@ -13,9 +13,10 @@ from harness.reporting.comparison_statistics import FAMILY_LEVEL, FIRST_ZERO, Fi
 from harness.reporting.comparison_tables import ENOUGH_PAIRS, Floats
 from harness.text import plural
 
-# If the margin is this factor times the distance between the mean difference and its bound, 80% of comparisons of equal
-# studies exclude it. With the factor 1, half of them do. It is (1.645 + 0.842) / 1.645, from quantiles of the normal
-# distribution.
+# A comparison of two equal studies has 80% power if the margin is this factor times the distance from the mean
+# difference to its one-sided 95% confidence bound. Power is the probability that the bound excludes harm of the
+# margin's size. With the factor 1, the power is 50%. The factor is (1.645 + 0.842) / 1.645, from quantiles of the
+# normal distribution.
 _POWER = 1.51
 
 # Differences whose absolute value is smaller are rounding errors of sums.
@@ -282,9 +283,10 @@ def _up_to(judged: Judged) -> str:
 
 
 def _seeds_needed(judged: Judged) -> int:
-    """The number of seeds per study with which 80% of comparisons of equal studies exclude harm of the margin's size.
+    """The number of seeds per study with which a comparison of two equal studies has 80% power.
 
-    It is rounded up to two significant digits. The spread between seeds is taken from this comparison.
+    Power is the probability that the comparison excludes harm of the margin's size. The number is rounded up to two
+    significant digits. The spread between seeds is taken from this comparison.
     """
     measure = judged.measure
     n = max(measure.n_a, measure.n_b) * ((measure.bound - measure.difference.value) * _POWER / judged.margin) ** 2

@@ -97,7 +97,7 @@ def _pictures(result: GateResult, reference: Reference) -> dict[str, Picture]:
         )
         found.append(picture(SURVIVAL, "Seeds and the reference", caption, figure))
         figure = charts.errors(result.errors, repeats.errors, repeats.errors_at)
-        caption = f"The percentage of seeds with at most a given number of errors after epoch {repeats.errors_at}."
+        caption = f"The percentage of seeds with at most a given number of errors at epoch {repeats.errors_at}."
         found.append(picture(ERRORS, "Early errors", caption, figure))
     traces = {check.name.partition(" ")[2]: check.details for check in result.checks if "losses" in check.details}
     if traces:

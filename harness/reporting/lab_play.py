@@ -134,7 +134,7 @@ def _spread(indices: NDArray[np.intp]) -> NDArray[np.intp]:
 
 
 def _digits(images: Images, indices: Any, logits: NDArray[np.float32]) -> dict[str, Any]:  # noqa: ANN401 - any index
-    """The grey values (0 to 255) and the labels of the indexed images, and the given logits."""
+    """The grey values (0 to 255) and labels of the images at these indices, with the logits that were passed in."""
     greys = np.rint(images.x[indices].clip(0, 1) * 255).astype(np.uint8)
     packed = base64.b64encode(np.ascontiguousarray(greys).tobytes()).decode()
     return {"greys": packed, "labels": images.labels[indices].tolist(), "logits": _floats(logits)}

@@ -202,7 +202,7 @@ def _baseline_pictures(curves: pd.DataFrame, like: pd.DataFrame, own_run: str | 
 def _error_pictures(frame: pd.DataFrame, cells: pd.DataFrame) -> list[Picture]:
     chart = error_charts.by_seed(frames.finished(frame))
     found = [vega.picture("errors_by_seed", "Errors by seed", captions.by_seed(cells), chart)]
-    # A search has nearly as many numbers of epochs as trials, so its heat map would be wide and empty.
+    # A search has nearly as many epoch counts as trials, so its heat map would be wide and empty.
     if cells["epochs"].nunique() <= _MOST_COLUMNS:
         chart = error_charts.heat_map(cells)
         found.append(

@@ -102,7 +102,7 @@ class StudyResults:
     def metrics(self) -> dict[str, float]:
         """The results as metrics of the study's parent run. A metric without a value is left out.
 
-        - `share_at_zero`: the fraction of the recommended variant's seeds that have zero errors after the last epoch.
+        - `share_at_zero`: the proportion of the recommended variant's seeds that have zero errors after the last epoch.
           It is 0 if no run ended with zero errors. It is left out if no run has finished with a finite loss.
         - `held_out_errors`: the mean number of held-out errors of the recommended variant. It is left out if there is
           no recommended variant, or if there are no held-out images.

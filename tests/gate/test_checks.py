@@ -155,5 +155,5 @@ def test_elsewhere_seeds_vote_and_it_is_said_what_differs(recorded: Reference) -
     assert "15 of 16 seeds match exactly" in found.seen
     wrong = checks.trace("xla", own, early(recorded, dict.fromkeys(range(16), 0.01)), elsewhere(recorded))
     assert wrong.verdict is Verdict.FAIL
-    assert "the earliest divergence is at epoch 5" in wrong.seen
-    assert "16 of 16 seeds diverge from their recorded losses, the first at epoch 5" in wrong.said
+    assert "the earliest departure is at epoch 5" in wrong.seen
+    assert "16 of 16 seeds depart from their recorded losses, the first at epoch 5" in wrong.said

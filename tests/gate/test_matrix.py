@@ -239,9 +239,9 @@ def test_a_summary_is_added_where_the_ci_asks_for_it(gate: Gate, tmp_path: Path)
 def test_what_cannot_be_written_is_said_and_is_not_green_and_the_rest_is_written(
     engine: str, status: int, gate: Gate, tmp_path: Path
 ) -> None:
-    found, written, said = gate("--engine", engine, "--json", "more.json", GITHUB_STEP_SUMMARY="/nonexistent/step.md")
+    found, written, said = gate("--engine", engine, "--json", "more.json", GITHUB_STEP_SUMMARY="/proc/step.md")
     assert found == status
-    assert "/nonexistent/step.md is not written" in said
+    assert "/proc/step.md is not written" in said
     assert json.loads((tmp_path / "more.json").read_text()) == written
 
 

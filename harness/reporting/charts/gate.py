@@ -43,7 +43,7 @@ def errors(now: Sequence[int], reference: Sequence[int], epoch: int) -> Figure:
     for index, (name, counts) in enumerate((("reference", reference), ("now", now))):
         colour, _ = style.style(index)
         axes.ecdf(counts, color=colour, linewidth=1.8, label=f"{name}: {np.mean(counts):.1f} errors on average")
-    axes.set_xlabel(f"errors after epoch {epoch}")
+    axes.set_xlabel(f"errors at epoch {epoch}")
     axes.set_ylabel("seeds with at most this number of errors")
     axes.yaxis.set_major_formatter(PercentFormatter(1))
     style.plain(axes, "y")
