@@ -46,7 +46,7 @@ def test_the_recorded_number_is_what_the_recorded_weights_get_wrong(
         checked += 1
     assert checked == 2  # the baseline after one epoch and after two, which share a training
     report = (tmp_path / "out" / "small" / "report.html").read_text()
-    assert "of the 10,000 wrong on average" in report
+    assert "of the 10,000 held-out images are wrong on average" in report
     assert "mean held-out errors" in report
     assert "held_out_errors" in (tmp_path / "out" / "small" / "runs.csv").read_text().splitlines()[0]
     assert (

@@ -212,7 +212,7 @@ def test_a_worker_of_other_versions_that_comes_later_trains_nothing(
     with Cluster(two_workers[0], "graph") as workers:
         workers.load(digits)
         monkeypatch.setattr(provenance, "versions", other_versions)
-        with pytest.raises(StoppedError, match=rf"worker of {socket.gethostname()} differs from .*tensorflow 0\.1"):
+        with pytest.raises(StoppedError, match=rf"worker on {socket.gethostname()} differs from .*tensorflow 0\.1"):
             workers.submit([Variant(epochs=1)]).result(timeout=120)
 
 
