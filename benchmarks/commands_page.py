@@ -36,7 +36,7 @@ _STATUSES = {
     ExitStatus.NEGATIVE: "The command is done, and the answer is bad: the gate says FAIL, B is worse, runs failed, or "
     "`doctor` finds a problem.",
     ExitStatus.USAGE: "An argument or an input is wrong.",
-    ExitStatus.GATE_INCONCLUSIVE: "Undecided: the gate says INCONCLUSIVE, or `compare` cannot tell.",
+    ExitStatus.INCONCLUSIVE: "Undecided: the gate says INCONCLUSIVE, or `compare` cannot tell.",
     ExitStatus.GATE_NOT_RUN: "The gate did not run.",
     ExitStatus.ENVIRONMENT: "The machine, a disk, a database or a server stopped the command.",
     ExitStatus.BUG: "The harness has a bug. The message names a file with the details.",

@@ -78,7 +78,7 @@ def _without_bias_correction() -> None:
     xla = _engine()
 
     def adam_step(state: Any, gradients: Any, constants: Any) -> Any:  # noqa: ANN401 - TensorFlow has no types
-        # Adding 1e9 steps removes Adam's bias corrections: after so many steps, they are 1.
+        # Adding 1e9 steps removes Adam's bias corrections: they are 1 after this number of steps.
         late = xla._State(state.weights, state.means, state.squares, state.step + 1e9)
         done = whole(late, gradients, constants)
         return xla._State(done.weights, done.means, done.squares, state.step + 1)

@@ -11,7 +11,7 @@ class ExitStatus(IntEnum):
     OK = 0
     NEGATIVE = 1
     USAGE = 2
-    GATE_INCONCLUSIVE = 3
+    INCONCLUSIVE = 3
     GATE_NOT_RUN = 4
     ENVIRONMENT = 5
     BUG = 70

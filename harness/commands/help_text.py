@@ -29,7 +29,7 @@ GROUPS = {
 _WIDEST_OPTION = 30
 
 
-class _Layout(click.Command):
+class Command(click.Command):
     """A command whose help text has its options in groups, and examples at the end.
 
     Args:
@@ -65,11 +65,7 @@ class _Layout(click.Command):
         return [line for command, what in self.examples.items() for line in (f"# {what}", command)]
 
 
-class Command(_Layout):
-    """A command with this layout."""
-
-
-class Group(_Layout, click.Group):
+class Group(Command, click.Group):
     """A group of commands with this layout. It lists its commands before its options."""
 
     command_class = Command

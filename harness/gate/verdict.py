@@ -23,7 +23,7 @@ class Verdict(StrEnum):
 STATUSES = {
     Verdict.PASS: ExitStatus.OK,
     Verdict.FAIL: ExitStatus.NEGATIVE,
-    Verdict.INCONCLUSIVE: ExitStatus.GATE_INCONCLUSIVE,
+    Verdict.INCONCLUSIVE: ExitStatus.INCONCLUSIVE,
     Verdict.NOT_RUN: ExitStatus.GATE_NOT_RUN,
 }
 

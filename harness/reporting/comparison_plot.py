@@ -195,10 +195,9 @@ def _specification(panel: Panel) -> dict[str, Any]:
 
 def _in_colours_of_the_page(svg: str, description: str) -> str:
     """The SVG element with the page's colours, a text for screen readers, and its natural width as the maximum."""
-    from harness.reporting.figure_files import OF_THE_PAGE
+    from harness.reporting.figure_files import in_colours_of_the_page
 
-    for colour, variable in OF_THE_PAGE.items():
-        svg = svg.replace(colour, f"var({variable})")
+    svg = in_colours_of_the_page(svg)
     size = re.search(r'<svg [^>]*?width="([\d.]+)"', svg)
     width = size[1] if size else _SVG_WIDTH
     svg = re.sub(r'(<svg [^>]*?)width="[\d.]+" height="[\d.]+" ', r"\1", svg, count=1)

@@ -38,7 +38,7 @@ class ComparisonVerdict(StrEnum):
         """The exit status of a command with this verdict."""
         if self in {ComparisonVerdict.WORSE, ComparisonVerdict.MIXED}:
             return ExitStatus.NEGATIVE
-        return ExitStatus.GATE_INCONCLUSIVE if self is ComparisonVerdict.CANNOT_TELL else ExitStatus.OK
+        return ExitStatus.INCONCLUSIVE if self is ComparisonVerdict.CANNOT_TELL else ExitStatus.OK
 
 
 _LEADS = {

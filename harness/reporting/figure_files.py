@@ -107,10 +107,16 @@ def svg(figure: Figure, name: str) -> str:
     text = re.sub(r'(href="|url\()#', rf"\1#{name}-", text)
     text = re.sub(r"'DejaVu Sans'(, [^;\"]*?)?(?=[;\"])", _FONTS, text)
     text = re.sub(r'<svg ([^>]*?)width="[^"]*" height="[^"]*"', r"<svg \1", _with_size(text), count=1)
-    for colour, variable in OF_THE_PAGE.items():
-        text = text.replace(colour, f"var({variable})")
+    text = in_colours_of_the_page(text)
     text = re.sub(r"(?<=[: ])(#000000|black)\b", "var(--ink)", text)
     return re.sub(r"\s*\n\s*", "\n", text).strip()
+
+
+def in_colours_of_the_page(text: str) -> str:
+    """The text of an SVG or of a specification, with the page's variables instead of the colours of light paper."""
+    for colour, variable in OF_THE_PAGE.items():
+        text = text.replace(colour, f"var({variable})")
+    return text
 
 
 def _with_size(text: str) -> str:

@@ -227,16 +227,17 @@ class Spike:
 def spikes(curves: pd.DataFrame, trainings: pd.DataFrame, most: int = 8) -> list[Spike]:
     """The trainings with the largest error counts after their first zero epoch, largest count first."""
     found = []
-    labels = {
-        str(row["run_id"]): frames.label(trainings, trainings.loc[[index]]) for index, row in trainings.iterrows()
-    }
     for (seed, run_id), own in curves.groupby(["seed", "run_id"], observed=True, sort=False):
         errors = own["errors"].to_numpy(int)
         zeros = np.flatnonzero(errors == 0)
         if len(zeros) and (largest := int(errors[zeros[0] :].max())):
             epoch = int(zeros[0] + errors[zeros[0] :].argmax()) + 1
-            found.append(Spike(labels[str(run_id)], int(str(seed)), epoch, largest, int(zeros[0]) + 1, str(run_id)))
-    return sorted(found, key=lambda spike: -spike.errors)[:most]
+            found.append((largest, int(str(seed)), epoch, int(zeros[0]) + 1, str(run_id)))
+    runs = trainings["run_id"].astype(str)
+    return [
+        Spike(frames.label(trainings, trainings[runs == run_id]), seed, epoch, largest, first_zero, run_id)
+        for largest, seed, epoch, first_zero, run_id in sorted(found, key=lambda one: -one[0])[:most]
+    ]
 
 
 @dataclass(frozen=True)

@@ -101,9 +101,7 @@ def baseline_card(groups: Sequence[Reach], like: pd.DataFrame) -> Card:
         f"Errors return in {group.came_back} of the seeds that reach zero. After the last epoch, {group.at_zero} of "
         f"{plural(group.n, 'seed')} have zero errors."
     )
-    held_out = like[like["epochs"] == like["epochs"].max()]["held_out_errors"].mean()
-    if not np.isnan(held_out):
-        lines.append(f"Unseen images: {held_out:.0f} of {N_HELD_OUT:,} wrong on average.")
+    lines += _unseen(like[like["epochs"] == like["epochs"].max()]["held_out_errors"].mean())
     return Card("The baseline", f"{group.reached} of {plural(group.n, 'seed')} reach zero errors", lines)
 
 
@@ -131,10 +129,16 @@ def recommended_card(found: Sequence[Recommended], groups: Sequence[Reach]) -> C
             if group.rate == first.rate and group.came_back
         ),
     ]
-    if not math.isnan(first.held_out):
-        lines.append(f"Unseen images: {first.held_out:.0f} of {N_HELD_OUT:,} wrong on average.")
+    lines += _unseen(first.held_out)
     answer = f"learning rate {first.rate}, {plural(first.epochs, 'epoch')}"
     return Card("Recommended variant", answer, lines, RULE)
+
+
+def _unseen(held_out_errors: float) -> list[str]:
+    """The line about a mean number of held-out errors. Empty if it is NaN, because there are none."""
+    if math.isnan(held_out_errors):
+        return []
+    return [f"Unseen images: {held_out_errors:.0f} of {N_HELD_OUT:,} wrong on average."]
 
 
 def search_card(trials: pd.DataFrame, shares: Mapping[str, float]) -> Card:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from importlib.metadata import version
 from typing import Any
 
@@ -18,20 +19,19 @@ from harness.data.digits import cache_folder
 from harness.errors import StoppedError
 from harness.files import write_text
 from harness.reporting.charts.encodings import PICKED
-from harness.reporting.figure_files import INK, OF_THE_PAGE, PAPER, Picture
+from harness.reporting.figure_files import FAINT, INK, PAPER, Picture, in_colours_of_the_page
 
 # Data that several figures share, by name. The page contains each of them only once.
 Shared = Mapping[str, Sequence[Mapping[str, Any]]]
 
 _PNG_WIDTH = 760  # pixels
-_FAINT = "#888888"
 _CONFIG: dict[str, Any] = {
     "background": PAPER,
     "font": "system-ui, sans-serif",
     "view": {"stroke": None},
     "axis": {
         **dict.fromkeys(("labelColor", "titleColor", "domainColor", "tickColor"), INK),
-        "gridColor": "#dddddd",
+        "gridColor": FAINT,
         "labelFontSize": 12,
         "titleFontSize": 12,
         "titleFontWeight": "normal",
@@ -80,9 +80,7 @@ def picture(
     text = json.dumps(found, separators=(",", ":"), allow_nan=False)
     whole = {**found, "width": _PNG_WIDTH, "datasets": {**found.get("datasets", {}), **(shared or {})}}
     png = vl_convert.vegalite_to_png(json.dumps(whole))
-    for colour, variable in OF_THE_PAGE.items():
-        text = text.replace(f'"{colour}"', f'"var({variable})"')
-    return Picture(name, title, caption, "", png, text.replace("<", "\\u003c"))
+    return Picture(name, title, caption, "", png, in_colours_of_the_page(text).replace("<", "\\u003c"))
 
 
 def prepare() -> None:
@@ -97,7 +95,7 @@ def library() -> str:
     Bundling takes seconds, so the result is kept in the user's cache.
     """
     path = cache_folder() / "vega" / f"{version('vl-convert-python')}.js"
-    if path.is_file():
+    with suppress(OSError):  # it is missing, or another user's
         return path.read_text(encoding="utf-8")
     found = vl_convert.javascript_bundle().replace(  # type: ignore[call-arg] # the argument is optional
         "</script", "<\\/script"

@@ -57,17 +57,18 @@ class BaselineGroup:
 
         None if no training reached zero errors, or if the trainings differ in their numbers of epochs.
         """
-        if not self.n_reached or len(set(self.budgets)) > 1:
-            return None
-        pairs = zip(self.first_zero_epochs, self.budgets, strict=True)
-        return fmean(budget if epoch is None else epoch for epoch, budget in pairs)
+        return fmean(self._observed_epochs) if self.n_reached and len(set(self.budgets)) == 1 else None
 
     @property
     def median_first_zero_epoch(self) -> float:
         """The median first zero epoch. Infinite if fewer than half of the trainings reached zero errors."""
+        return median_epoch(self._observed_epochs, [epoch is not None for epoch in self.first_zero_epochs]).value
+
+    @property
+    def _observed_epochs(self) -> list[float]:
+        """The first zero epoch of each training, or its number of epochs if it never reached zero errors."""
         pairs = zip(self.first_zero_epochs, self.budgets, strict=True)
-        epochs = [budget if epoch is None else epoch for epoch, budget in pairs]
-        return median_epoch(epochs, [epoch is not None for epoch in self.first_zero_epochs]).value
+        return [budget if epoch is None else epoch for epoch, budget in pairs]
 
     @property
     def mean_held_out_errors(self) -> float | None:

@@ -57,7 +57,7 @@ def test_a_gate_is_as_bad_as_its_worst_check(verdicts: list[Verdict], whole: Ver
 
 def test_every_verdict_has_its_status_and_only_pass_is_zero() -> None:
     assert [verdict for verdict, status in STATUSES.items() if status == 0] == [Verdict.PASS]
-    assert STATUSES[Verdict.INCONCLUSIVE] is ExitStatus.GATE_INCONCLUSIVE
+    assert STATUSES[Verdict.INCONCLUSIVE] is ExitStatus.INCONCLUSIVE
     assert STATUSES[Verdict.NOT_RUN] is ExitStatus.GATE_NOT_RUN
 
 

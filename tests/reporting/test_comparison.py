@@ -157,7 +157,7 @@ def test_it_is_found_with_other_seeds_and_with_eight(clean: StudyRecord, halved:
     assert paired.verdict is ComparisonVerdict.WORSE
     few = compared(some(clean, range(1, 8)), some(halved, range(1, 8)))
     assert few.verdict is ComparisonVerdict.CANNOT_TELL
-    assert few.verdict.exit_status == ExitStatus.GATE_INCONCLUSIVE
+    assert few.verdict.exit_status == ExitStatus.INCONCLUSIVE
 
 
 @pytest.mark.slow
@@ -297,7 +297,7 @@ def test_too_few_seeds_cannot_tell_even_where_everything_differs(n: int, verdict
     found = compared(a, b)
     assert found.verdict is verdict
     if verdict is ComparisonVerdict.CANNOT_TELL:
-        assert found.verdict.exit_status == ExitStatus.GATE_INCONCLUSIVE
+        assert found.verdict.exit_status == ExitStatus.INCONCLUSIVE
         assert found.decision.answer.startswith("Too few seeds to tell whether B is worse than A: 4 seeds in A and 4")
         assert "at least 5 seeds in each study" in found.decision.explanation
 

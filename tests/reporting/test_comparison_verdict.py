@@ -54,7 +54,7 @@ def test_large_differences_of_either_sign_decide_nothing_and_end_with_3() -> Non
     b = grid(lambda seed: errors_of(seed) + 9 * (-1) ** seed, zero_of)
     found = compared(grid(errors_of, zero_of), b)
     assert found.verdict is ComparisonVerdict.CANNOT_TELL
-    assert found.verdict.exit_status == ExitStatus.GATE_INCONCLUSIVE
+    assert found.verdict.exit_status == ExitStatus.INCONCLUSIVE
     assert found.decision.answer.startswith("These seeds do not show whether B is worse than A: on average, ")
     # The interval's half-width is 1.895 * 9.62 / sqrt(8) = 6.44. For 80% power, 8 * (6.44 * 1.51 / 1)**2 = 757 seeds.
     assert found.decision.explanation == (

@@ -14,6 +14,8 @@ Chart = alt.Chart | alt.LayerChart
 
 # The axis of epochs.
 EPOCHS = alt.Axis(format="d", tickMinStep=1)
+# The learning rate in a tooltip.
+RATE = alt.Tooltip("rate:N", title="learning rate")
 
 # The chart parameters of a selection, and the data field of each. When the user selects a group, a number of epochs or
 # a run, the page sets the parameter to it. Marks with another value of the field become faint. Marks without the field

@@ -35,7 +35,7 @@ def heat_map(cells: pd.DataFrame) -> Chart:
         x=alt.X("epochs:O", title="epochs", axis=alt.Axis(labelAngle=0, orient="top", domain=False, ticks=False)),
         y=alt.Y("rate:N", title="learning rate", sort=labels, axis=alt.Axis(domain=False, ticks=False)),
         tooltip=[
-            alt.Tooltip("rate:N", title="learning rate"),
+            encodings.RATE,
             alt.Tooltip("epochs:O"),
             alt.Tooltip("mean_errors:Q", title="mean errors", format=".1f"),
             alt.Tooltip("max_errors:Q", title="most errors"),
@@ -136,7 +136,7 @@ def by_seed(finished: pd.DataFrame) -> Chart:
             shape=encodings.shape(labels),
             opacity=encodings.opacity(0.75),
             tooltip=[
-                alt.Tooltip("rate:N", title="learning rate"),
+                encodings.RATE,
                 *(alt.Tooltip(f"{name}:N") for name in ("epochs", "seed", "errors")),
             ],
         )
@@ -158,7 +158,7 @@ def held_out(cells: pd.DataFrame) -> Chart:
             color=encodings.colour(labels),
             opacity=encodings.opacity(1),
             tooltip=[
-                alt.Tooltip("rate:N", title="learning rate"),
+                encodings.RATE,
                 alt.Tooltip("epochs:Q"),
                 alt.Tooltip("held_out:Q", title="mean held-out errors", format=".0f"),
                 alt.Tooltip("n:Q", title="seeds"),
